@@ -1,0 +1,14 @@
+//! Floor 0: ids, little-endian cursors, seeded randomness, clock, limits.
+//!
+//! Pure and domain-free: nothing here does I/O, and time and randomness are values that callers pass on.
+
+pub mod clock;
+pub mod cursor;
+pub mod ids;
+pub mod limits;
+pub mod rng;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use cursor::{CursorError, Reader, Writer};
+pub use ids::{Id, IdRef};
+pub use rng::Rng;

@@ -1,0 +1,3 @@
+//! Mirra keeps a living profile of every user.
+
+pub mod base;

@@ -1,0 +1,2 @@
+//! The `mirra` binary.
+fn main() {}
