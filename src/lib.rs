@@ -1,5 +1,6 @@
 //! Mirra keeps a living profile of every user.
 
 pub mod base;
+pub mod evaluate;
 pub mod linalg;
 pub mod model;
