@@ -2,5 +2,7 @@
 
 pub mod base;
 pub mod evaluate;
+pub mod learn;
 pub mod linalg;
 pub mod model;
+pub mod state;

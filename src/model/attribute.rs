@@ -87,6 +87,13 @@ impl Attributes {
         }
     }
 
+    /// Patches in every statement of `other`.
+    pub fn merge(&mut self, other: &Self) {
+        for (name, (value, time_ms)) in &other.by_name {
+            self.patch(name, value.clone(), *time_ms);
+        }
+    }
+
     /// What is known now, by name: removed ones are left out.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value, i64)> {
         self.by_name

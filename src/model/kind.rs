@@ -64,7 +64,8 @@ impl Kinds {
 impl Default for Kinds {
     /// `event` (code 0, weight 1) and `rate` (code 5, weight 1, explicit): enough for tests and evaluation.
     fn default() -> Self {
-        let kind = |code, name: &str, explicit| Kind { code, name: name.to_owned(), weight: 1.0, explicit, range: None };
+        let kind =
+            |code, name: &str, explicit| Kind { code, name: name.to_owned(), weight: 1.0, explicit, range: None };
         Self::new([kind(0, "event", false), kind(5, "rate", true)])
     }
 }
