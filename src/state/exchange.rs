@@ -54,7 +54,7 @@ impl Outbox {
     }
 
     /// The next parcel to send, if none is on its way and something waits. It is kept until it is acknowledged.
-    pub fn next(&mut self) -> Option<Parcel> {
+    pub fn take(&mut self) -> Option<Parcel> {
         if self.sent.is_some() || self.waiting.count == 0 {
             return None;
         }
@@ -173,20 +173,20 @@ mod tests {
             outbox.bytes().push(sequence as u8);
             outbox.counted(sequence);
         }
-        let parcel = outbox.next().expect("two wait");
+        let parcel = outbox.take().expect("two wait");
         assert_eq!((parcel.upto, parcel.count, parcel.bytes.as_slice()), (5, 2, &[3, 5][..]));
         outbox.bytes().push(8);
         outbox.counted(8);
-        assert_eq!(outbox.next(), None, "one on its way at a time");
+        assert_eq!(outbox.take(), None, "one on its way at a time");
         outbox.acknowledge(4);
-        assert_eq!(outbox.next(), None, "an old acknowledgement changes nothing");
+        assert_eq!(outbox.take(), None, "an old acknowledgement changes nothing");
 
         let mut bytes = Vec::new();
         outbox.encode(&mut Writer::new(&mut bytes));
         let mut restored = Outbox::decode(&mut Reader::new(&bytes)).expect("own bytes");
-        assert_eq!(restored.next().map(|parcel| parcel.bytes), Some(vec![3, 5, 8]));
+        assert_eq!(restored.take().map(|parcel| parcel.bytes), Some(vec![3, 5, 8]));
 
         outbox.acknowledge(5);
-        assert_eq!(outbox.next().map(|parcel| (parcel.upto, parcel.count)), Some((8, 1)));
+        assert_eq!(outbox.take().map(|parcel| (parcel.upto, parcel.count)), Some((8, 1)));
     }
 }

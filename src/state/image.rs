@@ -136,6 +136,11 @@ impl Shard {
         Some(done)
     }
 
+    /// Gives up the image in the making.
+    pub fn capture_stop(&mut self) {
+        self.capture = None;
+    }
+
     /// To be called before the user in `slot` changes.
     #[inline]
     pub(super) fn touch_user(&mut self, slot: usize) {

@@ -184,7 +184,7 @@ fn item_counts_over_shards_are_exact_and_parcels_count_once() {
 /// Delivers everything, each parcel twice: what was merged must not count again.
 fn trade(parts: &mut [Shard]) {
     for (source, target) in [(0_u16, 1_u16), (1, 0)] {
-        while let Some(parcel) = parts[usize::from(source)].outbox(target).next() {
+        while let Some(parcel) = parts[usize::from(source)].outbox(target).take() {
             let Parcel { upto, count, bytes } = &parcel;
             let mut encoded = Vec::new();
             Op::Merge { source, upto: *upto, count: *count, bytes }.encode(&mut encoded);
