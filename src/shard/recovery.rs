@@ -34,6 +34,8 @@ pub struct Recovered {
     pub replayed: u64,
     /// Torn tails that were cut.
     pub torn: Vec<TornTail>,
+    /// Where the journal ends and goes on; `None` if there is none.
+    pub journal_end: Option<u64>,
 }
 
 /// Why a shard does not come back.
@@ -115,9 +117,10 @@ pub fn recover(home: &Home, index: u16, options: Options) -> Result<Recovered, R
                 .map_err(|error| error.at(index, record.first_sequence))?;
         }
     }
-    shard.skip_to(journal.next_sequence().saturating_sub(1));
+    let journal_end = journal.end();
+    shard.skip_to(journal_end.map_or(0, |end| end - 1));
     let (replayed, torn) = (shard.sequence() - before, journal.torn().to_vec());
-    Ok(Recovered { shard, generation, replayed, torn })
+    Ok(Recovered { shard, generation, replayed, torn, journal_end })
 }
 
 fn read_image(home: &Home, manifest: &Manifest, index: u16, options: Options) -> Result<Shard, RecoverError> {
@@ -129,7 +132,7 @@ fn read_image(home: &Home, manifest: &Manifest, index: u16, options: Options) ->
         if fault.is_none() {
             fault = reader.feed(bytes).err();
         }
-        Ok(())
+        Ok::<(), StorageError>(())
     })?;
     match fault {
         Some(source) => Err(failed(source)),
