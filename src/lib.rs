@@ -2,4 +2,5 @@
 
 pub mod base;
 pub mod evaluate;
+pub mod ingest;
 pub mod linalg;

@@ -319,6 +319,7 @@ mod tests {
     }
 
     /// The objective as the module's head has it, by brute force over all pairs of users and items.
+    #[expect(clippy::needless_range_loop, reason = "as in the formula")]
     fn objective(pairs: &[(u32, u32)], weights: &[f32], users: &[f32], fit: &ItemFactors) -> f64 {
         let dim = fit.dim;
         let count = users.len() / dim;
