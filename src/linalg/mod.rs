@@ -4,10 +4,12 @@
 //! the row of a matrix, and nothing takes the time or draws randomness that a caller did not pass on.
 
 pub mod als;
+pub mod fold_in;
 pub mod interactions;
 pub mod solve;
 
-pub use als::{FitProgress, FoldInTerms, IalsOptions, ItemFactors};
+pub use als::{FitProgress, IalsOptions, ItemFactors};
+pub use fold_in::{FoldInTerms, fold_in};
 pub use interactions::Interactions;
 pub use solve::{NotPositiveDefinite, SpdSolver};
 
