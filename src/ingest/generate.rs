@@ -394,6 +394,29 @@ mod tests {
     }
 
     #[test]
+    fn walks_and_jumps_come_as_often_and_as_far_as_asked() {
+        // Events of one user after which the taste is another one, and how far it went at the most.
+        let changes = |walk, jump| {
+            let mut stream = DriftStream::new(DriftOptions { users: 1, events: 4_000, walk, jump, ..options() });
+            let (mut changed, mut before, mut farthest) = (0, stream.taste(0), 0.0_f64);
+            while stream.next().is_some() {
+                let now = stream.taste(0);
+                let moved: f64 = before.iter().zip(&now).map(|(x, y)| (x - y).abs()).sum();
+                assert!((now.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+                changed += u32::from(moved > 1e-9);
+                farthest = farthest.max(moved);
+                before = now;
+            }
+            (changed, farthest)
+        };
+        assert_eq!(changes(0.0, 0.0).0, 0);
+        let (jumps, farthest) = changes(0.0, 0.05);
+        assert!((150..=250).contains(&jumps) && farthest > 1.0, "{jumps} jumps of 4,000, the farthest {farthest}");
+        let (steps, farthest) = changes(0.05, 0.0);
+        assert!(steps == 4_000 && farthest < 0.3, "{steps} steps, the farthest {farthest}");
+    }
+
+    #[test]
     fn a_recency_aware_profile_beats_a_frozen_one_and_one_that_forgets_nothing() {
         // Mean likeness of the next event's genres to a profile of the events before it, over each user's second half.
         let (mut frozen, mut all, mut recent, mut count) = (0.0, 0.0, 0.0, 0.0);
