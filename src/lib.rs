@@ -13,6 +13,7 @@
 
 pub mod base;
 pub mod evaluate;
+pub mod ingest;
 pub mod learn;
 pub mod linalg;
 pub mod model;

@@ -39,10 +39,13 @@ mod tests {
     use super::*;
     use crate::base::Rng;
 
+    /// What it shows, scores, target, seen items, rank.
+    type Case<'a> = (&'a str, &'a [f32], usize, &'a [u32], u32);
+
     #[test]
     fn closed_forms() {
         let nan = f32::NAN;
-        let cases: [(&str, &[f32], usize, &[u32], u32); 12] = [
+        let cases: [Case<'_>; 12] = [
             ("alone", &[1.0], 0, &[], 1),
             ("best", &[1.0, 9.0, 3.0], 1, &[], 1),
             ("worst", &[1.0, 9.0, 3.0], 0, &[], 3),

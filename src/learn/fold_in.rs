@@ -12,7 +12,7 @@
 
 use super::{ItemModel, ItemSide, Learner, Recent, Shape, Work};
 use crate::linalg::Slab;
-use crate::linalg::als::{self, FoldInTerms};
+use crate::linalg::FoldInTerms;
 
 /// Parameters of `fold_in`.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +31,7 @@ pub struct FoldIn {
 
 impl Default for FoldIn {
     fn default() -> Self {
-        Self { dim: 64, recency: 0.9, history: 64, l2: 0.01, unobserved_weight: 0.3 }
+        Self { dim: 64, recency: 0.9, history: 64, l2: 0.01, unobserved_weight: 0.5 }
     }
 }
 
@@ -63,7 +63,7 @@ impl Learner for FoldIn {
             age_weight *= self.recency;
             (&items.col(event.item as usize)[..self.dim], weight)
         });
-        let solved = als::fold_in(work.solver(self.dim), terms, events, &mut user[..self.dim]);
+        let solved = crate::linalg::fold_in(work.solver(self.dim), terms, events, &mut user[..self.dim]);
         // A system that is not positive definite leaves zeros: popularity answers for this user until the next event.
         debug_assert!(solved.is_ok(), "a ridge above 0 makes the system definite: {solved:?}");
     }

@@ -16,8 +16,9 @@
 use std::ops::ControlFlow;
 
 use super::LinalgError;
+use super::fold_in::{FoldInTerms, solve_row};
 use super::interactions::{Interactions, Rows};
-use super::solve::{NotPositiveDefinite, SpdSolver, gram};
+use super::solve::{SpdSolver, gram};
 use crate::base::Rng;
 use crate::base::limits::DIM_MAX;
 
@@ -42,9 +43,11 @@ pub struct IalsOptions {
 }
 
 impl Default for IalsOptions {
-    /// The settings with the best HR@10 of a short search on MovieLens-100K in time order (see `fold_in`).
+    /// Best HR@10 of a short search on MovieLens-100K in time order, users folded in with weights 0.9^age after each
+    /// event: searched on events 80 to 90 % (.188), then .191 on the last 10 %, against .154 without weights and .077
+    /// of popularity.
     fn default() -> Self {
-        Self { dim: 64, iterations: 16, l2: 0.01, unobserved_weight: 0.3, init_std: 0.1, seed: 1 }
+        Self { dim: 64, iterations: 16, l2: 0.01, unobserved_weight: 0.5, init_std: 0.1, seed: 1 }
     }
 }
 
@@ -92,43 +95,12 @@ impl ItemFactors {
         &self.factors[item * self.dim..][..self.dim]
     }
 
-    /// What [`fold_in`] needs besides a user's events.
+    /// What [`fold_in`](super::fold_in()) needs besides a user's events.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts of items are far below 2^52")]
     pub fn terms(&self) -> FoldInTerms<'_> {
         FoldInTerms { gram: &self.gram, l2: self.l2, unobserved_mass: self.unobserved_weight * self.items as f64 }
     }
-}
-
-/// The part of a user's system that all users share.
-#[derive(Clone, Copy, Debug)]
-pub struct FoldInTerms<'a> {
-    /// a0 x H'H, `dim * dim`.
-    pub gram: &'a [f32],
-    /// Regularisation per weighted pair.
-    pub l2: f64,
-    /// a0 x number of items: what the regularisation counts besides a user's own weights.
-    pub unobserved_mass: f64,
-}
-
-/// A user's factor from the factors h_j and weights g_j of the user's events, into `out`:
-/// `(a0 H'H + sum g_j h_j h_j' + l2 (sum g + a0 |I|) I)^-1 sum g_j h_j`. Allocates nothing.
-///
-/// With g_j = recency^age, age 0 the newest event, it follows a changing taste; with g_j = 1 it is exactly the row that
-/// [`fit`] solves. A user without events (or only weights of 0) gets zeros.
-///
-/// # Errors
-/// [`NotPositiveDefinite`]; `out` is then zero.
-///
-/// # Panics
-/// If `out`, a vector or the Gram matrix does not have the solver's dimension.
-pub fn fold_in<'a>(
-    solver: &mut SpdSolver,
-    terms: FoldInTerms<'_>,
-    events: impl IntoIterator<Item = (&'a [f32], f32)>,
-    out: &mut [f32],
-) -> Result<(), NotPositiveDefinite> {
-    solve_row(solver, terms, events, out).map(|_| ())
 }
 
 /// Fits item factors to `interactions`. `report` is called every [`ROWS_PER_REPORT`] rows and can stop the fit.
@@ -234,35 +206,6 @@ impl HalfSteps<'_> {
     }
 }
 
-/// Solves one row into `out`; returns its terms of the objective: sum g - b.w at the optimum w.
-fn solve_row<'a>(
-    solver: &mut SpdSolver,
-    terms: FoldInTerms<'_>,
-    seen: impl IntoIterator<Item = (&'a [f32], f32)>,
-    out: &mut [f32],
-) -> Result<f64, NotPositiveDefinite> {
-    out.fill(0.0);
-    let mut seen = seen.into_iter().peekable();
-    if seen.peek().is_none() {
-        return Ok(0.0);
-    }
-    solver.reset_to(terms.gram, 1.0);
-    let total = solver.add_outer(seen, out);
-    if total <= 0.0 {
-        out.fill(0.0);
-        return Ok(0.0);
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "the system is solved in f32")]
-    solver.add_diagonal((terms.l2 * (total + terms.unobserved_mass)) as f32);
-    match solver.solve_with_product(out) {
-        Ok(product) => Ok(total - product),
-        Err(error) => {
-            out.fill(0.0);
-            Err(error)
-        }
-    }
-}
-
 #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "f32 storage; dim is below 2^10")]
 fn initial(items: usize, options: &IalsOptions) -> Vec<f32> {
     let mut rng = Rng::new(options.seed);
@@ -295,6 +238,7 @@ impl IalsOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linalg::fold_in::fold_in;
 
     fn go_on(_: FitProgress) -> ControlFlow<()> {
         ControlFlow::Continue(())
@@ -319,6 +263,7 @@ mod tests {
     }
 
     /// The objective as the module's head has it, by brute force over all pairs of users and items.
+    #[expect(clippy::needless_range_loop, reason = "as in the formula")]
     fn objective(pairs: &[(u32, u32)], weights: &[f32], users: &[f32], fit: &ItemFactors) -> f64 {
         let dim = fit.dim;
         let count = users.len() / dim;
@@ -384,25 +329,6 @@ mod tests {
             let share = own.iter().map(above).sum::<usize>() as f64 / (own.len() * others.len()) as f64;
             assert!(share > 0.9, "camp {camp}: only {share} of its items' comparisons are won");
         }
-    }
-
-    #[test]
-    fn folding_in_is_the_stated_formula() {
-        // One dimension: w = sum g h / (a0 sum h^2 + sum g h^2 + l2 (sum g + a0 n)).
-        let gram = [0.5_f32 * (4.0 + 9.0 + 1.0)];
-        let terms = FoldInTerms { gram: &gram, l2: 0.1, unobserved_mass: 0.5 * 3.0 };
-        let mut solver = SpdSolver::new(1);
-        let mut out = [9.0];
-        fold_in(&mut solver, terms, [(&[2.0][..], 0.81), (&[3.0][..], 0.9)], &mut out).unwrap();
-        let expected = (0.81 * 2.0 + 0.9 * 3.0) / (7.0 + 0.81 * 4.0 + 0.9 * 9.0 + 0.1 * (1.71 + 1.5));
-        assert!((out[0] - expected).abs() < 1e-6, "{} instead of {expected}", out[0]);
-        fold_in(&mut solver, terms, [], &mut out).unwrap();
-        assert!(out[0].abs() == 0.0, "no events, no taste");
-        fold_in(&mut solver, terms, [(&[2.0][..], 0.0)], &mut out).unwrap();
-        assert!(out[0].abs() == 0.0, "only weights of 0, no taste");
-        let bad = FoldInTerms { gram: &[f32::NAN], ..terms };
-        assert!(fold_in(&mut solver, bad, [(&[2.0][..], 1.0)], &mut out).is_err());
-        assert!(out[0].abs() == 0.0, "an error leaves zeros");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! * [`solve`]: small positive definite systems; [`als`]: item factors by iALS, users folded in exactly.
 
 pub mod als;
+pub mod fold_in;
 pub mod interactions;
 pub mod kernels;
 pub mod score;
@@ -15,7 +16,8 @@ pub mod slab;
 pub mod solve;
 pub mod topk;
 
-pub use als::{FitProgress, FoldInTerms, IalsOptions, ItemFactors};
+pub use als::{FitProgress, IalsOptions, ItemFactors};
+pub use fold_in::{FoldInTerms, fold_in};
 pub use interactions::Interactions;
 pub use slab::Slab;
 pub use solve::{NotPositiveDefinite, SpdSolver};

@@ -5,12 +5,14 @@
 //! [`SpdSolver::add_outer`] (what one row has seen, one rank-n product per [`BLOCK`] vectors rather than n rank-1
 //! updates), [`SpdSolver::add_diagonal`], [`SpdSolver::solve`].
 //!
-//! Invariants: only the lower triangle of A is kept; A survives a solve, so further right-hand sides or vectors may
+//! Invariants: A is kept full (one plain copy and one full product beat half the work in pieces at these sizes); it
+//! survives a solve, so further right-hand sides or vectors may
 //! follow. Results differ in the last bits between SIMD levels (faer picks at run time), never between runs on one
 //! machine. A factorisation that fails is repeated with a growing ridge, [`JITTER_TRIES`] times.
 
 use dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt;
+use faer::linalg::matmul::matmul;
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, Mat, MatMut, MatRef, Par, Spec};
 
@@ -45,8 +47,11 @@ pub struct NotPositiveDefinite {
 /// A reusable solver for symmetric positive definite systems of one dimension.
 pub struct SpdSolver {
     dim: usize,
-    matrix: Mat<f32>,
-    factor: Mat<f32>,
+    arch: pulp::Arch,
+    /// A, `dim * dim`, full.
+    matrix: Vec<f32>,
+    /// Its factor in the lower triangle, whatever above.
+    factor: Vec<f32>,
     block: Mat<f32>,
     solution: Vec<f32>,
     scratch: MemBuffer,
@@ -59,8 +64,9 @@ impl SpdSolver {
         let need = llt::factor::cholesky_in_place_scratch::<f32>(dim, Par::Seq, Spec::default());
         Self {
             dim,
-            matrix: Mat::zeros(dim, dim),
-            factor: Mat::zeros(dim, dim),
+            arch: pulp::Arch::new(),
+            matrix: vec![0.0; dim * dim],
+            factor: vec![0.0; dim * dim],
             block: Mat::zeros(dim, BLOCK),
             solution: vec![0.0; dim],
             scratch: MemBuffer::new(need),
@@ -80,12 +86,8 @@ impl SpdSolver {
     pub fn reset_to(&mut self, gram: &[f32], scale: f32) {
         let dim = self.dim;
         assert_eq!(gram.len(), dim * dim, "a Gram matrix of dimension {dim}");
-        for (at, source) in gram.chunks_exact(dim.max(1)).enumerate() {
-            let target = &mut self.matrix.col_as_slice_mut(at)[at..];
-            for (to, from) in target.iter_mut().zip(&source[at..]) {
-                *to = from * scale;
-            }
-        }
+        let matrix = &mut self.matrix;
+        self.arch.dispatch(|| matrix.iter_mut().zip(gram).for_each(|(to, from)| *to = from * scale));
     }
 
     /// A += sum of g_j h_j h_j' over `(h_j, g_j)`, and the same for the right-hand side: `rhs` += sum of g_j h_j.
@@ -102,10 +104,12 @@ impl SpdSolver {
             total += f64::from(weight);
             let root = weight.sqrt();
             let column = self.block.col_as_slice_mut(filled);
-            for ((scaled, right), &x) in column.iter_mut().zip(rhs.iter_mut()).zip(vector) {
-                *scaled = root * x;
-                *right += weight * x;
-            }
+            self.arch.dispatch(|| {
+                for ((scaled, right), &x) in column.iter_mut().zip(rhs.iter_mut()).zip(vector) {
+                    *scaled = root * x;
+                    *right += weight * x;
+                }
+            });
             filled += 1;
             if filled == BLOCK {
                 self.add_block(filled);
@@ -140,7 +144,7 @@ impl SpdSolver {
     /// A += `ridge` I.
     pub fn add_diagonal(&mut self, ridge: f32) {
         for at in 0..self.dim {
-            self.matrix[(at, at)] += ridge;
+            self.matrix[at * (self.dim + 1)] += ridge;
         }
     }
 
@@ -167,7 +171,7 @@ impl SpdSolver {
                     self.solution.copy_from_slice(rhs);
                     let column = MatMut::from_column_major_slice_mut(&mut self.solution, dim, 1);
                     llt::solve::solve_in_place(
-                        self.factor.as_ref(),
+                        MatRef::from_column_major_slice(&self.factor, dim, dim),
                         column,
                         Par::Seq,
                         MemStack::new(&mut self.scratch),
@@ -192,20 +196,20 @@ impl SpdSolver {
 
     /// Cholesky factor of A + `ridge` I, or the index of the pivot that is not above 0.
     fn factorise(&mut self, ridge: f32) -> Result<(), usize> {
+        self.factor.copy_from_slice(&self.matrix);
         for at in 0..self.dim {
-            let target = &mut self.factor.col_as_slice_mut(at)[at..];
-            target.copy_from_slice(&self.matrix.col_as_slice(at)[at..]);
-            target[0] += ridge;
+            self.factor[at * (self.dim + 1)] += ridge;
         }
+        let factor = MatMut::from_column_major_slice_mut(&mut self.factor, self.dim, self.dim);
         let stack = MemStack::new(&mut self.scratch);
-        llt::factor::cholesky_in_place(self.factor.as_mut(), Default::default(), Par::Seq, stack, Spec::default())
+        llt::factor::cholesky_in_place(factor, Default::default(), Par::Seq, stack, Spec::default())
             .map(|_| ())
             .map_err(|llt::factor::LltError::NonPositivePivot { index }| index)
     }
 
     #[expect(clippy::cast_precision_loss, reason = "dimensions are far below 2^24")]
     fn mean_diagonal(&self) -> f32 {
-        let trace: f32 = (0..self.dim).map(|at| self.matrix[(at, at)].abs()).sum();
+        let trace: f32 = (0..self.dim).map(|at| self.matrix[at * (self.dim + 1)].abs()).sum();
         (trace / self.dim.max(1) as f32).max(f32::MIN_POSITIVE)
     }
 
@@ -215,17 +219,8 @@ impl SpdSolver {
             return;
         }
         let block = self.block.as_ref().subcols(0, filled);
-        triangular::matmul(
-            self.matrix.as_mut(),
-            BlockStructure::TriangularLower,
-            Accum::Add,
-            block,
-            BlockStructure::Rectangular,
-            block.transpose(),
-            BlockStructure::Rectangular,
-            1.0,
-            Par::Seq,
-        );
+        let matrix = MatMut::from_column_major_slice_mut(&mut self.matrix, self.dim, self.dim);
+        matmul(matrix, Accum::Add, block, block.transpose(), 1.0, Par::Seq);
     }
 }
 
@@ -286,6 +281,7 @@ mod tests {
     }
 
     /// Gaussian elimination with pivoting in `f64`: slow and plainly right.
+    #[expect(clippy::needless_range_loop, reason = "as in the textbook")]
     fn solve_f64(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
         let n = b.len();
         for at in 0..n {
@@ -390,7 +386,7 @@ mod tests {
             let mut rhs = [1.0, 2.0, 3.0];
             let error = solver.solve(&mut rhs);
             assert!(matches!(error, Err(NotPositiveDefinite { dim: 3, .. })), "{what}: {error:?}, {rhs:?}");
-            assert_eq!(rhs, [1.0, 2.0, 3.0], "{what}");
+            assert_eq!(rhs.map(f32::to_bits), [1.0_f32, 2.0, 3.0].map(f32::to_bits), "{what}");
         }
     }
 
@@ -406,6 +402,6 @@ mod tests {
         solver.add_outer_block(&[1.0, 0.0], 2, &[-5.0]);
         let mut third = [2.0, 4.0];
         solver.solve(&mut third).unwrap();
-        assert_eq!(third, first, "a negative weight counts as 0");
+        assert_eq!(third.map(f32::to_bits), first.map(f32::to_bits), "a negative weight counts as 0");
     }
 }
