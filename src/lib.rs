@@ -1,3 +1,4 @@
 //! Mirra keeps a living profile of every user.
 
 pub mod base;
+pub mod storage;
