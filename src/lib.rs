@@ -12,11 +12,15 @@
 //! * [`config`], [`cli`]: the binary
 
 pub mod base;
+pub mod engine;
 pub mod evaluate;
 pub mod ingest;
 pub mod learn;
 pub mod linalg;
 pub mod model;
+pub mod server;
+pub mod shard;
 pub mod state;
+pub mod storage;
 pub mod telemetry;
 pub mod wire;

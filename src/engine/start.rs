@@ -58,7 +58,11 @@ impl Engine {
         let (store, opened) = SnapshotStore::open(&dir, meta.cluster_id, SnapshotOptions::default())?;
         let choice = store.newest_valid()?;
         store.sweep_orphans()?;
-        let passed_over = choice.rejected.iter().map(|rejected| format!("generation {}: {}", rejected.generation, rejected.error)).collect();
+        let passed_over = choice
+            .rejected
+            .iter()
+            .map(|rejected| format!("generation {}: {}", rejected.generation, rejected.error))
+            .collect();
         let home = Arc::new(Home {
             dir,
             store: Arc::new(store),
@@ -112,9 +116,8 @@ fn read_or_make_meta(dir: &DataDir, options: &Options, now_ms: i64) -> Result<Me
 /// All shards at once, a thread each: their journals stand for themselves.
 fn recover_all(home: &Home, options: &state::Options) -> Result<Vec<Recovered>, EngineError> {
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..options.shards)
-            .map(|index| scope.spawn(move || recover(home, index, options.clone())))
-            .collect();
+        let threads: Vec<_> =
+            (0..options.shards).map(|index| scope.spawn(move || recover(home, index, options.clone()))).collect();
         threads
             .into_iter()
             .map(|thread| match thread.join() {

@@ -122,4 +122,3 @@ async fn accept(door: Arc<Door>, shard: u16, listener: TcpListener) {
         }
     }
 }
-

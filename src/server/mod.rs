@@ -153,7 +153,8 @@ impl Door {
 
     fn hello(&self) -> HelloReply {
         let engine = self.engine.options();
-        let kind = |kind: &crate::model::Kind| KindInfo { code: kind.code, name: kind.name.clone(), weight: kind.weight };
+        let kind =
+            |kind: &crate::model::Kind| KindInfo { code: kind.code, name: kind.name.clone(), weight: kind.weight };
         HelloReply {
             version: VERSION,
             server: concat!("mirra ", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -3,8 +3,8 @@
 //! Consecutive single events for one shard become one write of several operations, and so one journal record.
 
 use super::convert::{self, Invalid};
-use crate::base::limits::TOP_K_MAX;
 use crate::base::IdRef;
+use crate::base::limits::TOP_K_MAX;
 use crate::engine::{Engine, TurnError};
 use crate::model::Durability;
 use crate::shard::messages::OwnedFilter;
@@ -160,7 +160,13 @@ impl Plan {
         Ok(())
     }
 
-    fn event(&mut self, engine: &Engine, wire: &EventRef<'_>, durability: Durability, each: bool) -> Result<Place, Refused> {
+    fn event(
+        &mut self,
+        engine: &Engine,
+        wire: &EventRef<'_>,
+        durability: Durability,
+        each: bool,
+    ) -> Result<Place, Refused> {
         let shard = engine.route(wire.user);
         let event = convert::event(wire, &engine.options().state.kinds, self.now_ms).inspect_err(|_| {
             engine.metrics(shard).add(Metric::EventsRejected, 1);
@@ -173,7 +179,12 @@ impl Plan {
     }
 
     /// Adds any other request that shards carry out; gives back one that they do not.
-    pub(super) fn other(&mut self, engine: &Engine, request_id: u64, request: Request) -> Result<Option<Request>, Refused> {
+    pub(super) fn other(
+        &mut self,
+        engine: &Engine,
+        request_id: u64,
+        request: Request,
+    ) -> Result<Option<Request>, Refused> {
         let kind = match request {
             Request::UserUpsert(request) => self.user_upsert(engine, request)?,
             Request::ItemUpsert(request) => self.item_upsert(engine, request)?,
@@ -232,7 +243,8 @@ impl Plan {
         let attributes = convert::attributes(request.attributes, time_ms)?;
         let item = request.item.as_ref();
         let tags = request.tags.iter().map(String::as_str).collect();
-        let place = self.write(engine, item, &Op::ItemUpsert { item, time_ms, tags, attributes }, request.durability)?;
+        let place =
+            self.write(engine, item, &Op::ItemUpsert { item, time_ms, tags, attributes }, request.durability)?;
         Ok(PlannedKind::ItemUpsert(place))
     }
 

@@ -13,7 +13,9 @@ use crate::wire::commands::{
     ProfileGet, ProfileGetReply, Recommend, RecommendReply, SimilarItems, SimilarItemsReply, UserGet, UserGetReply,
     UserUpsert,
 };
-use crate::wire::types::{ArmProfile, EventError, EventResult, RecentEvent, Score, ScoredItem, ShardSequence, WriteAck};
+use crate::wire::types::{
+    ArmProfile, EventError, EventResult, RecentEvent, Score, ScoredItem, ShardSequence, WriteAck,
+};
 use crate::wire::{Command, Status, put_error, put_reply};
 
 /// Makes every reply of a plan, in the order asked, into one buffer.
@@ -44,9 +46,11 @@ impl From<TurnError> for Failure {
                 let message = "the shard's queue is full: nothing was done, send it again later";
                 Self { status: Status::Overloaded, retry_after_ms, message }
             }
-            TurnError::Stopping => {
-                Self { status: Status::Overloaded, retry_after_ms: 1_000, message: "the server stops: nothing was done" }
-            }
+            TurnError::Stopping => Self {
+                status: Status::Overloaded,
+                retry_after_ms: 1_000,
+                message: "the server stops: nothing was done",
+            },
         }
     }
 }
@@ -54,8 +58,12 @@ impl From<TurnError> for Failure {
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Broken => Self::new(Status::Internal, "the shard broke at this and was made anew: nothing of it was kept"),
-            Refusal::ReadOnly => Self::new(Status::ReadOnly, "the shard's journal failed: it answers questions and takes no writes"),
+            Refusal::Broken => {
+                Self::new(Status::Internal, "the shard broke at this and was made anew: nothing of it was kept")
+            }
+            Refusal::ReadOnly => {
+                Self::new(Status::ReadOnly, "the shard's journal failed: it answers questions and takes no writes")
+            }
             Refusal::Stopping => TurnError::Stopping.into(),
         }
     }
@@ -120,7 +128,9 @@ impl Replies<'_> {
             None => None,
         };
         match step.map(|step| std::mem::replace(step, StepDone::Refused(Refusal::Broken))) {
-            Some(StepDone::Answered(Answer::NotFound)) => Err(Failure::new(Status::NotFound, "not known to this server")),
+            Some(StepDone::Answered(Answer::NotFound)) => {
+                Err(Failure::new(Status::NotFound, "not known to this server"))
+            }
             Some(StepDone::Answered(Answer::NoStrategy)) => {
                 Err(Failure::new(Status::BadRequest, "no strategy of this name is active; HELLO lists those that are"))
             }
@@ -239,7 +249,11 @@ impl Replies<'_> {
     fn user_get(&mut self, request_id: u64, place: Place) -> Result<(), Failure> {
         let ProfileAnswer { user, version, events, first_ms, last_ms, attributes, .. } = self.profile(place)?;
         let attributes = attributes_out(&attributes);
-        self.put::<UserGet>(request_id, Status::Ok, &UserGetReply { user, version, events, first_ms, last_ms, attributes });
+        self.put::<UserGet>(
+            request_id,
+            Status::Ok,
+            &UserGetReply { user, version, events, first_ms, last_ms, attributes },
+        );
         Ok(())
     }
 
