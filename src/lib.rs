@@ -1,4 +1,5 @@
 //! Mirra keeps a living profile of every user.
 
 pub mod base;
+pub mod client;
 pub mod wire;
