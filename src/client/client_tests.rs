@@ -411,3 +411,46 @@ fn the_last_clone_closes_the_connection() {
     });
     assert_eq!(ended.load(Ordering::SeqCst), 1);
 }
+
+#[test]
+fn a_repeat_that_could_not_be_sent_does_not_hide_that_the_first_was() {
+    let peer = Peer::start(hello(), |mut peer| {
+        peer.next();
+    });
+    block_on(async {
+        let client = Client::connect(&peer.addr, ClientOptions { request_timeout_ms: 200, ..options() }).await.unwrap();
+        peer.stop();
+        let lost = client.call(&put(1, 77)).await.unwrap_err();
+        assert!(matches!(lost, ClientError::ConnectionLost { .. }) && lost.is_outcome_unknown(), "{lost:?}");
+    });
+}
+
+#[test]
+fn threads_with_runtimes_of_their_own_share_a_client() {
+    let peer = Peer::start(hello(), |peer| serve_events(peer, 0));
+    let (handed, taken) = std::sync::mpsc::channel();
+    let (done, finish) = tokio::sync::oneshot::channel::<()>();
+    let addr = peer.addr.clone();
+    let home = std::thread::spawn(move || {
+        block_on(async {
+            handed.send(Client::connect(&addr, options()).await.unwrap()).unwrap();
+            finish.await.unwrap();
+        });
+    });
+    let client = taken.recv().unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4_u64 {
+            let client = client.clone();
+            scope.spawn(move || {
+                block_on(async {
+                    for user in thread * 1_000..thread * 1_000 + 200 {
+                        assert_eq!(client.call(&put(user, 0)).await.unwrap().sequence, user);
+                    }
+                });
+            });
+        }
+    });
+    done.send(()).unwrap();
+    home.join().unwrap();
+    assert_eq!(peer.connections.load(Ordering::SeqCst), 1);
+}
