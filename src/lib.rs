@@ -12,6 +12,7 @@
 //! * [`config`], [`cli`]: the binary
 
 pub mod base;
+pub mod client;
 pub mod engine;
 pub mod evaluate;
 pub mod ingest;
