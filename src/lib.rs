@@ -12,6 +12,7 @@
 //! * [`config`], [`cli`]: the binary
 
 pub mod base;
+<<<<<<< HEAD
 pub mod client;
 pub mod engine;
 pub mod evaluate;
@@ -25,3 +26,7 @@ pub mod state;
 pub mod storage;
 pub mod telemetry;
 pub mod wire;
+=======
+pub mod cli;
+pub mod config;
+>>>>>>> config

@@ -2,3 +2,4 @@
 
 mod server_roundtrip;
 mod support;
+mod tidy;
