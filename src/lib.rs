@@ -12,8 +12,9 @@
 //! * [`config`], [`cli`]: the binary
 
 pub mod base;
-<<<<<<< HEAD
+pub mod cli;
 pub mod client;
+pub mod config;
 pub mod engine;
 pub mod evaluate;
 pub mod ingest;
@@ -26,7 +27,3 @@ pub mod state;
 pub mod storage;
 pub mod telemetry;
 pub mod wire;
-=======
-pub mod cli;
-pub mod config;
->>>>>>> config
