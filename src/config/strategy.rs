@@ -62,7 +62,7 @@ pub enum StrategyParameters {
 pub struct MeanOptions {
     /// Length of a profile vector.
     pub dim: usize,
-    /// Smallest weight of an event's item in the mean, 0 to 1.
+    /// Smallest similarity that counts, above 0 up to 1: at 0 an empty profile would never begin.
     pub weight_floor: f32,
 }
 
@@ -206,7 +206,7 @@ fn parameters(name: &str, section: Table, c: &mut Checker<'_>) -> Result<Strateg
 fn mean(raw: &raw::Mean, c: &mut Checker<'_>) -> MeanOptions {
     MeanOptions {
         dim: dim("mean", raw.dim, c),
-        weight_floor: c.real("strategy.mean.weight_floor", raw.weight_floor, 0.0..=1.0) as f32,
+        weight_floor: c.positive("strategy.mean.weight_floor", raw.weight_floor, 1.0) as f32,
     }
 }
 
