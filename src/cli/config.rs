@@ -1,5 +1,6 @@
 //! `mirra config check`: the effective configuration, each value with the layer that set it.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -78,9 +79,11 @@ pub fn run(args: &ConfigArgs, global: Option<&Path>) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The environment of this process, without variables that are not Unicode: none of those can be ours.
+/// The environment of this process. What is not Unicode is replaced, not left out: a variable of ours with such a
+/// value must be refused, not ignored.
 pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    let text = |raw: OsString| raw.to_string_lossy().into_owned();
+    std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
 }
 
 fn line(setting: &Setting) -> Line<'_> {

@@ -19,7 +19,7 @@ use crate::{server, state};
 /// # Errors
 /// [`CliError::Config`].
 pub fn load(file: Option<&Path>, overrides: &[Override]) -> Result<(Config, Origins), CliError> {
-    Ok(Config::load(file, std::env::vars(), overrides)?)
+    Ok(Config::load(file, super::config::environment(), overrides)?)
 }
 
 /// Starts the log, and tells every value that differs from the built-in one.

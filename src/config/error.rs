@@ -94,7 +94,6 @@ impl ConfigError {
                     .to_owned(),
             ),
             Self::UnknownKey { .. } => Some("`mirra config check` without a file lists every key".to_owned()),
-            Self::Syntax { .. } => Some("text values stand in quotes: key = \"text\"".to_owned()),
             Self::Invalid { problems } => problems.iter().find_map(|problem| problem.hint.map(str::to_owned)),
             _ => None,
         }

@@ -123,7 +123,7 @@ fn parameters(name: &str, section: Table, c: &mut Checker<'_>) -> Result<Strateg
 fn mean(raw: &raw::Mean, c: &mut Checker<'_>) -> Mean {
     Mean {
         dim: dim("mean", raw.dim, c),
-        weight_floor: c.real("strategy.mean.weight_floor", raw.weight_floor, 0.0..=1.0) as f32,
+        weight_floor: c.positive("strategy.mean.weight_floor", raw.weight_floor, 1.0) as f32,
     }
 }
 

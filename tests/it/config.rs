@@ -71,3 +71,16 @@ fn wrong_usage_exits_with_2() {
         assert_eq!(mirra(&arguments, &[]).status.code(), Some(0), "{arguments:?}");
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_not_unicode_is_refused_not_ignored() {
+    use std::os::unix::ffi::OsStrExt;
+    let output = Command::new(env!("CARGO_BIN_EXE_mirra"))
+        .args(["config", "check"])
+        .env("MIRRA__SHARDS__COUNT", std::ffi::OsStr::from_bytes(b"3\xff"))
+        .output()
+        .expect("the binary was built with the tests");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("`shards.count` is"), "{}", stderr(&output));
+}

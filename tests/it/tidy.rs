@@ -2,11 +2,14 @@
 //!
 //! Sources are read as text: comments and literals are blanked, the rest is cut into words, and every path
 //! (`crate::a::b`, `super::super::a`, `use {a, b::{c, d}}`) is resolved to its full form, which the rules look at.
-//! Code in `#[cfg(test)] mod` at the end of a file keeps to the floors but may print and read fixtures.
+//! Code in a `#[cfg(test)] mod`, inline or in a file of its own, keeps to the floors but may print and read fixtures.
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::Path;
+
+mod samples;
 
 /// Folders (or files) of `src`, by floor. A file imports only from floors below its own.
 const FLOORS: &[(u8, &[&str])] = &[
@@ -78,15 +81,23 @@ fn the_sources_are_tidy() {
     let mut files = Vec::new();
     collect(&root, &mut files);
     assert!(files.len() > 10, "found only {} files under {}", files.len(), root.display());
+    let sources: Vec<(String, String)> = files
+        .iter()
+        .map(|file| {
+            let name = file.strip_prefix(&root).expect("collected under the root").to_string_lossy().replace('\\', "/");
+            let source = fs::read_to_string(file).unwrap_or_else(|error| panic!("{name}: {error}"));
+            (name, source)
+        })
+        .collect();
+    let tests: Vec<String> = sources.iter().flat_map(|(name, source)| test_files(name, source)).collect();
     let mut problems = Vec::new();
-    for file in &files {
-        let name = file.strip_prefix(&root).expect("collected under the root").to_string_lossy().replace('\\', "/");
-        let source = fs::read_to_string(file).unwrap_or_else(|error| panic!("{name}: {error}"));
+    for (name, source) in &sources {
         let lines = source.lines().count();
         if lines > LINES_NOTED {
             println!("note: src/{name} has {lines} lines, think again past {LINES_NOTED}");
         }
-        problems.extend(check(&name, &source).into_iter().map(|problem| format!("src/{problem}")));
+        let found = check(name, source, is_test_file(name, &tests));
+        problems.extend(found.into_iter().map(|problem| format!("src/{problem}")));
     }
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
 }
@@ -104,8 +115,9 @@ fn collect(folder: &Path, into: &mut Vec<std::path::PathBuf>) {
     }
 }
 
-/// Everything that is wrong with one file, `name` as under `src/`: `floor/file.rs:line: what`.
-fn check(name: &str, source: &str) -> Vec<String> {
+/// Everything that is wrong with one file, `name` as under `src/`: `floor/file.rs:line: what`. A file of `tests` is
+/// compiled for tests only.
+fn check(name: &str, source: &str, tests: bool) -> Vec<String> {
     let mut problems = BTreeSet::new();
     let mut report = |line: usize, what: String| {
         problems.insert((line, format!("{name}:{line}: {what}")));
@@ -123,7 +135,8 @@ fn check(name: &str, source: &str) -> Vec<String> {
     if floor.is_none() && home != "lib" {
         report(1, format!("`{home}` is on no floor: add it to FLOORS"));
     }
-    let tests_from = if name.ends_with("/tests.rs") { 0 } else { tests_from(&tokens) };
+    let inline = test_modules(&tokens);
+    let is_test = |line: usize| tests || inline.iter().any(|module| module.lines.contains(&line));
     for named in paths(name, &tokens) {
         let Named { path, line } = &named;
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
@@ -144,13 +157,14 @@ fn check(name: &str, source: &str) -> Vec<String> {
         let pure = floor.is_some_and(|floor| floor < PURE_BELOW) && !IMPURE_ALLOWED.contains(&name);
         if let Some(banned) = impure
             && pure
-            && *line < tests_from
+            && !is_test(*line)
         {
             report(*line, format!("`{banned}` below floor {PURE_BELOW}: make it an argument"));
         }
     }
     for (at, token) in tokens.iter().enumerate() {
-        let is_macro = tokens.get(at + 1).is_some_and(|next| next.text == "!");
+        let next = |ahead: usize| tokens.get(at + ahead).map_or("", |token| token.text.as_str());
+        let is_macro = next(1) == "!" && next(2) != "=";
         match token.text.as_str() {
             "unsafe" if home != "linalg" => report(token.line, "`unsafe` outside linalg".to_owned()),
             "unsafe" => {
@@ -162,7 +176,7 @@ fn check(name: &str, source: &str) -> Vec<String> {
             }
             "todo" | "unimplemented" | "dbg" if is_macro => report(token.line, format!("`{}!`", token.text)),
             "println" | "print" | "eprintln" | "eprint"
-                if is_macro && !["cli", "main"].contains(&home) && token.line < tests_from =>
+                if is_macro && !["cli", "main"].contains(&home) && !is_test(token.line) =>
             {
                 report(token.line, format!("`{}!` outside cli and main.rs", token.text));
             }
@@ -190,13 +204,66 @@ fn home(name: &str) -> &str {
     name.split('/').next().unwrap_or_default().trim_end_matches(".rs")
 }
 
-/// The line from which a file is tests: that of `#[cfg(test)] mod NAME {`.
-fn tests_from(tokens: &[Token]) -> usize {
-    let texts: Vec<&str> = tokens.iter().map(|token| token.text.as_str()).collect();
-    let starts = |at: &usize| {
-        texts[*at..].starts_with(&["#", "[", "cfg", "(", "test", ")", "]", "mod"]) && texts.get(at + 9) == Some(&"{")
+/// A module that is compiled for tests only; one in a file of its own has only the line of its declaration here.
+struct TestModule {
+    name: String,
+    lines: RangeInclusive<usize>,
+    inline: bool,
+}
+
+/// The modules after `#[cfg(test)]`, whatever other attributes and visibility stand between.
+fn test_modules(tokens: &[Token]) -> Vec<TestModule> {
+    let text = |at: usize| tokens.get(at).map_or("", |token| token.text.as_str());
+    // The place after the bracket that closes the one at `at`.
+    let after = |open: &str, close: &str, at: usize| {
+        let mut depth = 0_usize;
+        for here in at..tokens.len() {
+            depth += usize::from(text(here) == open);
+            depth -= usize::from(text(here) == close && depth > 0);
+            if depth == 0 {
+                return here + 1;
+            }
+        }
+        tokens.len()
     };
-    (0..texts.len()).find(starts).map_or(usize::MAX, |at| tokens[at].line)
+    let mut modules = Vec::new();
+    for start in 0..tokens.len() {
+        if !["#", "[", "cfg", "(", "test", ")", "]"].iter().enumerate().all(|(i, word)| text(start + i) == *word) {
+            continue;
+        }
+        let mut at = start + 7;
+        while text(at) == "#" {
+            at = after("[", "]", at + 1);
+        }
+        at += usize::from(text(at) == "pub");
+        if text(at) == "(" {
+            at = after("(", ")", at);
+        }
+        let inline = text(at + 2) == "{";
+        if text(at) == "mod" && (inline || text(at + 2) == ";") {
+            let end = if inline { after("{", "}", at + 2) - 1 } else { at + 2 };
+            let lines = tokens[start].line..=tokens[end].line;
+            modules.push(TestModule { name: text(at + 1).to_owned(), lines, inline });
+        }
+    }
+    modules
+}
+
+/// The files, without `.rs`, that `name` declares as modules for tests only.
+fn test_files(name: &str, source: &str) -> Vec<String> {
+    let stem = name.trim_end_matches(".rs");
+    let folder = match stem.rsplit_once('/') {
+        Some((folder, "mod")) => format!("{folder}/"),
+        None if ["lib", "main"].contains(&stem) => String::new(),
+        _ => format!("{stem}/"),
+    };
+    let modules = test_modules(&tokens(&blanked(source)));
+    modules.iter().filter(|module| !module.inline).map(|module| format!("{folder}{}", module.name)).collect()
+}
+
+/// Whether a file is one of these, or lies in the folder of one.
+fn is_test_file(name: &str, stems: &[String]) -> bool {
+    stems.iter().any(|stem| name.strip_prefix(stem.as_str()).is_some_and(|rest| rest == ".rs" || rest.starts_with('/')))
 }
 
 /// All paths of a file that are rooted (in a `use`, or the first word before `::`), in full.
@@ -368,112 +435,4 @@ fn raw_end(chars: &[char], start: usize) -> Option<usize> {
     }
     let close = |i: &usize| chars[*i] == '"' && chars[i + 1..].iter().take_while(|&&c| c == '#').count() >= hashes;
     Some((at + 1..chars.len()).find(close).map_or(chars.len(), |i| i + 1 + hashes))
-}
-
-/// The rules on samples that break each of them, and on samples that only look so.
-mod samples {
-    use super::*;
-
-    fn broken(name: &str, source: &str, words: &str) {
-        let problems = check(name, &format!("//! Header.\n{source}"));
-        assert_eq!(problems.len(), 1, "{name}: {source}\n{problems:?}");
-        assert!(problems[0].contains(words), "{words:?} is not in {problems:?}");
-    }
-
-    fn fine(name: &str, source: &str) {
-        let problems = check(name, &format!("//! Header.\n{source}"));
-        assert!(problems.is_empty(), "{name}: {source}\n{problems:?}");
-    }
-
-    #[test]
-    fn floors() {
-        let up = "imports `engine` (floor 7)";
-        broken("learn/decay.rs", "use crate::engine::Engine;", up);
-        broken("learn/decay.rs", "use crate::{base::Rng, engine::{A, B as C}};", up);
-        broken("learn/decay.rs", "use {std::fmt, crate::engine};", up);
-        broken("learn/decay.rs", "fn f() { crate::engine::run::<u8>(); }", up);
-        broken("learn/decay.rs", "use super::super::engine::Engine;", up);
-        broken("learn/mod.rs", "use super::engine::Engine;", up);
-        broken("learn/decay.rs", "mod tests { use super::super::super::engine::Engine; }", up);
-        broken("learn/decay.rs", "mod a {} fn f() { super::super::engine::run() }", up);
-        broken("learn/decay.rs", "pub(crate) use mirra::engine::Engine;", up);
-        broken("wire/frame.rs", "use crate::learn::Strategy;", "`wire` (floor 3) imports `learn` (floor 3)");
-        broken("config/mod.rs", "use crate::cli::Cli;", "`config` (floor 9) imports `cli`");
-        broken("base/ids.rs", "use crate::nowhere::X;", "`nowhere` is on no floor");
-        broken("nowhere/mod.rs", "", "`nowhere` is on no floor");
-        fine("learn/decay.rs", "use crate::learn::{self, mean::Mean}; use super::checks; use crate::base::Rng;");
-        fine(
-            "learn/decay.rs",
-            "mod tests { use super::super::checks; } // crate::engine\nconst A: &str = \"crate::engine\";",
-        );
-        fine("cli/serve.rs", "use crate::config::Config; use crate::engine::Engine;");
-        fine("main.rs", "fn main() { mirra::cli::main() }");
-        fine("learn/mod.rs", "pub(crate) fn f() { crate::strategies!(); x.engine::<u8>(); learn::engine::f() }");
-    }
-
-    #[test]
-    fn homes() {
-        for (outside, homes) in HOMES {
-            broken("model/kind.rs", &format!("use {outside}::Thing;"), &format!("`{outside}` lives only in"));
-            broken("model/kind.rs", &format!("fn f(x: &::{outside}::Thing) {{}}"), "lives only in");
-            fine(&format!("{}/mod.rs", homes[0]), &format!("use {outside}::Thing;"));
-        }
-        broken("model/kind.rs", "use tokio::{time, net::TcpStream};", "`tokio::net` lives only in");
-        broken("model/kind.rs", "extern crate sled;", "`sled` lives only in");
-        broken("model/kind.rs", "#[derive(serde::Serialize)]\nstruct A;", "`serde` lives only in");
-        fine("engine/mod.rs", "use tokio::time; use self::net::faer::X; use crate::base::sled;");
-    }
-
-    #[test]
-    fn purity() {
-        broken("state/mod.rs", "use std::time::SystemTime;", "`SystemTime` below floor 5");
-        broken("state/mod.rs", "use std::time::{Duration, Instant}; fn f() { Instant::now(); }", "`Instant::now`");
-        broken("state/mod.rs", "fn f() { std::time::Instant::now(); }", "`Instant::now`");
-        broken("state/mod.rs", "use std::{env, fmt};", "`std::env`");
-        broken("state/mod.rs", "fn f() { std::fs::read(a); }", "`std::fs`");
-        broken("state/mod.rs", "use std::net::IpAddr;", "`std::net`");
-        broken("state/mod.rs", "use rand::thread_rng;", "`thread_rng`");
-        broken("state/mod.rs", "fn f() { thread_rng(); }", "`thread_rng`");
-        fine(
-            "state/mod.rs",
-            "use std::time::Instant;\n#[cfg(test)]\nmod tests { use std::fs; fn f() { println!(); } }",
-        );
-        fine("storage/mod.rs", "use std::{env, fs, net, time::SystemTime};");
-        fine("base/clock.rs", "use std::time::SystemTime;");
-        broken("state/mod.rs", "#[cfg(test)]\nmod tests;\nuse std::fs;", "`std::fs`");
-    }
-
-    #[test]
-    fn headers_and_lengths() {
-        assert!(check("base/ids.rs", "use std::fmt;\n")[0].contains("does not open with a `//!` header"));
-        assert!(check("base/ids.rs", "")[0].contains("does not open with a `//!` header"));
-        fine("base/ids.rs", &"\n".repeat(LINES_MAX - 1));
-        broken("base/ids.rs", &"\n".repeat(LINES_MAX), "501 lines, more than 500");
-    }
-
-    #[test]
-    fn words_that_are_not_allowed() {
-        broken("base/ids.rs", "fn f() { unsafe { g() } }", "`unsafe` outside linalg");
-        broken("linalg/slab.rs", "fn f() { unsafe { g() } }", "without `// SAFETY:`");
-        broken("linalg/slab.rs", "// SAFETY: far\n\n\n\n\n\nunsafe fn f() {}", "without `// SAFETY:`");
-        fine("linalg/slab.rs", "// SAFETY: near\n\n\n\n\nunsafe fn f() {}");
-        fine("base/ids.rs", "#![deny(unsafe_code)] // unsafe\nconst A: &str = r#\"unsafe \" todo!()\"#;");
-        for word in ["todo", "unimplemented", "dbg"] {
-            broken("cli/mod.rs", &format!("fn f() {{ {word}!() }}"), word);
-        }
-        for word in ["println", "print", "eprintln", "eprint"] {
-            broken("server/mod.rs", &format!("fn f() {{ {word}!() }}"), "outside cli and main.rs");
-            fine("cli/mod.rs", &format!("fn f() {{ {word}!() }}"));
-            fine("main.rs", &format!("fn f() {{ {word}!() }}"));
-        }
-    }
-
-    #[test]
-    fn literals_and_lifetimes_do_not_confuse() {
-        let quotes = "fn f<'a>(x: &'a str) -> char { let _ = ('\"', '\\'', '\\u{41}', b'\"', \"\\\"\"); 'x' }";
-        fine("base/ids.rs", quotes);
-        broken("base/ids.rs", &format!("{quotes}\nfn g() {{ todo!() }}"), "ids.rs:3: `todo!`");
-        broken("base/ids.rs", "/* a /* b */ \" */ fn g() { todo!() }", "`todo!`");
-        broken("base/ids.rs", "const A: &[u8] = br#\"\"\"#; fn g() { todo!() }", "`todo!`");
-    }
 }
