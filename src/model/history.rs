@@ -149,7 +149,7 @@ mod tests {
             oldest.reverse();
             assert_eq!(oldest, expected, "max {max}");
             assert_eq!(history.holds(20), max > 0);
-            assert!(!history.holds(0) && !history.holds(20 - max as u64));
+            assert!(!history.holds(0) && !history.holds(20_u64.saturating_sub(max as u64)));
         }
     }
 
