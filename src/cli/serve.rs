@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{CliError, setup};
 use crate::base::SystemClock;
 use crate::config::{Config, Override};
-use crate::engine::{self, Engine, Opened, StartReport};
+use crate::engine::{self, Engine, Opened, SnapshotReport, StartReport};
 use crate::server::Server;
 use crate::storage::files::write_atomically;
 
@@ -112,8 +112,8 @@ async fn snapshot_every(engine: Engine, period: Duration) {
             return;
         }
         match engine.snapshot().await {
-            Ok(done) => {
-                tracing::info!(generation = done.generation, bytes = done.bytes, took_ms = done.took_ms, "snapshot")
+            Ok(SnapshotReport { generation, bytes, took_ms, .. }) => {
+                tracing::info!(generation, bytes, took_ms, "snapshot");
             }
             Err(error) => tracing::error!(error = %error, "the snapshot failed"),
         }

@@ -41,8 +41,7 @@ pub(super) fn event<'a>(wire: &EventRef<'a>, kinds: &Kinds, now_ms: i64) -> Resu
         let known: Vec<_> = kinds.iter().map(|kind| format!("{} {}", kind.code, kind.name)).collect();
         return Err(Invalid::Kind { code, known: known.join(", ") });
     };
-    // Written so that NaN fails.
-    if !(value.abs() <= VALUE_ABS_MAX) {
+    if value.is_nan() || value.abs() > VALUE_ABS_MAX {
         return Err(Invalid::Value { value });
     }
     if let Some((low, high)) = kind.range

@@ -42,6 +42,7 @@ pub(super) fn bind(engine: &Engine, options: &Options) -> Result<Bound, ServerEr
     if !listen.ip().is_loopback() && !options.allow_open {
         return Err(ServerError::Open { listen });
     }
+    refuse_taken(listen)?;
     let first = listen_on(listen)?;
     let addr = first.local_addr().map_err(|source| ServerError::Listen { addr: listen, source })?;
     let mut shared = vec![first];
@@ -58,15 +59,27 @@ pub(super) fn bind(engine: &Engine, options: &Options) -> Result<Bound, ServerEr
     Ok(Bound { addr, shared, own })
 }
 
+/// Sharing a port among our own threads would let a second server share it too, unnoticed, and take half of the
+/// connections: so the address is first bound once without sharing.
+fn refuse_taken(addr: SocketAddr) -> Result<(), ServerError> {
+    if addr.port() == 0 {
+        return Ok(());
+    }
+    let probe = || -> std::io::Result<()> {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&addr.into())?;
+        socket.listen(1)
+    };
+    probe().map_err(|source| ServerError::Listen { addr, source })
+}
+
 fn listen_on(addr: SocketAddr) -> Result<StdListener, ServerError> {
     let open = || -> std::io::Result<StdListener> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_port(true)?;
         socket.set_nonblocking(true)?;
-        // Reuse of ports lets a second server share ours unnoticed; binding once without it first tells.
-        if addr.port() != 0 {
-            socket.set_reuse_address(true)?;
-        }
+        socket.set_reuse_address(true)?; // or a restart would wait for old connections to be forgotten
         socket.bind(&addr.into())?;
         socket.listen(BACKLOG)?;
         Ok(socket.into())

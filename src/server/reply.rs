@@ -64,6 +64,10 @@ impl From<Refusal> for Failure {
             Refusal::ReadOnly => {
                 Self::new(Status::ReadOnly, "the shard's journal failed: it answers questions and takes no writes")
             }
+            Refusal::Behind => {
+                let message = "another shard does not keep up: nothing was done, send it again later";
+                Self { status: Status::Overloaded, retry_after_ms: 10, message }
+            }
             Refusal::Stopping => TurnError::Stopping.into(),
         }
     }

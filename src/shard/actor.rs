@@ -39,6 +39,9 @@ const MAILBOX_MESSAGES: usize = 1 << 16;
 /// Buffered journal bytes after which the buffer is written even if nobody waits.
 const BUFFER_BYTES: usize = 1 << 20;
 
+/// Bytes of observations that may wait for slower shards before events are refused as overloaded.
+const OUTBOX_BYTES_MAX: usize = 64 << 20;
+
 /// How a shard paces itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
@@ -179,6 +182,10 @@ impl ShardActor {
         if self.journal.is_poisoned() {
             return StepDone::Refused(Refusal::ReadOnly);
         }
+        if self.shard.outbox_bytes() > OUTBOX_BYTES_MAX && !is_exchange(ops) {
+            self.metrics.add(Metric::EventsOverloaded, u64::from(count));
+            return StepDone::Refused(Refusal::Behind);
+        }
         let first_sequence = self.shard.sequence() + 1;
         let written = match self.guarded(|actor| apply_all(&mut actor.shard, ops, count, each)) {
             Ok(written) => written,
@@ -296,6 +303,12 @@ impl ShardActor {
         metrics.set(Metric::DurableSequence, self.journal.durable_sequence().saturating_sub(1));
         metrics.set(Metric::Epoch, u64::from(shard.epoch()));
     }
+}
+
+/// Whether operations come from another shard: refusing those as well would leave two full outboxes waiting for each
+/// other.
+fn is_exchange(ops: &[u8]) -> bool {
+    matches!(Op::decode(&mut Reader::new(ops)), Ok(Op::Merge { .. } | Op::Rows { .. }))
 }
 
 fn apply_all(shard: &mut Shard, ops: &[u8], count: u32, each: bool) -> Written {

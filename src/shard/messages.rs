@@ -65,6 +65,8 @@ pub enum Refusal {
     Broken,
     /// The journal failed: the shard answers questions and takes no writes.
     ReadOnly,
+    /// Another shard does not keep up with what this one has for it.
+    Behind,
     /// The server stops.
     Stopping,
 }

@@ -250,6 +250,12 @@ impl Shard {
         &mut self.outboxes[usize::from(target)]
     }
 
+    /// Bytes of observations that wait for other shards.
+    #[must_use]
+    pub fn outbox_bytes(&self) -> usize {
+        self.outboxes.iter().map(Outbox::held_bytes).sum()
+    }
+
     fn owner(&self, item: IdRef<'_>) -> u16 {
         item.shard(self.options.shards)
     }
