@@ -1,0 +1,98 @@
+//! The figures that a server measures while it serves are those of an evaluation that runs the machine alone.
+
+use mirra::base::Id;
+use mirra::engine::Options;
+use mirra::ingest::{DriftOptions, DriftStream, Row};
+use mirra::learn::Strategy;
+use mirra::model::{Event as ModelEvent, Kind, Kinds};
+use mirra::state::{self, Op, Shard};
+use mirra::wire::commands::{EventBatch, Metrics};
+use mirra::wire::types::{Event, StrategyMetrics};
+
+use crate::support::{Connection, TestServer, options};
+
+const EVENTS: u64 = 6_000;
+
+fn rows() -> Vec<Row> {
+    DriftStream::new(DriftOptions { users: 300, items: 200, events: EVENTS, seed: 5, ..DriftOptions::default() })
+        .collect()
+}
+
+fn state_options(shards: u16) -> state::Options {
+    let named = |name: &str| Strategy::default_named(name).expect("listed");
+    state::Options {
+        shards,
+        strategies: vec![named("biased_mf"), named("popularity")],
+        kinds: Kinds::new([Kind {
+            code: 5,
+            name: "rate".into(),
+            weight: 1.0,
+            explicit: true,
+            range: Some((1.0, 5.0)),
+        }]),
+        rank_every: 5,
+        ..state::Options::default()
+    }
+}
+
+/// Straight through the machine.
+fn alone(rows: &[Row]) -> Vec<mirra::evaluate::Report> {
+    let mut shard = Shard::new(0, state_options(1));
+    for row in rows {
+        let (user, item) = (row.user.as_ref(), row.item.as_ref());
+        let (value, time_ms) = (row.value, row.time_ms);
+        shard.apply(&Op::Event(ModelEvent { event_id: 0, user, item, kind: 5, value, time_ms }));
+    }
+    shard.reports().iter().map(mirra::state::StrategyReport::report).collect()
+}
+
+/// Through TCP, in batches, in order.
+fn served(rows: &[Row], shards: u16) -> Vec<StrategyMetrics> {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let server = TestServer::start(Options { state: state_options(shards), ..options(dir.path()) });
+    let mut door = Connection::open(server.addr);
+    for rows in rows.chunks(97) {
+        let event = |row: &Row| Event {
+            event_id: Id::Int(0),
+            user: row.user.clone(),
+            item: row.item.clone(),
+            kind: 5,
+            value: row.value,
+            time_ms: row.time_ms,
+        };
+        let events = rows.iter().map(event).collect();
+        assert_eq!(door.ask(&EventBatch { durability: 1, want: 0, events }).expect("a batch").rejected, 0);
+    }
+    let metrics = door.ask(&Metrics { strategy: String::new() }).expect("METRICS").strategies;
+    drop(door);
+    server.stop();
+    metrics
+}
+
+#[test]
+fn one_shard_is_the_same_to_the_last_digit() {
+    let rows = rows();
+    for (served, alone) in served(&rows, 1).iter().zip(alone(&rows)) {
+        assert_eq!((served.scored, served.ranked), (alone.predicted, alone.ranked));
+        let pairs = [
+            (served.rmse, alone.rmse),
+            (served.mae, alone.mae),
+            (served.hr_10, alone.hr_at_10),
+            (served.ndcg_10, alone.ndcg_at_10),
+            (served.mrr_10, alone.mrr_at_10),
+        ];
+        for (served, alone) in pairs {
+            assert!((served - alone).abs() <= 1e-6 || (served.is_nan() && alone.is_nan()), "{served} {alone}");
+        }
+    }
+}
+
+/// With several shards each has the mean of its own users, and items learn from the others with a delay: close, not equal.
+#[test]
+fn two_shards_are_close() {
+    let rows = rows();
+    let (served, alone) = (served(&rows, 2), alone(&rows));
+    println!("RMSE alone {:.4}, two shards {:.4}", alone[0].rmse, served[0].rmse);
+    assert_eq!(served[0].scored, EVENTS);
+    assert!((served[0].rmse - alone[0].rmse).abs() < 0.05 * alone[0].rmse);
+}
