@@ -20,8 +20,8 @@ use crate::server::output::Output;
 use crate::wire::commands::{EventBatch, EventPut, Hello, Request};
 use crate::wire::{Command, Header, Status, VERSION, put_error, put_reply, split};
 
-/// Bytes read at a time.
-const READ_BYTES: usize = 256 << 10;
+/// Bytes read at a time: several batches of the usual size. Every connection holds as many.
+const READ_BYTES: usize = 64 << 10;
 
 /// What the tasks of one connection share; they all run on one thread.
 pub(super) struct Session {

@@ -1,5 +1,7 @@
 //! The log: where lines go and how they look. Lines carry fields, not sentences with numbers in them.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 /// How a line looks.
@@ -21,7 +23,8 @@ pub fn start(level: &str, format: Format) -> Result<(), String> {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Refused only when a subscriber is there already: then it stays.
     let _ = match format {
-        Format::Text => builder.try_init(),
+        // Colours are for terminals; a log file or a pipe gets plain text.
+        Format::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
         Format::Json => builder.json().try_init(),
     };
     Ok(())
