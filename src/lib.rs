@@ -12,6 +12,7 @@
 //! * [`config`], [`cli`]: the binary
 
 pub mod base;
+pub mod cli;
 pub mod evaluate;
 pub mod ingest;
 pub mod learn;

@@ -1,0 +1,3 @@
+//! Floor 9: the commands of the binary.
+
+pub mod evaluate;
