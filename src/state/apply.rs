@@ -326,3 +326,40 @@ impl Shard {
         Outcome::applied(model.epoch)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Rng;
+    use crate::learn::Strategy;
+    use crate::state::Options;
+
+    #[test]
+    fn testing_and_then_applying_is_applying_with_a_rank() {
+        let strategies = Strategy::NAMES.iter().map(|name| Strategy::default_named(name).expect("listed")).collect();
+        let options = Options { strategies, history_max: 20, ..Options::default() };
+        let mut ranked = Shard::new(0, Options { rank_every: 1, ..options.clone() });
+        let mut tested = Shard::new(0, options);
+        let mut rng = Rng::new(31);
+        for at in 0..3_000_i64 {
+            let (user, item) = (IdRef::Int(rng.below(30)), IdRef::Int(rng.below(200)));
+            let kind = if rng.below(3) == 0 { 5 } else { 0 };
+            let value = 1.0 + rng.below(5) as f32;
+            let event = Event { event_id: 0, user, item, kind, value, time_ms: 60_000 * at };
+            // What weighs nothing is not due for ranking.
+            let weighs = tested.weigh(&event).1 > 0.0;
+            let before = if weighs { tested.test_event(&event).rank } else { None };
+            let (one, two) = (ranked.apply(&Op::Event(event)), tested.apply(&Op::Event(event)));
+            assert_eq!((one.rank_before, two.rank_before), (before.unwrap_or(0), 0), "seed 31, event {at}");
+            assert_eq!(one.score_before.to_bits(), two.score_before.to_bits(), "seed 31, event {at}");
+        }
+        for (one, two) in ranked.reports().iter().zip(tested.reports()) {
+            assert_eq!(one.prequential, two.prequential, "{}", one.strategy);
+            assert!(one.report().ranked > 1_000);
+        }
+        for user in 0..30 {
+            let digest = |shard: &mut Shard| shard.profile(IdRef::Int(user), false).map(|view| view.digest);
+            assert_eq!(digest(&mut ranked), digest(&mut tested), "user {user}");
+        }
+    }
+}
