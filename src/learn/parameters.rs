@@ -200,9 +200,8 @@ mod tests {
                 if strategy.set(key, other).is_ok() {
                     let read = strategy.parameters().into_iter().find(|row| row.0 == key).expect("listed").1;
                     assert_eq!(read.to_bits(), other.to_bits(), "{name}:{key}");
-                    let others = |of: &Strategy| -> Vec<_> {
-                        of.parameters().into_iter().filter(|row| row.0 != key).collect()
-                    };
+                    let others =
+                        |of: &Strategy| -> Vec<_> { of.parameters().into_iter().filter(|row| row.0 != key).collect() };
                     assert_eq!(others(&strategy), others(&start), "{name}:{key} changes itself alone");
                 }
                 for wrong in [f64::NAN, f64::INFINITY, -1.0, 1e12] {

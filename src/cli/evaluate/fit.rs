@@ -15,8 +15,8 @@ pub fn refit(shard: &mut Shard, spec: &Spec, alive: &mut dyn FnMut()) -> Result<
     if !spec.needs_model() {
         return Ok(());
     }
-    let model = fit_epoch(shard, spec, alive)
-        .map_err(|source| EvaluateError::Fit { strategy: spec.label.clone(), source })?;
+    let model =
+        fit_epoch(shard, spec, alive).map_err(|source| EvaluateError::Fit { strategy: spec.label.clone(), source })?;
     shard.install(&model);
     Ok(())
 }

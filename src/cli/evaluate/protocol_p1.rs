@@ -37,7 +37,7 @@ pub fn run(
     );
     let tail = stream.events.len() * 9 / 10;
     let mut last10 = Prequential::new(PrequentialOptions::default());
-    let mut updates = Latencies::new();
+    let mut updates = Latencies::default();
     for (at, recorded) in stream.events.iter().enumerate() {
         let op = Op::Event(stream.event(recorded, RATE));
         let outcome = updates.time(|| shard.apply(&op));

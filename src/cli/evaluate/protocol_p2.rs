@@ -55,7 +55,7 @@ pub fn run(
     );
     let mut had = HashSet::new();
     let mut known_users = vec![false; stream.users.len()];
-    let (mut updates, mut rankings) = (Latencies::new(), Latencies::new());
+    let (mut updates, mut rankings) = (Latencies::default(), Latencies::default());
     let (mut known, mut known_hits) = (0_u64, 0_u64);
     for (at, recorded) in stream.events[..to].iter().enumerate() {
         if at == from {

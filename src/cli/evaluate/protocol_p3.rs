@@ -40,7 +40,7 @@ pub fn run(
             ..Options::default()
         },
     );
-    let (mut updates, mut rankings) = (Latencies::new(), Latencies::new());
+    let (mut updates, mut rankings) = (Latencies::default(), Latencies::default());
     for (at, recorded) in stream.events.iter().enumerate() {
         let op = Op::Event(stream.event(recorded, EVENT));
         updates.time(|| shard.apply(&op));

@@ -89,14 +89,15 @@ pub struct Latencies {
     times_ns: Histogram<u64>,
 }
 
-impl Latencies {
+impl Default for Latencies {
     /// Nothing timed.
-    #[must_use]
-    pub fn new() -> Self {
+    fn default() -> Self {
         let times_ns = Histogram::new_with_bounds(1, TIME_NS_MAX, 3).expect("bounds are in order, digits are 0 to 5");
         Self { times_ns }
     }
+}
 
+impl Latencies {
     /// Does the work and notes how long it took.
     pub fn time<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let start = Instant::now();
@@ -246,7 +247,7 @@ mod tests {
 
     #[test]
     fn times_are_in_microseconds() {
-        let mut times = Latencies::new();
+        let mut times = Latencies::default();
         assert_eq!(times.quantile_us(0.5), None);
         times.time(|| std::thread::sleep(std::time::Duration::from_millis(2)));
         let median = times.quantile_us(0.5).unwrap();

@@ -102,11 +102,7 @@ impl Stream {
         stream.user_numbers = HashMap::new();
         stream.item_numbers = HashMap::new();
         if stream.events.is_empty() {
-            return Err(EvaluateError::NoEvents {
-                files: files.len(),
-                bad: stream.bad.count,
-                below: stream.below,
-            });
+            return Err(EvaluateError::NoEvents { files: files.len(), bad: stream.bad.count, below: stream.below });
         }
         Ok(stream)
     }

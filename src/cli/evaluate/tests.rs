@@ -39,7 +39,7 @@ fn counted_ranks(rows: &[Row], every: usize) -> Vec<(Option<u32>, bool)> {
         if items.contains(&row.item) {
             continue;
         }
-        if x >= start && (x - start) % every == 0 {
+        if x >= start && (x - start).is_multiple_of(every) {
             let ahead = |target: usize| {
                 let of = counts[order[target]];
                 let candidates = (0..order.len()).filter(|j| *j != target && !items.contains(order[*j]));
@@ -58,7 +58,6 @@ fn counted_ranks(rows: &[Row], every: usize) -> Vec<(Option<u32>, bool)> {
     ranks
 }
 
-
 #[test]
 fn p2_popularity_has_the_ranks_of_the_definition() {
     // Few events, so that the tail has new users and new items; many, so that nearly all pairs are repeats.
@@ -67,8 +66,7 @@ fn p2_popularity_has_the_ranks_of_the_definition() {
         let ranks = counted_ranks(&rows, every);
         let stream = Stream::from_rows(rows);
         let mut done = Vec::new();
-        let found =
-            protocol_p2::run(&stream, &spec("popularity"), scoring(every), 1, &mut |at| done.push(at)).unwrap();
+        let found = protocol_p2::run(&stream, &spec("popularity"), scoring(every), 1, &mut |at| done.push(at)).unwrap();
         let scored = ranks.len() as f64;
         let share = |cutoff: u32| ranks.iter().filter(|(rank, _)| rank.is_some_and(|r| r <= cutoff)).count() as f64;
         let top = |gain: fn(f64) -> f64| -> f64 {
@@ -146,12 +144,7 @@ fn fitted(lists: &[Vec<u32>], items: usize, spec: &Spec) -> crate::linalg::ItemF
 }
 
 /// Scores by the recency-weighted mean in doubles; plain counts without a profile.
-fn profile_scores(
-    model: &crate::linalg::ItemFactors,
-    list: &[u32],
-    items: usize,
-    counts: &[f64],
-) -> Vec<f64> {
+fn profile_scores(model: &crate::linalg::ItemFactors, list: &[u32], items: usize, counts: &[f64]) -> Vec<f64> {
     let mut profile = vec![0.0_f64; model.dim];
     for (age, item) in list.iter().rev().enumerate().filter(|(_, item)| (**item as usize) < model.items) {
         let weight = 0.5_f64.powi(i32::try_from(age).unwrap());
@@ -299,10 +292,8 @@ fn flags_are_checked_and_nothing_is_ignored() {
 #[test]
 fn several_strategies_over_several_files_with_a_smallest_value() {
     let text = |rows: &[Row]| {
-        let lines: Vec<String> = rows
-            .iter()
-            .map(|row| format!("{}\t{}\t{}\t{}", row.user, row.item, row.value, row.time_ms))
-            .collect();
+        let lines: Vec<String> =
+            rows.iter().map(|row| format!("{}\t{}\t{}\t{}", row.user, row.item, row.value, row.time_ms)).collect();
         format!("user\titem\tvalue\ttimestamp\n{}\n", lines.join("\n"))
     };
     let rows = rows(9, 1_000);
