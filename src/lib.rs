@@ -13,11 +13,17 @@
 
 pub mod base;
 pub mod cli;
+pub mod client;
+pub mod config;
+pub mod engine;
 pub mod evaluate;
 pub mod ingest;
 pub mod learn;
 pub mod linalg;
 pub mod model;
+pub mod server;
+pub mod shard;
 pub mod state;
+pub mod storage;
 pub mod telemetry;
 pub mod wire;

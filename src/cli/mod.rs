@@ -1,3 +1,144 @@
-//! Floor 9: the commands of the binary.
+//! The command line: one file a subcommand, with its options and what it does.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage. Results go to standard output (a table, or one JSON object a line with
+//! `--json`); errors and progress go to standard error: `error: ...`, each cause on its own line, a hint where there
+//! is one.
 
+pub mod bench;
+pub mod config;
+pub mod demo;
+pub mod error;
 pub mod evaluate;
+pub mod journal;
+pub mod output;
+pub mod predict;
+pub mod profile;
+pub mod recommend;
+pub mod replay;
+pub mod serve;
+pub mod similar;
+pub mod snapshot;
+pub mod stats;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use error::CliError;
+
+/// A living profile of every user: events in over binary TCP, learned profiles out.
+#[derive(Debug, Parser)]
+#[command(name = "mirra", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// Configuration file, laid over the built-in values; name only the keys that you change.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Look at the configuration.
+    Config(config::ConfigArgs),
+}
+
+/// Where a running server is: shared by every subcommand that talks to one.
+#[derive(Clone, Debug, Args)]
+pub struct ServerAddress {
+    /// Address of a running server.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7311")]
+    pub addr: String,
+}
+
+/// Shared by every subcommand that prints a result.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct OutputArgs {
+    /// Print JSON for machines: one object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How safe an event is when it is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DurabilityArg {
+    /// In memory: survives a clean stop.
+    Applied,
+    /// Written to the journal: survives a killed process.
+    Journaled,
+    /// Synced to the device: survives power loss.
+    Durable,
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    run(std::env::args_os())
+}
+
+/// Runs one command line, program name first.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let usage = error.use_stderr();
+            // A closed standard output or error is no reason to fail in another way than we are about to.
+            let _ = error.print();
+            return if usage { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    match dispatch(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprint!("{}", error.report());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<(), CliError> {
+    match &cli.command {
+        Command::Config(args) => config::run(args, cli.config.as_deref()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// clap checks names, defaults and conflicts of a command only when it is built.
+    #[test]
+    fn every_subcommand_is_sound_and_helps() {
+        Cli::command().debug_assert();
+        let commands: [(&str, clap::Command); 13] = [
+            ("demo", demo::DemoArgs::augment_args(clap::Command::new("demo"))),
+            ("serve", serve::ServeArgs::augment_args(clap::Command::new("serve"))),
+            ("replay", replay::ReplayArgs::augment_args(clap::Command::new("replay"))),
+            ("evaluate", evaluate::EvaluateArgs::augment_args(clap::Command::new("evaluate"))),
+            ("profile", profile::ProfileArgs::augment_args(clap::Command::new("profile"))),
+            ("recommend", recommend::RecommendArgs::augment_args(clap::Command::new("recommend"))),
+            ("predict", predict::PredictArgs::augment_args(clap::Command::new("predict"))),
+            ("similar", similar::SimilarArgs::augment_args(clap::Command::new("similar"))),
+            ("snapshot", snapshot::SnapshotArgs::augment_args(clap::Command::new("snapshot"))),
+            ("journal", journal::JournalArgs::augment_args(clap::Command::new("journal"))),
+            ("bench", bench::BenchArgs::augment_args(clap::Command::new("bench"))),
+            ("stats", stats::StatsArgs::augment_args(clap::Command::new("stats"))),
+            ("config", config::ConfigArgs::augment_args(clap::Command::new("config"))),
+        ];
+        for (name, mut command) in commands {
+            command.clone().debug_assert();
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{name} --{} has no help", argument.get_id());
+            }
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Usage: "), "{name}: {help}");
+        }
+    }
+}

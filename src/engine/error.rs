@@ -35,7 +35,9 @@ pub enum EngineError {
     #[error("a {0} is under way: ask again when it is done")]
     Busy(&'static str),
     /// No active strategy uses an item model.
-    #[error("no active strategy uses an item model: [strategy] active = {active:?}, a refit serves decay, mean and fold_in")]
+    #[error(
+        "no active strategy uses an item model: [strategy] active = {active:?}, a refit serves decay, mean and fold_in"
+    )]
     NothingToFit {
         /// Names of the active strategies.
         active: Vec<&'static str>,

@@ -11,12 +11,12 @@ mod snapshot;
 mod start;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
 use actix::Addr;
-use actix_rt::Arbiter;
+use actix_rt::{Arbiter, ArbiterHandle};
 use tokio::sync::oneshot;
 
 pub use error::EngineError;
@@ -77,7 +77,7 @@ impl Options {
 /// One shard, from outside.
 struct ShardHandle {
     address: Addr<ShardActor>,
-    arbiter: Arbiter,
+    arbiter: ArbiterHandle,
     queue: Queue,
     metrics: Arc<Metrics>,
 }
@@ -91,6 +91,8 @@ pub struct Engine {
 struct Inner {
     options: Options,
     shards: Vec<ShardHandle>,
+    /// The threads, until they are stopped.
+    arbiters: Mutex<Vec<Arbiter>>,
     home: Arc<Home>,
     clock: Arc<dyn Clock>,
     started: Instant,
@@ -328,10 +330,12 @@ impl Engine {
         for handle in &self.inner.shards {
             well &= handle.address.send(Drain).await.unwrap_or(false);
         }
-        for handle in &self.inner.shards {
-            handle.arbiter.stop();
+        let arbiters = std::mem::take(&mut *self.inner.arbiters.lock().unwrap_or_else(PoisonError::into_inner));
+        for arbiter in &arbiters {
+            arbiter.stop();
         }
-        well
+        // Joining waits until actors and connections are dropped, and with them their hold on the data directory.
+        arbiters.into_iter().fold(well, |well, arbiter| well & arbiter.join().is_ok())
     }
 
     /// Whether [`Self::stop`] has been called.

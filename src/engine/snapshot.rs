@@ -75,7 +75,13 @@ struct Image {
 
 impl Image {
     /// Puts whole chunks; the rest too, at the end.
-    fn put(&mut self, inner: &Inner, writer: &mut GenerationWriter, shard: u16, last: bool) -> Result<(), StorageError> {
+    fn put(
+        &mut self,
+        inner: &Inner,
+        writer: &mut GenerationWriter,
+        shard: u16,
+        last: bool,
+    ) -> Result<(), StorageError> {
         let mut from = 0;
         while self.pending.len() - from >= CHUNK_BYTES || (last && from < self.pending.len()) {
             let chunk = &self.pending[from..self.pending.len().min(from + CHUNK_BYTES)];

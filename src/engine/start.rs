@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::Instant;
 
 use actix::Actor;
-use actix_rt::Arbiter;
+use actix_rt::{Arbiter, ArbiterHandle};
 
 use super::registry::Registry;
 use super::{Engine, EngineError, Inner, Options, Peers, Queue, ShardActor, ShardHandle, state};
@@ -58,7 +58,11 @@ impl Engine {
         let (store, opened) = SnapshotStore::open(&dir, meta.cluster_id, SnapshotOptions::default())?;
         let choice = store.newest_valid()?;
         store.sweep_orphans()?;
-        let passed_over = choice.rejected.iter().map(|rejected| format!("generation {}: {}", rejected.generation, rejected.error)).collect();
+        let passed_over = choice
+            .rejected
+            .iter()
+            .map(|rejected| format!("generation {}: {}", rejected.generation, rejected.error))
+            .collect();
         let home = Arc::new(Home {
             dir,
             store: Arc::new(store),
@@ -72,10 +76,11 @@ impl Engine {
         let torn = recovered.iter().flat_map(|shard| shard.torn.iter().map(describe_torn)).collect();
         skip_what_peers_merged(&mut recovered);
         let sequences = recovered.iter().map(|shard| shard.shard.sequence()).collect();
-        let shards = start_actors(recovered, &home, &options, &clock, epoch)?;
+        let (shards, arbiters) = start_actors(recovered, &home, &options, &clock, epoch)?;
         let inner = Inner {
             options,
             shards,
+            arbiters: std::sync::Mutex::new(arbiters),
             home,
             clock,
             started,
@@ -112,9 +117,8 @@ fn read_or_make_meta(dir: &DataDir, options: &Options, now_ms: i64) -> Result<Me
 /// All shards at once, a thread each: their journals stand for themselves.
 fn recover_all(home: &Home, options: &state::Options) -> Result<Vec<Recovered>, EngineError> {
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..options.shards)
-            .map(|index| scope.spawn(move || recover(home, index, options.clone())))
-            .collect();
+        let threads: Vec<_> =
+            (0..options.shards).map(|index| scope.spawn(move || recover(home, index, options.clone()))).collect();
         threads
             .into_iter()
             .map(|thread| match thread.join() {
@@ -141,8 +145,8 @@ fn start_actors(
     options: &Options,
     clock: &Arc<dyn Clock>,
     epoch: u32,
-) -> Result<Vec<ShardHandle>, EngineError> {
-    let mut shards = Vec::with_capacity(recovered.len());
+) -> Result<(Vec<ShardHandle>, Vec<Arbiter>), EngineError> {
+    let (mut shards, mut arbiters) = (Vec::new(), Vec::new());
     for Recovered { mut shard, journal_end, .. } in recovered {
         let dir = home.dir.journal_dir(shard.index());
         let next = journal_end.unwrap_or(shard.sequence() + 1);
@@ -157,14 +161,16 @@ fn start_actors(
             journal.append(crate::shard::actor::RECORD_OPS, shard.sequence(), 1, clock.now_ms(), &[&bytes])?;
         }
         journal.write()?;
-        shards.push(start_actor(shard, journal, home, options, clock)?);
+        let arbiter = Arbiter::new();
+        shards.push(start_actor(shard, journal, home, options, clock, arbiter.handle())?);
+        arbiters.push(arbiter);
     }
     let addresses: Vec<_> = shards.iter().map(|shard| shard.address.clone()).collect();
     for shard in &shards {
         let full = shard.address.try_send(Peers(addresses.clone())).is_err();
         debug_assert!(!full, "a mailbox that nobody has written to has room");
     }
-    Ok(shards)
+    Ok((shards, arbiters))
 }
 
 fn start_actor(
@@ -173,6 +179,7 @@ fn start_actor(
     home: &Arc<Home>,
     options: &Options,
     clock: &Arc<dyn Clock>,
+    arbiter: ArbiterHandle,
 ) -> Result<ShardHandle, EngineError> {
     let (queue, metrics) = (Queue::new(options.queue_events_max), Arc::new(Metrics::default()));
     let actor = ShardActor::new(ShardSetup {
@@ -185,8 +192,7 @@ fn start_actor(
         pace: options.pace,
     })
     .map_err(EngineError::Thread)?;
-    let arbiter = Arbiter::new();
-    let address = ShardActor::start_in_arbiter(&arbiter.handle(), move |_| actor);
+    let address = ShardActor::start_in_arbiter(&arbiter, move |_| actor);
     Ok(ShardHandle { address, arbiter, queue, metrics })
 }
 

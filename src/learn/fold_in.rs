@@ -11,8 +11,8 @@
 //! User column: `w_u` (dim). Item column: `h` (dim), from the item model.
 
 use super::{ItemModel, ItemSide, Learner, Recent, Shape, Work};
-use crate::linalg::Slab;
 use crate::linalg::FoldInTerms;
+use crate::linalg::Slab;
 
 /// Parameters of `fold_in`.
 #[derive(Clone, Debug, PartialEq)]

@@ -32,8 +32,6 @@ pub(super) enum Invalid {
     Number { name: String, value: f64 },
     #[error("k is 0 or more than {max}")]
     TopK { max: usize },
-    #[error("id is empty")]
-    EmptyId,
 }
 
 /// An event as the shards take it.

@@ -424,4 +424,3 @@ impl Handler<Peers> for ShardActor {
         self.shard.publish_all();
     }
 }
-

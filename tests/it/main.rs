@@ -1,1 +1,5 @@
 //! Integration tests, one binary.
+
+mod server_roundtrip;
+mod support;
+mod tidy;

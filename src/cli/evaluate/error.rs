@@ -1,8 +1,8 @@
 //! Why an evaluation failed.
 
+use crate::engine::EngineError;
 use crate::ingest::IngestError;
 use crate::learn::ParameterError;
-use crate::linalg::LinalgError;
 
 /// Why an evaluation failed.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +74,6 @@ pub enum EvaluateError {
         /// The strategy.
         strategy: String,
         /// Why.
-        source: LinalgError,
+        source: EngineError,
     },
 }

@@ -21,6 +21,7 @@ mod tests;
 pub use error::EvaluateError;
 pub use report::{Figures, print};
 
+use super::OutputArgs;
 use crate::ingest::table::HeldOut;
 use crate::learn::Strategy;
 use protocol_p2::Scoring;
@@ -85,9 +86,9 @@ pub struct EvaluateArgs {
     /// Seed of first factors.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
-    /// Print one JSON object a strategy, a line each.
-    #[arg(long)]
-    pub json: bool,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// Runs every strategy over the files. Bad rows are told on standard error. `progress` is called with events done and

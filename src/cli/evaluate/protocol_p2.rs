@@ -59,7 +59,7 @@ pub fn run(
     let (mut known, mut known_hits) = (0_u64, 0_u64);
     for (at, recorded) in stream.events[..to].iter().enumerate() {
         if at == from {
-            refit(&mut shard, spec, &mut || progress(at as u64))?;
+            refit(&mut shard, spec)?;
         }
         progress(at as u64 + 1);
         if !had.insert((recorded.user, recorded.item)) {

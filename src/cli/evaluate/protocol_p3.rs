@@ -46,13 +46,12 @@ pub fn run(
         updates.time(|| shard.apply(&op));
         progress(at as u64 + 1);
     }
-    let events = stream.events.len() as u64;
-    refit(&mut shard, spec, &mut || progress(events))?;
+    refit(&mut shard, spec)?;
     let mut sums = LeaveOneOut::new(CUTOFF);
     for held_out in test {
         sums.record(position(&mut shard, held_out, &mut rankings));
     }
-    let mut figures = Figures { events, scored: sums.users(), ..Figures::default() };
+    let mut figures = Figures { scored: sums.users(), ..Figures::default() };
     figures.hr_10 = finite(sums.hit_rate());
     figures.ndcg_10 = finite(sums.ndcg());
     if !spec.needs_model() {

@@ -3,13 +3,14 @@
 //! Field names are for scripts: they do not change. `update` is what stands on the path of the acknowledgement, `train`
 //! what a learner does off it, `rank` the test of one event against all candidates.
 
-use std::io::{self, Write};
+use std::io;
 use std::time::Instant;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::Table;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use crate::cli::output;
 use crate::evaluate::Report;
 
 /// Figures of one strategy. `None` where a protocol has none.
@@ -149,39 +150,22 @@ const COLUMNS: [Column; 14] = [
 /// # Errors
 /// What the system says, except that a reader that went away is no error.
 pub fn print(figures: &[Figures], json: bool) -> io::Result<()> {
-    let mut text = String::new();
-    if json {
-        for one in figures {
-            text.push_str(&serde_json::to_string(one)?);
-            text.push('\n');
-        }
-    } else {
-        for line in table(figures).to_string().lines() {
-            text.push_str(line.trim_end());
-            text.push('\n');
-        }
+    if !json {
+        return output::text(&table(figures).to_string());
     }
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
-    }
+    figures.iter().try_for_each(output::json)
 }
 
 /// Strategies down, figures across; columns in which nobody has a figure are left out.
 fn table(figures: &[Figures]) -> Table {
     let columns: Vec<&Column> =
         COLUMNS.iter().filter(|(_, get, ..)| figures.iter().any(|one| get(one).is_some())).collect();
-    let mut table = Table::new();
-    let headings = ["strategy", "scored"].into_iter().chain(columns.iter().map(|column| column.0));
-    table.load_preset(presets::NOTHING).set_header(headings);
+    let headings: Vec<&str> = ["strategy", "scored"].into_iter().chain(columns.iter().map(|column| column.0)).collect();
+    let mut table = output::table(&headings);
+    output::align_right(&mut table, 1);
     for one in figures {
         let cells = columns.iter().map(|column| cell(figures, one, column));
         table.add_row([one.strategy.clone(), one.scored.to_string()].into_iter().chain(cells));
-    }
-    for (at, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, 1));
-        column.set_cell_alignment(if at == 0 { CellAlignment::Left } else { CellAlignment::Right });
     }
     table
 }

@@ -1,0 +1,80 @@
+//! Why a subcommand failed, and how that is told: the message, each cause on its own line, a hint.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io;
+
+use crate::config::ConfigError;
+
+/// Why a subcommand failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The result cannot be printed.
+    #[error("cannot write the result")]
+    Output(#[from] io::Error),
+    /// Arguments that parse but contradict each other.
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl CliError {
+    /// 2 for wrong usage, 1 for everything else.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        if matches!(self, Self::Usage(_)) { 2 } else { 1 }
+    }
+
+    /// What to do about it, where that does not follow from the message.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Config(error) => error.hint(),
+            Self::Usage(_) => Some("`mirra --help` and `mirra COMMAND --help` show the usage".to_owned()),
+            Self::Output(_) => None,
+        }
+    }
+
+    /// What goes to standard error: `error: ...`, then the causes and the hint, each on a line of its own.
+    #[must_use]
+    pub fn report(&self) -> String {
+        report(self, self.hint().as_deref())
+    }
+}
+
+/// The report of any error.
+#[must_use]
+pub fn report(error: &dyn Error, hint: Option<&str>) -> String {
+    let mut text = format!("error: {error}\n");
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  caused by: {}", inner.to_string().trim_end().replace('\n', "\n    "));
+        cause = inner.source();
+    }
+    if let Some(hint) = hint {
+        let _ = writeln!(text, "  hint: {hint}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn a_report_has_message_causes_and_hint_on_their_own_lines() {
+        let source = io::Error::new(io::ErrorKind::NotFound, "no such file");
+        let error = CliError::from(ConfigError::Read { path: PathBuf::from("a.toml"), source });
+        assert_eq!(error.report(), "error: cannot read the configuration file a.toml\n  caused by: no such file\n");
+        assert_eq!(error.exit_code(), 1);
+        let usage = CliError::Usage("two files".to_owned());
+        assert_eq!(usage.exit_code(), 2);
+        assert_eq!(usage.report().lines().count(), 2);
+        assert!(usage.report().contains("\n  hint: `mirra --help`"));
+    }
+}

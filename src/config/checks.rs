@@ -1,0 +1,259 @@
+//! From raw shapes to checked options: limits key by key (those of strategies in `strategy.rs`), then everything that relates two keys in [`validate`].
+//!
+//! A value out of its limits is recorded and replaced by the nearest allowed one, so that one run reports every
+//! problem. Nothing replaced gets out: a configuration with problems is refused whole.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+
+use toml::Table;
+
+use super::error::{ConfigError, Problem};
+use super::layers::{Layer, Origins};
+use super::raw::{self, Raw};
+use super::strategy::{StrategyOptions, StrategyParameters};
+use super::{
+    Config, Durability, ExchangeOptions, HistoryOptions, JournalOptions, KindOptions, LogFormat, LogLevel, LogOptions,
+    PrequentialOptions, RefitOptions, ServerOptions, ShardsOptions, SnapshotOptions,
+};
+use crate::base::limits::{BATCH_EVENTS_MAX, FRAME_BYTES_MAX, HISTORY_MAX, SHARDS_MAX};
+
+/// A year, in seconds: the longest of the times that are waited for.
+const WAIT_S_MAX: u64 = 365 * 86_400;
+
+/// Collects what is wrong.
+pub(super) struct Checker<'a> {
+    origins: &'a Origins,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Checker<'a> {
+    pub(super) fn new(origins: &'a Origins) -> Self {
+        Self { origins, problems: Vec::new() }
+    }
+
+    pub(super) fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// Records that the value of `key` cannot be.
+    pub(super) fn refuse(&mut self, key: &str, why: String, hint: Option<&'static str>) {
+        let setting = self.origins.get(key);
+        let value = setting.map_or_else(String::new, |setting| setting.value.to_string());
+        let layer = setting.map_or(Layer::BuiltIn, |setting| setting.layer.clone());
+        self.problems.push(Problem { key: key.to_owned(), value, why, layer, hint });
+    }
+
+    pub(super) fn whole<T: TryFrom<u64> + Default>(&mut self, key: &str, value: u64, range: RangeInclusive<u64>) -> T {
+        if !range.contains(&value) {
+            self.refuse(key, format!("must be {} to {}", range.start(), range.end()), None);
+        }
+        T::try_from(value.clamp(*range.start(), *range.end())).unwrap_or_default()
+    }
+
+    pub(super) fn real(&mut self, key: &str, value: f64, range: RangeInclusive<f64>) -> f64 {
+        if !range.contains(&value) {
+            self.refuse(key, format!("must be {} to {}", range.start(), range.end()), None);
+        }
+        value.clamp(*range.start(), *range.end())
+    }
+
+    /// Above 0, at most `high`.
+    pub(super) fn positive(&mut self, key: &str, value: f64, high: f64) -> f64 {
+        if value <= 0.0 || value > high {
+            self.refuse(key, format!("must be above 0, at most {high}"), None);
+            return high;
+        }
+        value
+    }
+
+    fn choice<T: Copy>(&mut self, key: &str, value: &str, choices: &[(&str, T)]) -> T {
+        match choices.iter().find(|(name, _)| *name == value) {
+            Some((_, choice)) => *choice,
+            None => {
+                let names: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+                self.refuse(key, format!("must be one of {}", names.join(", ")), None);
+                choices[0].1
+            }
+        }
+    }
+}
+
+/// Checks a merged table.
+pub(super) fn check(table: Table, origins: &Origins) -> Result<Config, ConfigError> {
+    let mut checker = Checker::new(origins);
+    let c = &mut checker;
+    let sections = table.get("strategy").and_then(|value| value.as_table().cloned()).unwrap_or_default();
+    let raw: Raw = table.try_into().map_err(shape)?;
+    let config = Config {
+        server: server(&raw.server, c),
+        shards: ShardsOptions {
+            count: c.whole("shards.count", raw.shards.count, 0..=u64::from(SHARDS_MAX)),
+            queue_events_max: c.whole(
+                "shards.queue_events_max",
+                raw.shards.queue_events_max,
+                BATCH_EVENTS_MAX as u64..=1 << 24,
+            ),
+            quantum_events: c.whole("shards.quantum_events", raw.shards.quantum_events, 1..=1 << 24),
+        },
+        strategy: StrategyOptions::check(&raw.strategy, sections, c),
+        kinds: kinds(&raw, c),
+        history: HistoryOptions {
+            events_max: c.whole("history.events_max", raw.history.events_max, 0..=HISTORY_MAX as u64),
+        },
+        refit: RefitOptions {
+            iterations: c.whole("refit.iterations", raw.refit.iterations, 1..=1_000),
+            l2: c.positive("refit.l2", raw.refit.l2, 1e6),
+            unobserved_weight: c.real("refit.unobserved_weight", raw.refit.unobserved_weight, 0.0..=1e6),
+            seed: raw.refit.seed,
+            init_std: c.positive("refit.init_std", raw.refit.init_std, 10.0),
+        },
+        journal: journal(&raw.journal, c),
+        snapshot: SnapshotOptions {
+            keep: c.whole("snapshot.keep", raw.snapshot.keep, 2..=64),
+            every_s: c.whole("snapshot.every_s", raw.snapshot.every_s, 0..=WAIT_S_MAX),
+        },
+        exchange: ExchangeOptions {
+            publish_ms: c.whole("exchange.publish_ms", raw.exchange.publish_ms, 1..=60_000),
+            rows_max: c.whole("exchange.rows_max", raw.exchange.rows_max, 1..=65_536),
+        },
+        prequential: prequential(&raw.prequential, c),
+        log: log(&raw.log, c),
+    };
+    validate(&config, c);
+    if checker.problems.is_empty() { Ok(config) } else { Err(ConfigError::Invalid { problems: checker.problems }) }
+}
+
+/// Everything that relates two keys, or a key and the world.
+fn validate(config: &Config, c: &mut Checker<'_>) {
+    let Config { server, shards, strategy, kinds, history, journal, .. } = config;
+    if !server.listen.ip().to_canonical().is_loopback() && !server.allow_open {
+        c.refuse(
+            "server.listen",
+            "other machines could reach it, and there is no login yet, so anybody there could read and write every \
+             profile"
+                .to_owned(),
+            Some("listen on 127.0.0.1, or set server.allow_open = true if the network itself is guarded"),
+        );
+    }
+    let last_port = u32::from(server.listen.port()) + u32::from(shards.count.max(1));
+    if server.shard_ports && server.listen.port() != 0 && last_port > u32::from(u16::MAX) {
+        c.refuse(
+            "server.listen",
+            format!("with shard_ports the last shard would listen on port {last_port}, past 65535"),
+            Some("take a lower port, or set server.shard_ports = false"),
+        );
+    }
+    if shards.quantum_events > shards.queue_events_max {
+        c.refuse(
+            "shards.quantum_events",
+            format!("must not exceed shards.queue_events_max, which is {}", shards.queue_events_max),
+            None,
+        );
+    }
+    for (at, kind) in kinds.iter().enumerate().skip(1) {
+        let twin = &kinds[at - 1];
+        if kind.code == twin.code {
+            let why = format!("kinds.{} has the same code; each kind needs its own", twin.name);
+            c.refuse(&format!("kinds.{}.code", kind.name), why, None);
+        }
+    }
+    for (at, one) in strategy.active.iter().enumerate() {
+        if strategy.active[..at].iter().any(|other| other.label == one.label) {
+            c.refuse("strategy.active", format!("`{}` stands there twice", one.label), None);
+        }
+        if let StrategyParameters::FoldIn(options) = &one.parameters
+            && options.history > history.events_max
+        {
+            let why = format!(
+                "`{}` reads {} events of a user, but history.events_max keeps {}",
+                one.label, options.history, history.events_max
+            );
+            c.refuse("strategy.active", why, Some("raise history.events_max or lower the strategy's history"));
+        }
+    }
+    if journal.sync_interval_ms != 0 && journal.sync_interval_ms < journal.flush_ms {
+        c.refuse(
+            "journal.sync_interval_ms",
+            format!(
+                "must be 0 or at least journal.flush_ms, which is {}: there is nothing to sync between two writes",
+                journal.flush_ms
+            ),
+            None,
+        );
+    }
+}
+
+fn server(raw: &raw::Server, c: &mut Checker<'_>) -> ServerOptions {
+    let listen = raw.listen.parse().unwrap_or_else(|_| {
+        let why = "must be an IP address and a port, such as 127.0.0.1:7311 or [::1]:7311".to_owned();
+        c.refuse("server.listen", why, None);
+        SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+    });
+    ServerOptions {
+        listen,
+        allow_open: raw.allow_open,
+        shard_ports: raw.shard_ports,
+        connections_max: c.whole("server.connections_max", raw.connections_max, 1..=1 << 20),
+        in_flight_max: c.whole("server.in_flight_max", raw.in_flight_max, 1..=1 << 20),
+        output_bytes_max: c.whole("server.output_bytes_max", raw.output_bytes_max, FRAME_BYTES_MAX as u64..=1 << 30),
+        idle_timeout_s: c.whole("server.idle_timeout_s", raw.idle_timeout_s, 0..=WAIT_S_MAX),
+        shutdown_s: c.whole("server.shutdown_s", raw.shutdown_s, 0..=3_600),
+    }
+}
+
+fn kinds(raw: &Raw, c: &mut Checker<'_>) -> Vec<KindOptions> {
+    let mut kinds: Vec<_> = raw
+        .kinds
+        .iter()
+        .map(|(name, kind)| KindOptions {
+            name: name.clone(),
+            code: c.whole(&format!("kinds.{name}.code"), kind.code, 0..=255),
+            weight: c.real(&format!("kinds.{name}.weight"), kind.weight, 0.0..=1_000.0) as f32,
+            explicit: kind.explicit,
+        })
+        .collect();
+    kinds.sort_by_key(|kind| kind.code);
+    kinds
+}
+
+fn journal(raw: &raw::Journal, c: &mut Checker<'_>) -> JournalOptions {
+    let levels =
+        [("applied", Durability::Applied), ("journaled", Durability::Journaled), ("durable", Durability::Durable)];
+    JournalOptions {
+        durability: c.choice("journal.durability", &raw.durability, &levels),
+        // A record of the longest frame fits a segment twice over.
+        segment_bytes: c.whole("journal.segment_bytes", raw.segment_bytes, 2 * FRAME_BYTES_MAX as u64..=1 << 32),
+        flush_ms: c.whole("journal.flush_ms", raw.flush_ms, 1..=60_000),
+        sync_interval_ms: c.whole("journal.sync_interval_ms", raw.sync_interval_ms, 0..=3_600_000),
+    }
+}
+
+fn prequential(raw: &raw::Prequential, c: &mut Checker<'_>) -> PrequentialOptions {
+    if raw.fading <= 0.0 || raw.fading >= 1.0 {
+        c.refuse("prequential.fading", "must be above 0 and below 1".to_owned(), None);
+    }
+    PrequentialOptions {
+        rank_every: c.whole("prequential.rank_every", raw.rank_every, 0..=u64::from(u32::MAX)),
+        fading: raw.fading,
+        seed: raw.seed,
+    }
+}
+
+fn log(raw: &raw::Log, c: &mut Checker<'_>) -> LogOptions {
+    let levels = [
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    LogOptions {
+        level: c.choice("log.level", &raw.level, &levels),
+        format: c.choice("log.format", &raw.format, &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
+    }
+}
+
+pub(super) fn shape(source: toml::de::Error) -> ConfigError {
+    ConfigError::Shape(Box::new(source))
+}

@@ -1,0 +1,247 @@
+//! The shapes of `config.toml`, as written: one struct a section, one field a key, nothing optional.
+//!
+//! Invariant: the built-in file names every field here and this file names every key there. Both directions hold
+//! because unknown fields are denied and no field has a default; a test removes and adds each key to prove it.
+//! Whole numbers are `u64` whatever they become, so that a number too large is reported with its limit by the
+//! checks (`checks.rs`), not by serde.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    pub(super) server: Server,
+    pub(super) shards: Shards,
+    pub(super) strategy: Strategy,
+    pub(super) kinds: BTreeMap<String, Kind>,
+    pub(super) history: History,
+    pub(super) refit: Refit,
+    pub(super) journal: Journal,
+    pub(super) snapshot: Snapshot,
+    pub(super) exchange: Exchange,
+    pub(super) prequential: Prequential,
+    pub(super) log: Log,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Server {
+    pub(super) listen: String,
+    pub(super) allow_open: bool,
+    pub(super) shard_ports: bool,
+    pub(super) connections_max: u64,
+    pub(super) in_flight_max: u64,
+    pub(super) output_bytes_max: u64,
+    pub(super) idle_timeout_s: u64,
+    pub(super) shutdown_s: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Shards {
+    pub(super) count: u64,
+    pub(super) queue_events_max: u64,
+    pub(super) quantum_events: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Strategy {
+    pub(super) active: Vec<String>,
+    pub(super) mean: Mean,
+    pub(super) decay: Decay,
+    pub(super) biased_mf: BiasedMf,
+    pub(super) fold_in: FoldIn,
+    pub(super) popularity: Popularity,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mean {
+    pub(super) dim: u64,
+    pub(super) weight_floor: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Decay {
+    pub(super) dim: u64,
+    pub(super) half_life_s: f64,
+    pub(super) recency: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BiasedMf {
+    pub(super) dim: u64,
+    pub(super) step_bias_user: f64,
+    pub(super) step_bias_item: f64,
+    pub(super) boost_bias_user: f64,
+    pub(super) boost_bias_item: f64,
+    pub(super) step_factor: f64,
+    pub(super) boost_factor: f64,
+    pub(super) l2_bias: f64,
+    pub(super) l2_factor: f64,
+    pub(super) init_std: f64,
+    pub(super) passes: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FoldIn {
+    pub(super) dim: u64,
+    pub(super) recency: f64,
+    pub(super) history: u64,
+    pub(super) l2: f64,
+    pub(super) unobserved_weight: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Popularity {
+    pub(super) half_life_s: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Kind {
+    pub(super) code: u64,
+    pub(super) weight: f64,
+    pub(super) explicit: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct History {
+    pub(super) events_max: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Refit {
+    pub(super) iterations: u64,
+    pub(super) l2: f64,
+    pub(super) unobserved_weight: f64,
+    pub(super) seed: u64,
+    pub(super) init_std: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Journal {
+    pub(super) durability: String,
+    pub(super) segment_bytes: u64,
+    pub(super) flush_ms: u64,
+    pub(super) sync_interval_ms: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Snapshot {
+    pub(super) keep: u64,
+    pub(super) every_s: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Exchange {
+    pub(super) publish_ms: u64,
+    pub(super) rows_max: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Prequential {
+    pub(super) rank_every: u64,
+    pub(super) fading: f64,
+    pub(super) seed: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    pub(super) level: String,
+    pub(super) format: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use toml::{Table, Value};
+
+    use super::*;
+    use crate::config::BUILT_IN;
+
+    fn built_in() -> Table {
+        BUILT_IN.parse().expect("the built-in file is TOML")
+    }
+
+    /// Dotted paths of all tables, the root as "".
+    fn tables(table: &Table, at: &str, into: &mut Vec<String>) {
+        into.push(at.to_owned());
+        for (key, value) in table {
+            if let Value::Table(inner) = value {
+                let path = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
+                tables(inner, &path, into);
+            }
+        }
+    }
+
+    fn table_at<'a>(root: &'a mut Table, path: &str) -> &'a mut Table {
+        path.split('.').filter(|part| !part.is_empty()).fold(root, |table, part| {
+            table.get_mut(part).and_then(Value::as_table_mut).expect("the path was collected from this table")
+        })
+    }
+
+    fn all_tables() -> Vec<String> {
+        let mut paths = Vec::new();
+        tables(&built_in(), "", &mut paths);
+        assert!(paths.len() > 20, "{paths:?}");
+        paths
+    }
+
+    #[test]
+    fn the_built_in_file_has_the_shape() {
+        built_in().try_into::<Raw>().expect("every key is a field and every field a key");
+    }
+
+    #[test]
+    fn every_key_is_needed() {
+        for path in all_tables() {
+            let keys: Vec<String> = table_at(&mut built_in(), &path).keys().cloned().collect();
+            for key in keys {
+                if path == "kinds" {
+                    continue; // names of kinds are data
+                }
+                let mut changed = built_in();
+                table_at(&mut changed, &path).remove(&key);
+                assert!(changed.try_into::<Raw>().is_err(), "{path}.{key} is in the file and in no shape");
+            }
+        }
+    }
+
+    #[test]
+    fn no_other_key_is_known() {
+        for path in all_tables() {
+            let mut changed = built_in();
+            table_at(&mut changed, &path).insert("surplus".to_owned(), Value::Integer(1));
+            assert!(changed.try_into::<Raw>().is_err(), "{path}.surplus was accepted");
+        }
+    }
+
+    #[test]
+    fn every_key_of_the_file_has_a_comment() {
+        let lines: Vec<&str> = BUILT_IN.lines().collect();
+        let mut in_kinds = false;
+        for (at, line) in lines.iter().enumerate() {
+            if line.starts_with('[') {
+                in_kinds = line.starts_with("[kinds.");
+                assert!(!in_kinds || lines[at - 1].starts_with("# "), "line {}: {line}", at + 1);
+            } else if line.contains(" = ") && !line.starts_with('#') {
+                assert!(in_kinds || lines[at - 1].starts_with("# "), "line {}: {line}", at + 1);
+            }
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! `[strategy]`: the parameters of each update strategy, and specifications such as `fold_in:dim=64,recency=0.9`.
+//!
+//! A specification is the name of a section and, after a colon, keys of that section with other values. The same text
+//! serves in `strategy.active` and in `--strategy` of the command line.
+
+use toml::{Table, Value};
+
+use super::checks::{Checker, shape};
+use super::error::ConfigError;
+use super::layers::{Origins, expected, from_text};
+use super::raw;
+use crate::base::limits::{ARMS_MAX, DIM_MAX, HISTORY_MAX};
+
+/// A century, in seconds: the longest half-life.
+const HALF_LIFE_S_MAX: f64 = 100.0 * 365.0 * 86_400.0;
+
+/// `[strategy]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StrategyOptions {
+    /// Strategies that learn side by side, the primary first; 1 to `ARMS_MAX`, labels differ.
+    pub active: Vec<ActiveStrategy>,
+    /// Where specifications of `mean` start.
+    pub mean: MeanOptions,
+    /// Where specifications of `decay` start.
+    pub decay: DecayOptions,
+    /// Where specifications of `biased_mf` start.
+    pub biased_mf: BiasedMfOptions,
+    /// Where specifications of `fold_in` start.
+    pub fold_in: FoldInOptions,
+    /// Where specifications of `popularity` start.
+    pub popularity: PopularityOptions,
+    /// The sections as merged, in TOML: a specification is laid over a copy.
+    sections: Table,
+}
+
+/// One strategy with all of its parameters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ActiveStrategy {
+    /// As written: `fold_in:dim=64`.
+    pub label: String,
+    /// Its parameters.
+    pub parameters: StrategyParameters,
+}
+
+/// Parameters by strategy.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StrategyParameters {
+    /// Similarity-weighted mean.
+    Mean(MeanOptions),
+    /// Time-decayed mean.
+    Decay(DecayOptions),
+    /// Biased matrix factorisation on explicit values.
+    BiasedMf(BiasedMfOptions),
+    /// User factors solved against fixed item factors.
+    FoldIn(FoldInOptions),
+    /// Counts of events an item.
+    Popularity(PopularityOptions),
+}
+
+/// `[strategy.mean]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MeanOptions {
+    /// Length of a profile vector.
+    pub dim: usize,
+    /// Smallest weight of an event's item in the mean, 0 to 1.
+    pub weight_floor: f32,
+}
+
+/// `[strategy.decay]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DecayOptions {
+    /// Length of a profile vector.
+    pub dim: usize,
+    /// Time after which an event counts half, in seconds.
+    pub half_life_s: f64,
+    /// Factor by which each newer event discounts the older ones, above 0 up to 1.
+    pub recency: f32,
+}
+
+/// `[strategy.biased_mf]`: a step of something seen `n` times before is `step + boost / (n + 1)`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BiasedMfOptions {
+    /// Length of a factor.
+    pub dim: usize,
+    /// Step of the user's bias.
+    pub step_bias_user: f32,
+    /// Step of the item's bias.
+    pub step_bias_item: f32,
+    /// Extra step of a new user's bias.
+    pub boost_bias_user: f32,
+    /// Extra step of a new item's bias.
+    pub boost_bias_item: f32,
+    /// Step of the factors.
+    pub step_factor: f32,
+    /// Extra step of new factors.
+    pub boost_factor: f32,
+    /// L2 penalty of the biases.
+    pub l2_bias: f32,
+    /// L2 penalty of the factors.
+    pub l2_factor: f32,
+    /// Standard deviation of a new factor's entries.
+    pub init_std: f32,
+    /// Times that one event is learned.
+    pub passes: u32,
+}
+
+/// `[strategy.fold_in]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoldInOptions {
+    /// Length of a user factor.
+    pub dim: usize,
+    /// Factor by which each newer event discounts the older ones, above 0 up to 1.
+    pub recency: f32,
+    /// Newest events that are solved for; at most `history.events_max` where active.
+    pub history: usize,
+    /// L2 penalty, above 0.
+    pub l2: f64,
+    /// Weight of every item as unobserved, against 1 for an event.
+    pub unobserved_weight: f64,
+}
+
+/// `[strategy.popularity]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PopularityOptions {
+    /// Time after which an event counts half, in seconds; 0 = plain counts.
+    pub half_life_s: f64,
+}
+
+impl StrategyOptions {
+    /// The strategy that `spec` (`NAME[:key=value,...]`) means, over the parameters of its section.
+    ///
+    /// # Errors
+    /// [`ConfigError::Strategy`] for an unknown name or key (with the nearest), a value of another type or out of its
+    /// limits.
+    pub fn resolve(&self, spec: &str) -> Result<ActiveStrategy, ConfigError> {
+        let parameters = resolve(&self.sections, spec)
+            .map_err(|problem| ConfigError::Strategy { spec: spec.to_owned(), problem })?;
+        Ok(ActiveStrategy { label: spec.to_owned(), parameters })
+    }
+
+    /// Checks all sections, active or not (the command line may start from any), then the active specifications.
+    pub(super) fn check(raw: &raw::Strategy, sections: Table, c: &mut Checker<'_>) -> Self {
+        let before = c.problems().len();
+        let mut options = Self {
+            active: Vec::new(),
+            mean: mean(&raw.mean, c),
+            decay: decay(&raw.decay, c),
+            biased_mf: biased_mf(&raw.biased_mf, c),
+            fold_in: fold_in(&raw.fold_in, c),
+            popularity: popularity(&raw.popularity, c),
+            sections,
+        };
+        if !(1..=ARMS_MAX).contains(&raw.active.len()) {
+            let why = format!("must name 1 to {ARMS_MAX} strategies, names {}", raw.active.len());
+            c.refuse("strategy.active", why, None);
+        }
+        // A section out of its limits has been reported under its own key: once is enough.
+        if c.problems().len() == before {
+            for spec in &raw.active {
+                match options.resolve(spec) {
+                    Ok(one) => options.active.push(one),
+                    Err(error) => c.refuse("strategy.active", error.to_string(), None),
+                }
+            }
+        }
+        options
+    }
+}
+
+fn resolve(sections: &Table, spec: &str) -> Result<StrategyParameters, String> {
+    let (name, overrides) = spec.split_once(':').map_or((spec, None), |(name, rest)| (name, Some(rest)));
+    let Some(Value::Table(section)) = sections.get(name) else {
+        let names: Vec<&str> = sections.iter().filter(|(_, value)| value.is_table()).map(|(key, _)| &**key).collect();
+        return Err(unknown("strategy", name, &names));
+    };
+    let mut section = section.clone();
+    for one in overrides.into_iter().flat_map(|text| text.split(',')) {
+        set(&mut section, one)?;
+    }
+    let origins = Origins::default();
+    let mut checker = Checker::new(&origins);
+    let parameters = parameters(name, section, &mut checker).map_err(|error| error.to_string())?;
+    match checker.problems().first() {
+        Some(problem) => {
+            let key = problem.key.rsplit('.').next().unwrap_or_default();
+            Err(format!("`{key}` {}", problem.why))
+        }
+        None => Ok(parameters),
+    }
+}
+
+fn parameters(name: &str, section: Table, c: &mut Checker<'_>) -> Result<StrategyParameters, ConfigError> {
+    Ok(match name {
+        "mean" => StrategyParameters::Mean(mean(&section.try_into().map_err(shape)?, c)),
+        "decay" => StrategyParameters::Decay(decay(&section.try_into().map_err(shape)?, c)),
+        "biased_mf" => StrategyParameters::BiasedMf(biased_mf(&section.try_into().map_err(shape)?, c)),
+        "fold_in" => StrategyParameters::FoldIn(fold_in(&section.try_into().map_err(shape)?, c)),
+        "popularity" => StrategyParameters::Popularity(popularity(&section.try_into().map_err(shape)?, c)),
+        other => {
+            let problem = "has a section but no parameters".to_owned();
+            return Err(ConfigError::Strategy { spec: other.to_owned(), problem });
+        }
+    })
+}
+
+fn mean(raw: &raw::Mean, c: &mut Checker<'_>) -> MeanOptions {
+    MeanOptions {
+        dim: dim("mean", raw.dim, c),
+        weight_floor: c.real("strategy.mean.weight_floor", raw.weight_floor, 0.0..=1.0) as f32,
+    }
+}
+
+fn decay(raw: &raw::Decay, c: &mut Checker<'_>) -> DecayOptions {
+    DecayOptions {
+        dim: dim("decay", raw.dim, c),
+        half_life_s: c.positive("strategy.decay.half_life_s", raw.half_life_s, HALF_LIFE_S_MAX),
+        recency: c.positive("strategy.decay.recency", raw.recency, 1.0) as f32,
+    }
+}
+
+fn biased_mf(raw: &raw::BiasedMf, c: &mut Checker<'_>) -> BiasedMfOptions {
+    let mut unit = |key: &str, value: f64| c.real(&format!("strategy.biased_mf.{key}"), value, 0.0..=1.0) as f32;
+    BiasedMfOptions {
+        step_bias_user: unit("step_bias_user", raw.step_bias_user),
+        step_bias_item: unit("step_bias_item", raw.step_bias_item),
+        boost_bias_user: unit("boost_bias_user", raw.boost_bias_user),
+        boost_bias_item: unit("boost_bias_item", raw.boost_bias_item),
+        step_factor: unit("step_factor", raw.step_factor),
+        boost_factor: unit("boost_factor", raw.boost_factor),
+        l2_bias: unit("l2_bias", raw.l2_bias),
+        l2_factor: unit("l2_factor", raw.l2_factor),
+        dim: dim("biased_mf", raw.dim, c),
+        init_std: c.positive("strategy.biased_mf.init_std", raw.init_std, 10.0) as f32,
+        passes: c.whole("strategy.biased_mf.passes", raw.passes, 1..=100),
+    }
+}
+
+fn fold_in(raw: &raw::FoldIn, c: &mut Checker<'_>) -> FoldInOptions {
+    FoldInOptions {
+        dim: dim("fold_in", raw.dim, c),
+        recency: c.positive("strategy.fold_in.recency", raw.recency, 1.0) as f32,
+        history: c.whole("strategy.fold_in.history", raw.history, 1..=HISTORY_MAX as u64),
+        l2: c.positive("strategy.fold_in.l2", raw.l2, 1e6),
+        unobserved_weight: c.real("strategy.fold_in.unobserved_weight", raw.unobserved_weight, 0.0..=1e6),
+    }
+}
+
+fn popularity(raw: &raw::Popularity, c: &mut Checker<'_>) -> PopularityOptions {
+    let half_life_s = c.real("strategy.popularity.half_life_s", raw.half_life_s, 0.0..=HALF_LIFE_S_MAX);
+    PopularityOptions { half_life_s }
+}
+
+fn dim(strategy: &str, dim: u64, c: &mut Checker<'_>) -> usize {
+    c.whole(&format!("strategy.{strategy}.dim"), dim, 1..=DIM_MAX as u64)
+}
+
+fn set(section: &mut Table, parameter: &str) -> Result<(), String> {
+    let Some((key, text)) = parameter.split_once('=') else {
+        return Err(format!("`{parameter}` is not key=value"));
+    };
+    let keys: Vec<&str> = section.keys().map(String::as_str).collect();
+    let Some(known) = section.get(key) else {
+        return Err(unknown("parameter", key, &keys));
+    };
+    let value = from_text(text, known).ok_or_else(|| format!("`{key}` is `{text}`, expected {}", expected(known)))?;
+    section.insert(key.to_owned(), value);
+    Ok(())
+}
+
+fn unknown(what: &str, name: &str, known: &[&str]) -> String {
+    let nearest = known
+        .iter()
+        .map(|candidate| (strsim::normalized_damerau_levenshtein(name, candidate), candidate))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(likeness, _)| *likeness >= 0.6);
+    match nearest {
+        Some((_, candidate)) => format!("unknown {what} `{name}`, did you mean `{candidate}`?"),
+        None => format!("unknown {what} `{name}`, known are {}", known.join(", ")),
+    }
+}

@@ -1,0 +1,227 @@
+//! The data directory: who owns it, what it belongs to, and where everything lies in it.
+//!
+//! ```text
+//! LOCK                                    advisory lock, held while a DataDir lives; holds the owner's pid
+//! mirra.meta                              what the data belongs to (Meta)
+//! journal/shard-000/0000000001.mjl        journal segments, see storage/journal
+//! snapshots/                              sled store of the chunks, see storage/snapshot
+//! manifests/generation-0000000001.mmf     what makes a generation count
+//! epochs/epoch-0000000001.mep             item model, see storage/epochs
+//! ```
+//! Directories have mode 0700, our files 0600 (sled's own are protected by their directory).
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use super::envelope::{self, Kind};
+use super::error::StorageError;
+use super::files::{make_private_dir, private_file, sweep_temps};
+
+const META: Kind = Kind { magic: *b"MIRRAMT1", version: 1, body_bytes_max: 64 << 10 };
+
+/// What the data in a directory belongs to; written once, checked at every start.
+#[derive(Clone, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub struct Meta {
+    /// Random number of the cluster: stands in every journal segment and manifest, so that files do not mix.
+    pub cluster_id: u64,
+    /// Shards that the users are divided into.
+    pub shards: u16,
+    /// Version of the rule that maps an id to a shard.
+    pub routing_version: u16,
+    /// Everything that the layout of the state depends on, as text; another fingerprint cannot read the snapshots.
+    pub fingerprint: String,
+    /// When it was created, in milliseconds since 1970-01-01 UTC.
+    pub created_ms: i64,
+}
+
+/// An owned data directory. The lock goes when this is dropped, or when the process dies.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    // Held, not read: the lock lives as long as the file is open.
+    _lock: File,
+}
+
+impl DataDir {
+    /// Takes the directory; makes it and its folders if `create`. Removes what crashed writers left unfinished.
+    ///
+    /// # Errors
+    /// [`StorageError::NoDataDir`], [`StorageError::Locked`] with the owner's pid (also within one process),
+    /// [`StorageError::Io`].
+    pub fn open(path: &Path, create: bool) -> Result<Self, StorageError> {
+        if !create && !path.is_dir() {
+            return Err(StorageError::NoDataDir { path: path.to_path_buf() });
+        }
+        make_private_dir(path)?;
+        let lock = lock(&path.join("LOCK"))?;
+        let this = Self { path: path.to_path_buf(), _lock: lock };
+        for dir in [this.path.join("journal"), this.snapshots_dir(), this.manifests_dir(), this.epochs_dir()] {
+            make_private_dir(&dir)?;
+        }
+        for dir in [this.path.clone(), this.manifests_dir(), this.epochs_dir()] {
+            sweep_temps(&dir)?;
+        }
+        Ok(this)
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the data belongs to; `None` in a fresh directory.
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`], [`StorageError::UnsupportedVersion`], [`StorageError::Io`].
+    pub fn read_meta(&self) -> Result<Option<Meta>, StorageError> {
+        let path = self.meta_path();
+        match path.try_exists() {
+            Ok(false) => Ok(None),
+            Ok(true) => envelope::read_control(&path, META).map(Some),
+            Err(source) => Err(StorageError::io("look for", &path)(source)),
+        }
+    }
+
+    /// Writes the meta file, atomically and durably.
+    ///
+    /// # Errors
+    /// [`StorageError::TooLarge`] for a fingerprint of about 64 KiB, [`StorageError::Io`].
+    pub fn write_meta(&self, meta: &Meta) -> Result<(), StorageError> {
+        envelope::write_control(&self.meta_path(), META, meta)
+    }
+
+    /// The meta file.
+    #[must_use]
+    pub fn meta_path(&self) -> PathBuf {
+        self.path.join("mirra.meta")
+    }
+
+    /// The directory of a shard's journal. The writer makes it.
+    #[must_use]
+    pub fn journal_dir(&self, shard: u16) -> PathBuf {
+        self.path.join("journal").join(format!("shard-{shard:03}"))
+    }
+
+    /// The directory of the snapshot store.
+    #[must_use]
+    pub fn snapshots_dir(&self) -> PathBuf {
+        self.path.join("snapshots")
+    }
+
+    /// The directory of the manifests.
+    #[must_use]
+    pub fn manifests_dir(&self) -> PathBuf {
+        self.path.join("manifests")
+    }
+
+    /// The directory of the item model's epochs.
+    #[must_use]
+    pub fn epochs_dir(&self) -> PathBuf {
+        self.path.join("epochs")
+    }
+}
+
+/// Locks the file and writes our pid into it.
+fn lock(path: &Path) -> Result<File, StorageError> {
+    let mut options = OpenOptions::new();
+    let mut file = private_file(options.read(true).write(true).create(true).truncate(false), path)
+        .map_err(StorageError::io("open the lock", path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            // The pid only helps the operator; what cannot be read is called unknown.
+            let _ = (&file).take(32).read_to_string(&mut text);
+            let pid = text.trim();
+            let known = !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit());
+            let owner = if known { pid.to_owned() } else { "unknown".to_owned() };
+            return Err(StorageError::Locked { path: path.to_path_buf(), owner });
+        }
+        Err(TryLockError::Error(source)) => return Err(StorageError::io("lock", path)(source)),
+    }
+    let pid = format!("{}\n", std::process::id());
+    let written =
+        file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).and_then(|_| file.write_all(pid.as_bytes()));
+    written.map_err(StorageError::io("write our pid to", path))?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample_meta() -> Meta {
+        let fingerprint = "dim=64;strategies=sgd,rls".to_owned();
+        let cluster_id = 0x0123_4567_89AB_CDEF;
+        Meta { cluster_id, shards: 4, routing_version: 1, fingerprint, created_ms: 1_700_000_000_123 }
+    }
+
+    #[test]
+    fn a_second_owner_is_refused_with_the_pid_until_the_first_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        assert!(matches!(DataDir::open(&path, false), Err(StorageError::NoDataDir { .. })));
+        let first = DataDir::open(&path, true).unwrap();
+        match DataDir::open(&path, true) {
+            Err(StorageError::Locked { owner, .. }) => assert_eq!(owner, std::process::id().to_string()),
+            other => panic!("not refused: {other:?}"),
+        }
+        drop(first);
+        // A longer pid of an earlier owner leaves no digits behind.
+        std::fs::write(path.join("LOCK"), "99999999999999\n").unwrap();
+        let _second = DataDir::open(&path, false).unwrap();
+        assert_eq!(std::fs::read_to_string(path.join("LOCK")).unwrap().trim(), std::process::id().to_string());
+    }
+
+    #[test]
+    fn meta_round_trips_and_damage_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::open(dir.path(), true).unwrap();
+        assert_eq!(data.read_meta().unwrap(), None);
+        data.write_meta(&sample_meta()).unwrap();
+        assert_eq!(data.read_meta().unwrap(), Some(sample_meta()));
+        let mut bytes = std::fs::read(data.meta_path()).unwrap();
+        bytes[30] ^= 1;
+        std::fs::write(data.meta_path(), &bytes).unwrap();
+        assert!(matches!(data.read_meta(), Err(StorageError::Damaged { .. })));
+    }
+
+    #[test]
+    fn golden_meta() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::open(dir.path(), true).unwrap();
+        data.write_meta(&sample_meta()).unwrap();
+        let golden = crate::storage::fixture::golden("mirra.meta", &std::fs::read(data.meta_path()).unwrap());
+        std::fs::write(data.meta_path(), golden).unwrap();
+        assert_eq!(data.read_meta().unwrap(), Some(sample_meta()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_the_owner_may_look() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::open(&dir.path().join("deep/data"), true).unwrap();
+        data.write_meta(&sample_meta()).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        for path in [data.path(), &data.snapshots_dir(), &data.manifests_dir(), &data.epochs_dir()] {
+            assert_eq!(mode(path), 0o700, "{}", path.display());
+        }
+        assert_eq!([mode(&data.meta_path()), mode(&data.path().join("LOCK"))], [0o600; 2]);
+    }
+
+    #[test]
+    fn unfinished_files_are_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(DataDir::open(dir.path(), true).unwrap());
+        let leftovers =
+            ["mirra.meta.tmp", "manifests/generation-0000000009.mmf.tmp", "epochs/epoch-0000000002.mep.tmp"];
+        for name in leftovers {
+            std::fs::write(dir.path().join(name), b"half").unwrap();
+        }
+        let _data = DataDir::open(dir.path(), true).unwrap();
+        assert!(leftovers.iter().all(|name| !dir.path().join(name).exists()));
+    }
+}

@@ -1,0 +1,185 @@
+//! The envelope of every small file: it says what the file is, which version, how long, and that the bytes are whole.
+//!
+//! ```text
+//! offset  size  field
+//!      0     8  magic, says what the file is
+//!      8     2  version  u16
+//!     10     4  length   u32, bytes of the body
+//!     14     4  crc32c   u32, over bytes 0..14 and the body
+//!     18   ...  body
+//! ```
+//! The file ends where the body ends. Bodies of meta and manifest are bincode (fixed-size little-endian integers,
+//! `u64` lengths), decoded with a limit so that a damaged length cannot decide how much is allocated.
+
+use std::path::Path;
+
+use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
+
+use super::error::StorageError;
+use super::files::{read_bounded, write_parts_atomically};
+use crate::base::{Reader, Writer};
+
+/// Bytes before the body.
+pub const ENVELOPE_BYTES: usize = 18;
+
+/// Longest bincode body, in bytes: a manifest of 256 shards has about 10 KiB.
+pub const CONTROL_BYTES_MAX: usize = 1 << 20;
+
+const CRC_AT: usize = 14;
+
+/// What kind of file it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// The first eight bytes.
+    pub magic: [u8; 8],
+    /// The version that is written, and the newest that is read.
+    pub version: u16,
+    /// Longest body, in bytes.
+    pub body_bytes_max: u64,
+}
+
+/// Writes a file whose body lies in several pieces, atomically and durably.
+///
+/// # Errors
+/// [`StorageError::TooLarge`], [`StorageError::Io`].
+pub fn write_file(path: &Path, kind: Kind, body: &[&[u8]]) -> Result<(), StorageError> {
+    let head = head(path, kind, body)?;
+    let mut parts = Vec::with_capacity(body.len() + 1);
+    parts.push(&head[..]);
+    parts.extend_from_slice(body);
+    write_parts_atomically(path, &parts)
+}
+
+/// Reads a file and checks everything; gives its version and body.
+///
+/// # Errors
+/// [`StorageError::Io`], [`StorageError::TooLarge`], [`StorageError::Damaged`], [`StorageError::UnsupportedVersion`].
+pub fn read_file(path: &Path, kind: Kind) -> Result<(u16, Vec<u8>), StorageError> {
+    let mut bytes = Vec::new();
+    read_bounded(path, "file", kind.body_bytes_max.saturating_add(ENVELOPE_BYTES as u64), &mut bytes)?;
+    let version = open(path, kind, &bytes)?;
+    bytes.drain(..ENVELOPE_BYTES);
+    Ok((version, bytes))
+}
+
+/// Encodes `value` with bincode and writes it as the body of a file.
+///
+/// # Errors
+/// As [`write_file`].
+pub fn write_control<T: bincode::Encode>(path: &Path, kind: Kind, value: &T) -> Result<(), StorageError> {
+    let body = bincode::encode_to_vec(value, bincode_config())
+        .map_err(|error| StorageError::damaged(path, 0, format!("cannot be encoded: {error}")))?;
+    write_file(path, kind, &[&body])
+}
+
+/// Reads a file that [`write_control`] wrote. There is only version 1 so far; the version is checked by [`read_file`].
+///
+/// # Errors
+/// As [`read_file`].
+pub fn read_control<T: bincode::Decode<()>>(path: &Path, kind: Kind) -> Result<T, StorageError> {
+    let (_version, body) = read_file(path, kind)?;
+    let damaged = |offset: usize, reason: String| StorageError::damaged(path, ENVELOPE_BYTES + offset, reason);
+    let (value, used) = bincode::decode_from_slice::<T, _>(&body, bincode_config())
+        .map_err(|error| damaged(0, format!("cannot be decoded: {error}")))?;
+    if used != body.len() {
+        return Err(damaged(used, format!("{} bytes left over", body.len() - used)));
+    }
+    Ok(value)
+}
+
+fn bincode_config() -> Configuration<LittleEndian, Fixint, Limit<CONTROL_BYTES_MAX>> {
+    bincode::config::standard().with_little_endian().with_fixed_int_encoding().with_limit::<CONTROL_BYTES_MAX>()
+}
+
+fn head(path: &Path, kind: Kind, body: &[&[u8]]) -> Result<Vec<u8>, StorageError> {
+    let bytes: u64 = body.iter().map(|part| part.len() as u64).sum();
+    let max = kind.body_bytes_max.min(u64::from(u32::MAX));
+    let length = u32::try_from(bytes).ok().filter(|_| bytes <= max);
+    let Some(length) = length else {
+        return Err(StorageError::TooLarge { what: "file body", path: path.to_path_buf(), bytes, max });
+    };
+    let mut head = Vec::with_capacity(ENVELOPE_BYTES);
+    Writer::new(&mut head).bytes(&kind.magic).u16(kind.version).u32(length);
+    let crc = body.iter().fold(crc32c::crc32c(&head), |crc, part| crc32c::crc32c_append(crc, part));
+    Writer::new(&mut head).u32(crc);
+    Ok(head)
+}
+
+/// Checks the envelope around `bytes[ENVELOPE_BYTES..]` and gives the version.
+fn open(path: &Path, kind: Kind, bytes: &[u8]) -> Result<u16, StorageError> {
+    let short = |error| StorageError::damaged(path, 0, format!("{error}"));
+    let mut reader = Reader::new(bytes);
+    if reader.bytes(kind.magic.len()).map_err(short)? != kind.magic {
+        let name = String::from_utf8_lossy(&kind.magic).into_owned();
+        return Err(StorageError::damaged(path, 0, format!("does not start with {name}")));
+    }
+    let version = reader.u16().map_err(short)?;
+    let length = reader.u32().map_err(short)?;
+    let stored = reader.u32().map_err(short)?;
+    if length as usize != reader.left() {
+        return Err(StorageError::damaged(path, 10, format!("body of {length} bytes said, {} there", reader.left())));
+    }
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[..CRC_AT]), &bytes[ENVELOPE_BYTES..]);
+    if crc != stored {
+        return Err(StorageError::damaged(path, CRC_AT, format!("checksum {stored:08x} said, {crc:08x} computed")));
+    }
+    // After the checksum: a flipped bit in the version is damage, not a newer program.
+    if version == 0 || version > kind.version {
+        return Err(StorageError::UnsupportedVersion {
+            path: path.to_path_buf(),
+            found: version,
+            newest: kind.version,
+        });
+    }
+    Ok(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIND: Kind = Kind { magic: *b"MIRRATS1", version: 2, body_bytes_max: 64 };
+
+    #[test]
+    fn every_flip_cut_and_extension_is_detected() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        write_file(&path, KIND, &[b"hello ", b"", b"world"]).unwrap();
+        assert_eq!(read_file(&path, KIND).unwrap(), (2, b"hello world".to_vec()));
+        let good = std::fs::read(&path).unwrap();
+        let refused = |bytes: &[u8]| matches!(open(&path, KIND, bytes), Err(StorageError::Damaged { .. }));
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(refused(&bad), "bit {bit}");
+        }
+        for cut in 0..good.len() {
+            assert!(refused(&good[..cut]), "cut at {cut}");
+        }
+        assert!(refused(&[&good[..], b"x"].concat()));
+        assert!(refused(&[0; 64]));
+    }
+
+    #[test]
+    fn newer_versions_and_long_bodies_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        write_file(&path, Kind { version: 3, ..KIND }, &[b"x"]).unwrap();
+        assert!(matches!(read_file(&path, KIND), Err(StorageError::UnsupportedVersion { found: 3, newest: 2, .. })));
+        assert!(matches!(write_file(&path, KIND, &[&[0; 65]]), Err(StorageError::TooLarge { bytes: 65, max: 64, .. })));
+        std::fs::write(&path, [0; 1_000]).unwrap();
+        assert!(matches!(read_file(&path, KIND), Err(StorageError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn a_hostile_length_inside_the_body_allocates_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        for length in [u64::MAX, 1 << 34, 1 << 21] {
+            write_file(&path, KIND, &[&length.to_le_bytes()]).unwrap();
+            assert!(matches!(read_control::<Vec<u64>>(&path, KIND), Err(StorageError::Damaged { .. })), "{length}");
+        }
+        write_file(&path, KIND, &[&0_u64.to_le_bytes(), b"?"]).unwrap();
+        assert!(matches!(read_control::<Vec<u64>>(&path, KIND), Err(StorageError::Damaged { offset: 26, .. })));
+    }
+}

@@ -1,0 +1,103 @@
+//! The journal of a shard: every operation in order, so that replay gives the same state.
+//!
+//! * [`mod@format`]: the bytes of a segment (frozen, version 1);
+//! * [`writer`]: appends to memory, one write a batch, sync by anybody; poisoned by the first failure;
+//! * [`reader`]: every record in order, with checksum, chain and sequence checked;
+//! * [`recovery`]: verify, trim, salvage.
+//!
+//! *Torn tail.* What a crash left half-written is cut: the first bad record, if no valid record of the same segment
+//! lies after it, in the last segment or in one whose successor goes on exactly at the cut (the writer never appends
+//! to an old segment, so after a crash there is such a successor). Everything else is damage, and is refused: going on
+//! would lose records that were acknowledged.
+//! Functions take the shard's journal directory; that only the owner of the data directory calls them is the caller's
+//! duty ([`DataDir`](super::DataDir) holds the lock).
+
+pub mod file;
+pub mod format;
+pub mod reader;
+pub mod recovery;
+pub(crate) mod segments;
+pub mod sync;
+pub mod writer;
+
+pub use file::{DiskFiles, JournalFile, JournalFiles};
+pub use format::Record;
+pub use reader::{JournalReader, TornTail};
+pub use recovery::{JournalReport, SalvageReport, salvage, trim, verify};
+pub use sync::SyncHandle;
+pub use writer::{JournalOptions, JournalWriter};
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use std::path::Path;
+
+    pub(crate) const CLUSTER: u64 = 0x0123_4567_89AB_CDEF;
+    pub(crate) const SHARD: u16 = 3;
+
+    /// A record's sequence and payload, for comparison.
+    pub(crate) type Owned = (u64, u32, Vec<u8>);
+
+    pub(crate) fn open(dir: &Path, next: u64) -> JournalWriter {
+        JournalWriter::open(dir, SHARD, CLUSTER, next, JournalOptions::default()).unwrap()
+    }
+
+    /// Appends `records` records of one to three sequences with payloads of 0 to 40 bytes, written once each.
+    pub(crate) fn fill(writer: &mut JournalWriter, records: u64) -> Vec<Owned> {
+        let mut rng = crate::base::Rng::new(writer.next_sequence());
+        let mut written = Vec::new();
+        for _ in 0..records {
+            let payload: Vec<u8> = (0..rng.below(41)).map(|_| rng.bits() as u8).collect();
+            let (first, count) = (writer.next_sequence(), 1 + rng.below(3) as u32);
+            writer.append(1, first, count, 1_000, &[&payload]).unwrap();
+            writer.write().unwrap();
+            written.push((first, count, payload));
+        }
+        written
+    }
+
+    pub(crate) fn read(dir: &Path, from: u64) -> Result<(Vec<Owned>, JournalReader), crate::storage::StorageError> {
+        let mut reader = JournalReader::open(dir, SHARD, CLUSTER, from)?;
+        let mut records = Vec::new();
+        while let Some(record) = reader.next_record()? {
+            records.push((record.first_sequence, record.count, record.payload.to_vec()));
+        }
+        Ok((records, reader))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{CLUSTER, SHARD};
+    use super::*;
+
+    /// The bytes of format version 1, compared with a file that was written once.
+    #[test]
+    fn golden_segment() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = JournalWriter::open(dir.path(), SHARD, CLUSTER, 100, JournalOptions::default()).unwrap();
+        writer.append(1, 100, 1, 1_700_000_000_000, &[b"first"]).unwrap();
+        writer.append(200, 101, 3, 1_700_000_000_001, &[b"three ", b"", b"at once"]).unwrap();
+        writer.gap(200).unwrap();
+        writer.append(2, 200, 1, -1, &[]).unwrap();
+        writer.write().unwrap();
+        let name = "0000000001.mjl";
+        let bytes = std::fs::read(dir.path().join(name)).unwrap();
+        let golden = crate::storage::fixture::golden("journal-segment.mjl", &bytes);
+
+        let old = tempfile::tempdir().unwrap();
+        std::fs::write(old.path().join(name), golden).unwrap();
+        let mut reader = JournalReader::open(old.path(), SHARD, CLUSTER, 0x64).unwrap();
+        let expected = [
+            (1, 100, 1, 1_700_000_000_000, &b"first"[..]),
+            (200, 101, 3, 1_700_000_000_001, b"three at once"),
+            (2, 200, 1, -1, b""),
+        ];
+        for (kind, first_sequence, count, stamp_ms, payload) in expected {
+            let record = Record { kind, first_sequence, count, stamp_ms, payload };
+            assert_eq!(reader.next_record().unwrap(), Some(record));
+        }
+        assert_eq!(reader.next_record().unwrap(), None);
+        assert_eq!((reader.next_sequence(), reader.torn().len()), (201, 0));
+    }
+}

@@ -1,0 +1,363 @@
+//! What is done to a whole journal: verify it, trim what snapshots cover, salvage what damage left.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::reader::{Counts, JournalReader, TornTail};
+use super::segments::{ASIDE_SUFFIX, list_segments, start_index};
+use crate::storage::error::StorageError;
+use crate::storage::files::{sync_dir, write_atomically};
+
+/// What [`verify`] found in a journal that is good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalReport {
+    /// Segments, records, gaps, sequences and bytes.
+    pub counts: Counts,
+    /// The first sequence that is there; `None` if there is no segment with a whole header.
+    pub first_sequence: Option<u64>,
+    /// The sequence with which a writer goes on; `None` as above.
+    pub next_sequence: Option<u64>,
+    /// Torn tails that were cut, oldest first.
+    pub torn: Vec<TornTail>,
+}
+
+/// What [`salvage`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SalvageReport {
+    /// The damage, in words; `None` if there was none and nothing was touched.
+    pub damage: Option<String>,
+    /// The sequence with which the journal goes on; `None` if nothing is left.
+    pub next_sequence: Option<u64>,
+    /// The files that were moved out of the way, under their new names.
+    pub set_aside: Vec<PathBuf>,
+}
+
+/// Reads every byte of a journal and checks everything; changes nothing.
+///
+/// # Errors
+/// As [`JournalReader::open`] and [`JournalReader::next_record`].
+pub fn verify(dir: &Path, shard: u16, cluster_id: u64) -> Result<JournalReport, StorageError> {
+    let segments = list_segments(dir, shard, cluster_id)?;
+    let first_sequence = segments.iter().find_map(|segment| Some(segment.header?.first_sequence));
+    let mut reader = JournalReader::over(segments, shard, first_sequence.unwrap_or(0));
+    while reader.next_record()?.is_some() {}
+    Ok(JournalReport {
+        counts: reader.counts(),
+        first_sequence,
+        next_sequence: first_sequence.map(|_| reader.next_sequence()),
+        torn: reader.torn().to_vec(),
+    })
+}
+
+/// Removes the segments that hold only sequences below `keep_from_sequence`, oldest first, so that a crash leaves a
+/// journal without holes. The newest segment always stays. Gives the numbers of the segments removed.
+///
+/// # Errors
+/// [`StorageError::Io`], or what a segment's header says (see [`JournalReader::open`]).
+pub fn trim(dir: &Path, shard: u16, cluster_id: u64, keep_from_sequence: u64) -> Result<Vec<u64>, StorageError> {
+    let segments = list_segments(dir, shard, cluster_id)?;
+    let keep = start_index(&segments, keep_from_sequence).unwrap_or(0);
+    let mut removed = Vec::new();
+    for segment in &segments[..keep] {
+        fs::remove_file(&segment.path).map_err(StorageError::io("remove", &segment.path))?;
+        // Each removal is made durable before the next: after power loss no younger one is gone while this is back.
+        sync_dir(dir)?;
+        removed.push(segment.id);
+    }
+    Ok(removed)
+}
+
+/// Ends a damaged journal before its first damage, so that it opens again: LOSES every later sequence. The damaged
+/// segment and all younger ones are kept beside it, called `*.mjl.damaged`. A good journal is not touched.
+///
+/// # Errors
+/// [`StorageError::Io`], and headers of other clusters or versions; a crash or error in between leaves a journal that
+/// can be salvaged again.
+pub fn salvage(dir: &Path, shard: u16, cluster_id: u64) -> Result<SalvageReport, StorageError> {
+    let mut done = SalvageReport { damage: None, next_sequence: None, set_aside: Vec::new() };
+    loop {
+        let (path, offset, text) = match verify(dir, shard, cluster_id) {
+            Ok(report) => {
+                done.next_sequence = report.next_sequence;
+                return Ok(done);
+            }
+            Err(error) => {
+                let text = error.to_string();
+                let StorageError::JournalDamaged { path, offset, .. } = error else { return Err(error) };
+                (path, offset, text)
+            }
+        };
+        done.damage.get_or_insert(text);
+        set_aside_from(dir, &path, offset, &mut done.set_aside)?;
+    }
+}
+
+/// Moves the segments from `damaged` on out of the way, youngest first, and puts back its first `offset` bytes.
+fn set_aside_from(dir: &Path, damaged: &Path, offset: u64, moved: &mut Vec<PathBuf>) -> Result<(), StorageError> {
+    let files = crate::storage::files::list_numbered(dir, "", super::segments::SUFFIX)?;
+    for (_, path) in files.iter().rev().take_while(|(_, path)| path.as_path() >= damaged) {
+        let mut aside = path.as_os_str().to_owned();
+        aside.push(&ASIDE_SUFFIX[super::segments::SUFFIX.len()..]);
+        let aside = PathBuf::from(aside);
+        if path.as_path() == damaged && offset > 0 {
+            let mut bytes = fs::read(path).map_err(StorageError::io("read", path))?;
+            write_atomically(&aside, &bytes)?;
+            bytes.truncate(usize::try_from(offset).unwrap_or(usize::MAX));
+            write_atomically(path, &bytes)?;
+        } else {
+            fs::rename(path, &aside).map_err(StorageError::io("set aside", path))?;
+            sync_dir(dir)?;
+        }
+        moved.push(aside);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::segments::segment_path;
+    use super::super::testing::{CLUSTER, Owned, SHARD, fill, open, read};
+    use super::*;
+    use tempfile::TempDir;
+
+    /// A journal of three runs; its records, and how many lie in segments before the last.
+    fn three_runs() -> (TempDir, Vec<Owned>, usize) {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut records, mut next, mut before) = (Vec::new(), 1, 0);
+        for run in 0..3 {
+            let mut writer = open(dir.path(), next);
+            before = records.len();
+            records.extend(fill(&mut writer, 6 + run));
+            next = writer.next_sequence();
+        }
+        (dir, records, before)
+    }
+
+    fn end(records: &[Owned]) -> u64 {
+        records.last().map_or(1, |(first, count, _)| first + u64::from(*count))
+    }
+
+    #[test]
+    fn cut_at_every_byte_drops_only_the_incomplete_record() {
+        let (dir, records, _) = three_runs();
+        let path = segment_path(dir.path(), 3);
+        let good = fs::read(&path).unwrap();
+        // Where each of the last three records ends, from the back.
+        let mut ends = vec![good.len()];
+        for (_, _, payload) in records.iter().rev().take(3) {
+            ends.push(ends[ends.len() - 1] - payload.len() - 33);
+        }
+        let mut outcomes = 0;
+        for cut in ends[3]..=good.len() {
+            fs::write(&path, &good[..cut]).unwrap();
+            let kept = records.len() - ends.iter().filter(|end| **end > cut).count();
+            let (read_back, reader) = read(dir.path(), 1).unwrap();
+            assert_eq!(read_back, records[..kept], "cut at {cut}");
+            match reader.torn() {
+                [] => assert!(ends.contains(&cut), "cut at {cut}"),
+                [torn] => {
+                    assert!(!ends.contains(&cut), "cut at {cut}");
+                    let dropped = (torn.segment, torn.offset + torn.bytes_dropped, torn.next_sequence);
+                    assert_eq!(dropped, (3, cut as u64, end(&records[..kept])));
+                }
+                more => panic!("cut at {cut}: {more:?}"),
+            }
+            outcomes += 1;
+            if cut % 8 == 0 {
+                // The next run goes on in a new segment, and the old tail stays what it is.
+                let added = fill(&mut open(dir.path(), reader.next_sequence()), 2);
+                assert_eq!(read(dir.path(), 1).unwrap().0, [&records[..kept], &added].concat(), "cut at {cut}");
+                fs::remove_file(segment_path(dir.path(), 4)).unwrap();
+            }
+        }
+        assert!(outcomes > 100, "{outcomes}");
+    }
+
+    #[test]
+    fn every_flipped_bit_is_detected() {
+        let (dir, records, before) = three_runs();
+        let (mut damaged, mut torn) = (0, 0);
+        for segment in 1..=3 {
+            let path = segment_path(dir.path(), segment);
+            let good = fs::read(&path).unwrap();
+            for bit in 0..good.len() * 8 {
+                let mut bad = good.clone();
+                bad[bit / 8] ^= 1 << (bit % 8);
+                fs::write(&path, &bad).unwrap();
+                match read(dir.path(), 1) {
+                    Err(StorageError::JournalDamaged { .. }) => damaged += 1,
+                    Err(other) => panic!("segment {segment}, bit {bit}: {other}"),
+                    Ok((read_back, reader)) => {
+                        // Only the very last record may be taken for torn.
+                        assert_eq!(reader.torn().len(), 1, "segment {segment}, bit {bit}");
+                        assert_eq!(segment, 3);
+                        assert_eq!(read_back, records[..records.len() - 1], "bit {bit}");
+                        torn += 1;
+                    }
+                }
+            }
+            fs::write(&path, &good).unwrap();
+        }
+        assert_eq!(torn, (33 + records[records.len() - 1].2.len()) * 8, "{damaged} damaged");
+        assert!(before > 0 && damaged > 1_000);
+    }
+
+    #[test]
+    fn spliced_records_and_misplaced_segments_are_detected() {
+        let (dir, ..) = three_runs();
+        let path = segment_path(dir.path(), 3);
+        let good = fs::read(&path).unwrap();
+        // The same records, in another shard's journal and in another segment of the same shard.
+        let other = tempfile::tempdir().unwrap();
+        let next = read(dir.path(), 1).unwrap().1.next_sequence();
+        fill(&mut open(dir.path(), next), 3);
+        let mut writer =
+            super::super::JournalWriter::open(other.path(), SHARD + 1, CLUSTER, next, Default::default()).unwrap();
+        fill(&mut writer, 3);
+        fs::remove_file(&path).unwrap();
+        assert!(
+            matches!(read(dir.path(), 1), Err(StorageError::JournalDamaged { offset: 0, .. })),
+            "a missing segment"
+        );
+        fs::write(&path, &good).unwrap();
+        let own = fs::read(segment_path(dir.path(), 4)).unwrap();
+        let foreign = fs::read(segment_path(other.path(), 1)).unwrap();
+        assert_eq!(own.len(), foreign.len());
+        let fourth = segment_path(dir.path(), 4);
+        // Records of another shard behind our own header: none validates.
+        fs::write(&fourth, [&own[..40], &foreign[40..]].concat()).unwrap();
+        let (_, reader) = read(dir.path(), 1).unwrap();
+        assert_eq!((reader.next_sequence(), reader.torn()[0].offset), (next, 40));
+        // The oldest segment is torn away whole: what follows starts too late, and that is said.
+        let first = segment_path(dir.path(), 1);
+        let whole = fs::read(&first).unwrap();
+        fs::write(&first, &whole[..20]).unwrap();
+        assert!(matches!(read(dir.path(), 1), Err(StorageError::MissingHistory { needed: 1, .. })));
+        fs::write(&first, whole).unwrap();
+        // One foreign record in the middle.
+        let second = 40 + 33 + own[40..].len() / 3;
+        let mut spliced = own.clone();
+        spliced[40..second].copy_from_slice(&foreign[40..second]);
+        fs::write(&fourth, spliced).unwrap();
+        assert!(matches!(read(dir.path(), 1), Err(StorageError::JournalDamaged { offset: 40, .. })));
+        // A valid record of this very segment, a second time.
+        fs::write(&fourth, [&own[..], &own[40..]].concat()).unwrap();
+        assert!(matches!(read(dir.path(), 1), Err(StorageError::JournalDamaged { .. })));
+        // A whole segment under another name, or of another shard.
+        for wrong in [&good, &foreign] {
+            fs::write(&fourth, wrong).unwrap();
+            assert!(matches!(read(dir.path(), 1), Err(StorageError::JournalDamaged { offset: 0, .. })));
+        }
+    }
+
+    /// Zeroed, swapped and repeated sectors: an error, or a reported cut after which nothing but a prefix is read.
+    #[test]
+    fn random_sector_damage_is_never_silent() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut records, mut next) = (Vec::new(), 1);
+        for _ in 0..3 {
+            let mut writer = open(dir.path(), next);
+            records.extend(fill(&mut writer, 120));
+            next = writer.next_sequence();
+        }
+        let mut rng = crate::base::Rng::new(77);
+        let (mut refused, mut cut) = (0, 0);
+        for round in 0..600 {
+            let path = segment_path(dir.path(), 1 + rng.below(3));
+            let good = fs::read(&path).unwrap();
+            let mut bad = good.clone();
+            let sectors = good.len() as u64 / 512;
+            let (one, two) = (rng.below(sectors) as usize * 512, rng.below(sectors) as usize * 512);
+            match rng.below(4) {
+                0 => bad[one..one + 512].fill(0),
+                1 => bad[one..].fill(0),
+                2 => bad.copy_within(two..two + 512, one),
+                _ => {
+                    bad[one..one + 512].copy_from_slice(&good[two..two + 512]);
+                    bad[two..two + 512].copy_from_slice(&good[one..one + 512]);
+                }
+            }
+            if bad == good {
+                continue;
+            }
+            fs::write(&path, &bad).unwrap();
+            match read(dir.path(), 1) {
+                Err(StorageError::JournalDamaged { .. }) => refused += 1,
+                // The oldest segment was zeroed whole.
+                Err(StorageError::MissingHistory { needed: 1, .. }) if bad.iter().all(|byte| *byte == 0) => {
+                    refused += 1;
+                }
+                Err(other) => panic!("round {round}, seed 77: {other}"),
+                Ok((read_back, reader)) => {
+                    assert_eq!(reader.torn().len(), 1, "round {round}, seed 77");
+                    assert!(path.ends_with("0000000003.mjl") && read_back.len() < records.len());
+                    assert_eq!(read_back, records[..read_back.len()], "round {round}, seed 77");
+                    cut += 1;
+                }
+            }
+            fs::write(&path, &good).unwrap();
+        }
+        assert!(refused > 300 && cut > 10, "refused {refused}, cut {cut}");
+    }
+
+    #[test]
+    fn zeros_empty_files_and_short_headers_at_the_end_are_torn() {
+        let (dir, records, _) = three_runs();
+        let path = segment_path(dir.path(), 3);
+        let good = fs::read(&path).unwrap();
+        fs::write(&path, [&good[..], &[0; 4_096]].concat()).unwrap();
+        let (read_back, reader) = read(dir.path(), 1).unwrap();
+        assert_eq!((&read_back, reader.torn()[0].bytes_dropped), (&records, 4_096));
+        for tail in [&[][..], &[0; 4_096], &good[..17], &good[..39]] {
+            fs::write(segment_path(dir.path(), 4), tail).unwrap();
+            let (read_back, reader) = read(dir.path(), 1).unwrap();
+            assert_eq!((&read_back, reader.torn().len()), (&records, 2));
+            assert_eq!(reader.torn()[1].bytes_dropped, tail.len() as u64);
+            let mut writer = open(dir.path(), end(&records));
+            assert_eq!(writer.segment(), 5);
+            let added = fill(&mut writer, 1);
+            assert_eq!(read(dir.path(), 1).unwrap().0, [&records[..], &added].concat());
+            fs::remove_file(segment_path(dir.path(), 5)).unwrap();
+        }
+    }
+
+    #[test]
+    fn trim_keeps_what_is_needed_and_verify_counts() {
+        let (dir, records, before) = three_runs();
+        let report = verify(dir.path(), SHARD, CLUSTER).unwrap();
+        let sequences: u64 = records.iter().map(|(_, count, _)| u64::from(*count)).sum();
+        assert_eq!((report.counts.records, report.counts.sequences), (records.len() as u64, sequences));
+        assert_eq!((report.first_sequence, report.next_sequence), (Some(1), Some(end(&records))));
+        let third = records[before].0;
+        assert_eq!(trim(dir.path(), SHARD, CLUSTER, 1).unwrap(), [0_u64; 0]);
+        assert_eq!(trim(dir.path(), SHARD, CLUSTER, third - 1).unwrap(), [1]);
+        let (tail, _) = read(dir.path(), third - 1).unwrap();
+        assert_eq!(tail.last(), records.last());
+        assert!(matches!(read(dir.path(), 1), Err(StorageError::MissingHistory { .. })));
+        assert_eq!(trim(dir.path(), SHARD, CLUSTER, u64::MAX).unwrap(), [2], "the newest stays");
+        assert_eq!(read(dir.path(), third).unwrap().0, records[before..]);
+        assert_eq!(verify(dir.path(), SHARD, CLUSTER).unwrap().first_sequence, Some(third));
+    }
+
+    #[test]
+    fn salvage_keeps_what_is_before_the_damage() {
+        let (dir, records, _) = three_runs();
+        assert_eq!(salvage(dir.path(), SHARD, CLUSTER).unwrap().damage, None);
+        let path = segment_path(dir.path(), 2);
+        let mut bytes = fs::read(&path).unwrap();
+        let at = bytes.len() / 2;
+        bytes[at] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        let Err(StorageError::JournalDamaged { sequence, .. }) = read(dir.path(), 1) else { panic!("not detected") };
+        let report = salvage(dir.path(), SHARD, CLUSTER).unwrap();
+        assert_eq!((report.next_sequence, report.set_aside.len()), (Some(sequence), 2));
+        let kept: Vec<_> = records.iter().filter(|(first, ..)| *first < sequence).cloned().collect();
+        let (read_back, reader) = read(dir.path(), 1).unwrap();
+        assert!(read_back == kept && kept.len() > 6 && reader.torn().is_empty());
+        assert_eq!(fs::read(&report.set_aside[1]).unwrap(), bytes, "the damaged bytes are kept");
+        let mut writer = open(dir.path(), sequence);
+        assert_eq!(writer.segment(), 4, "numbers are not used twice");
+        let added = fill(&mut writer, 2);
+        assert_eq!(read(dir.path(), 1).unwrap().0, [kept, added].concat());
+    }
+}

@@ -1,0 +1,469 @@
+//! Appends records to a shard's journal.
+//!
+//! Three steps, three levels: [`append`](JournalWriter::append) copies into memory (no system call, no allocation in
+//! steady state), [`write`](JournalWriter::write) hands the buffer to the system in one write (survives a killed
+//! process), a sync makes it survive power loss; [`sync_handle`](JournalWriter::sync_handle) lets another thread do
+//! the last. Invariants: every open starts a new segment; a segment that is full is synced before the next is used;
+//! the first failed write or sync poisons the journal for good (what a failed fsync left behind is unknown, and the
+//! next may report success: Rebello et al., "Can applications recover from fsync failures?", ATC 2020).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::file::{DiskFiles, JournalFile, JournalFiles};
+use super::format::{
+    FORMAT_VERSION, KIND_GAP, PAYLOAD_BYTES_MAX, RECORD_HEAD_BYTES, Record, SegmentHeader, encode_header,
+    encode_record, segment_seed,
+};
+use super::reader::JournalReader;
+use super::segments::{list_segments, next_segment_id, segment_path};
+use super::sync::{Shared, SyncHandle};
+use crate::storage::error::StorageError;
+use crate::storage::files::make_private_dir;
+
+/// Most bytes that wait in memory for a write: more means that the caller has stopped writing.
+pub const BUFFER_BYTES_MAX: usize = 64 << 20;
+
+/// Smallest and largest size at which a segment may end, in bytes.
+pub const SEGMENT_BYTES_RANGE: (u64, u64) = (4 << 10, 256 << 20);
+
+/// Sizes of a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalOptions {
+    /// A segment ends with the write that reaches this size, in bytes; brought into [`SEGMENT_BYTES_RANGE`].
+    pub segment_bytes: u64,
+    /// Bytes of the buffer to begin with; it grows as needed and comes back to four times this after a write.
+    pub buffer_bytes: usize,
+}
+
+impl Default for JournalOptions {
+    fn default() -> Self {
+        Self { segment_bytes: 64 << 20, buffer_bytes: 1 << 20 }
+    }
+}
+
+/// The end of a shard's journal.
+pub struct JournalWriter {
+    dir: PathBuf,
+    shard: u16,
+    cluster_id: u64,
+    options: JournalOptions,
+    files: Box<dyn JournalFiles>,
+    shared: Arc<Shared>,
+    segment: OpenSegment,
+    buffer: Vec<u8>,
+    next_sequence: u64,
+    written_sequence: u64,
+}
+
+/// The segment that is written.
+struct OpenSegment {
+    file: Arc<dyn JournalFile>,
+    path: PathBuf,
+    id: u64,
+    seed: u32,
+    /// Checksum of the last record (or of the header): the next one's link.
+    chain: u32,
+    /// Bytes in the file.
+    position: u64,
+}
+
+impl JournalWriter {
+    /// Continues the journal in `dir` (made if missing) at `next_sequence`, in a new segment.
+    ///
+    /// # Errors
+    /// [`StorageError::OutOfSequence`] if the journal there ends at another sequence (ask
+    /// [`JournalReader::next_sequence`]; to go on later, use [`gap`](Self::gap)); what reading the last segment
+    /// finds; [`StorageError::Io`].
+    pub fn open(
+        dir: &Path,
+        shard: u16,
+        cluster_id: u64,
+        next_sequence: u64,
+        options: JournalOptions,
+    ) -> Result<Self, StorageError> {
+        Self::open_with(dir, shard, cluster_id, next_sequence, options, Box::new(DiskFiles))
+    }
+
+    /// As [`open`](Self::open), on other files: for tests that let them fail.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(
+        dir: &Path,
+        shard: u16,
+        cluster_id: u64,
+        next_sequence: u64,
+        options: JournalOptions,
+        files: Box<dyn JournalFiles>,
+    ) -> Result<Self, StorageError> {
+        make_private_dir(dir)?;
+        let end = JournalReader::end_sequence(dir, shard, cluster_id)?;
+        if let Some(expected) = end.filter(|end| *end != next_sequence) {
+            return Err(StorageError::OutOfSequence { path: dir.to_path_buf(), expected, given: next_sequence });
+        }
+        // What a killed process wrote may still be in the page cache only: without this, a sync of the new segment
+        // would call old sequences durable that are not.
+        for old in list_segments(dir, shard, cluster_id)? {
+            files.sync_existing(&old.path).map_err(StorageError::io("sync", &old.path))?;
+        }
+        let id = next_segment_id(dir)?;
+        let segment = OpenSegment::create(files.as_ref(), dir, id, shard, cluster_id, next_sequence)?;
+        let (low, high) = SEGMENT_BYTES_RANGE;
+        let options = JournalOptions {
+            segment_bytes: options.segment_bytes.clamp(low, high),
+            buffer_bytes: options.buffer_bytes.min(BUFFER_BYTES_MAX),
+        };
+        Ok(Self {
+            dir: dir.to_path_buf(),
+            shard,
+            cluster_id,
+            options,
+            files,
+            shared: Arc::new(Shared::new(next_sequence)),
+            segment,
+            buffer: Vec::with_capacity(options.buffer_bytes),
+            next_sequence,
+            written_sequence: next_sequence,
+        })
+    }
+
+    /// Appends a record to the buffer: `kind` at least 1, `count` at least 1 sequences from `first_sequence`, which
+    /// must be [`next_sequence`](Self::next_sequence); the payload is `parts` in order.
+    ///
+    /// # Errors
+    /// [`StorageError::Poisoned`]; or, with the journal unchanged, [`StorageError::OutOfSequence`],
+    /// [`StorageError::BadRecord`], [`StorageError::TooLarge`] for the payload or for a buffer that nobody writes.
+    #[inline]
+    pub fn append(
+        &mut self,
+        kind: u8,
+        first_sequence: u64,
+        count: u32,
+        stamp_ms: i64,
+        parts: &[&[u8]],
+    ) -> Result<(), StorageError> {
+        let record = Record { kind, first_sequence, count, stamp_ms, payload: &[] };
+        let end =
+            record.end_sequence().filter(|_| first_sequence == self.next_sequence && kind != KIND_GAP && count != 0);
+        let Some(end) = end else { return Err(self.refusal(&record)) };
+        self.push(&record, parts)?;
+        self.next_sequence = end;
+        Ok(())
+    }
+
+    /// Lets the journal go on at `next_sequence`, which is at or after the expected one: for a state (a snapshot) that
+    /// is ahead of what the journal kept. Nothing happens if it is the expected one.
+    ///
+    /// # Errors
+    /// [`StorageError::Poisoned`], [`StorageError::OutOfSequence`] for a step back, [`StorageError::TooLarge`].
+    pub fn gap(&mut self, next_sequence: u64) -> Result<(), StorageError> {
+        if next_sequence < self.next_sequence {
+            return Err(self.out_of_sequence(next_sequence));
+        }
+        if next_sequence > self.next_sequence {
+            let record = Record { kind: KIND_GAP, first_sequence: next_sequence, count: 0, stamp_ms: 0, payload: &[] };
+            self.push(&record, &[])?;
+            self.next_sequence = next_sequence;
+        }
+        Ok(())
+    }
+
+    /// Hands the buffer to the system in one write: afterwards its records survive a killed process. A full segment
+    /// is then synced, and the next one begun.
+    ///
+    /// # Errors
+    /// [`StorageError::Poisoned`]; [`StorageError::Io`], which poisons.
+    pub fn write(&mut self) -> Result<(), StorageError> {
+        self.shared.check(&self.dir)?;
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let written = self.segment.file.write(&self.buffer);
+        written.map_err(|source| self.shared.poison(StorageError::io("append to", &self.segment.path)(source)))?;
+        self.segment.position += self.buffer.len() as u64;
+        self.written_sequence = self.next_sequence;
+        self.buffer.clear();
+        if self.buffer.capacity() > 4 * self.options.buffer_bytes {
+            self.buffer.shrink_to(4 * self.options.buffer_bytes);
+        }
+        if self.segment.position >= self.options.segment_bytes {
+            self.rotate().map_err(|error| self.shared.poison(error))?;
+        }
+        Ok(())
+    }
+
+    /// Syncs what was written: afterwards everything below [`written_sequence`](Self::written_sequence) survives
+    /// power loss. Does not write the buffer.
+    ///
+    /// # Errors
+    /// [`StorageError::Poisoned`]; [`StorageError::Io`], which poisons.
+    pub fn sync(&mut self) -> Result<u64, StorageError> {
+        self.sync_handle().sync()
+    }
+
+    /// A handle with which another thread can sync what has been written until now.
+    #[must_use]
+    pub fn sync_handle(&self) -> SyncHandle {
+        let segment = &self.segment;
+        let file = Arc::clone(&segment.file);
+        SyncHandle::new(file, &self.shared, &self.dir, &segment.path, self.written_sequence, segment.position)
+    }
+
+    /// The sequence that the next record must start with.
+    #[must_use]
+    pub fn next_sequence(&self) -> u64 {
+        self.next_sequence
+    }
+
+    /// Every sequence below this was handed to the system.
+    #[must_use]
+    pub fn written_sequence(&self) -> u64 {
+        self.written_sequence
+    }
+
+    /// Every sequence below this was synced, by this writer or by one of its handles.
+    #[must_use]
+    pub fn durable_sequence(&self) -> u64 {
+        self.shared.durable()
+    }
+
+    /// Bytes that wait for [`write`](Self::write).
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// The number of the segment that is written.
+    #[must_use]
+    pub fn segment(&self) -> u64 {
+        self.segment.id
+    }
+
+    /// Whether a write or sync has failed.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.shared.is_poisoned()
+    }
+
+    #[inline]
+    fn push(&mut self, record: &Record<'_>, parts: &[&[u8]]) -> Result<(), StorageError> {
+        self.shared.check(&self.dir)?;
+        // Slices that exist in memory, so the sum of a few lengths cannot overflow unless parts overlap in bulk.
+        let bytes = parts.iter().fold(0_usize, |sum, part| sum.saturating_add(part.len()));
+        if bytes > PAYLOAD_BYTES_MAX {
+            return Err(self.too_large("record payload", bytes, PAYLOAD_BYTES_MAX));
+        }
+        let buffered = self.buffer.len() + RECORD_HEAD_BYTES + bytes;
+        if buffered > BUFFER_BYTES_MAX {
+            return Err(self.too_large("unwritten buffer", buffered, BUFFER_BYTES_MAX));
+        }
+        let segment = &mut self.segment;
+        segment.chain = encode_record(&mut self.buffer, segment.seed, segment.chain, record, parts, bytes);
+        Ok(())
+    }
+
+    /// The buffer is empty here: a record's checksum is bound to its segment.
+    fn rotate(&mut self) -> Result<(), StorageError> {
+        self.segment.file.sync().map_err(StorageError::io("sync", &self.segment.path))?;
+        self.shared.raise_durable(self.written_sequence);
+        let id = self.segment.id + 1;
+        let files = self.files.as_ref();
+        self.segment = OpenSegment::create(files, &self.dir, id, self.shard, self.cluster_id, self.next_sequence)?;
+        Ok(())
+    }
+
+    #[cold]
+    fn refusal(&self, record: &Record<'_>) -> StorageError {
+        if record.first_sequence != self.next_sequence {
+            return self.out_of_sequence(record.first_sequence);
+        }
+        let reason = if record.kind == KIND_GAP {
+            "kind 0 is reserved for gaps, use 1 to 255"
+        } else if record.count == 0 {
+            "a record covers at least one sequence"
+        } else {
+            "the sequences end at 2^64 - 1"
+        };
+        StorageError::BadRecord { path: self.segment.path.clone(), sequence: record.first_sequence, reason }
+    }
+
+    #[cold]
+    fn out_of_sequence(&self, given: u64) -> StorageError {
+        StorageError::OutOfSequence { path: self.segment.path.clone(), expected: self.next_sequence, given }
+    }
+
+    #[cold]
+    fn too_large(&self, what: &'static str, bytes: usize, max: usize) -> StorageError {
+        StorageError::TooLarge { what, path: self.segment.path.clone(), bytes: bytes as u64, max: max as u64 }
+    }
+}
+
+impl OpenSegment {
+    fn create(
+        files: &dyn JournalFiles,
+        dir: &Path,
+        id: u64,
+        shard: u16,
+        cluster_id: u64,
+        first_sequence: u64,
+    ) -> Result<Self, StorageError> {
+        let path = segment_path(dir, id);
+        let header = SegmentHeader { version: FORMAT_VERSION, shard, segment: id, cluster_id, first_sequence };
+        let (bytes, chain) = encode_header(&header);
+        let file = files.create(&path).map_err(StorageError::io("create", &path))?;
+        file.write(&bytes).map_err(StorageError::io("write the header of", &path))?;
+        files.sync_dir(dir).map_err(StorageError::io("sync the directory", dir))?;
+        Ok(Self { file, path, id, seed: segment_seed(id, shard), chain, position: bytes.len() as u64 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::file::failing::FailingFiles;
+    use super::super::testing::{CLUSTER, SHARD, fill, open, read};
+    use super::*;
+    use std::sync::atomic::Ordering;
+
+    fn small() -> JournalOptions {
+        JournalOptions { segment_bytes: 0, buffer_bytes: 512 }
+    }
+
+    #[test]
+    fn batches_gaps_and_rotation_round_trip() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = JournalWriter::open(dir.path(), SHARD, CLUSTER, 1, small()).unwrap();
+        let mut written = Vec::new();
+        for batch in 0..60_u64 {
+            for _ in 0..10 {
+                let first = writer.next_sequence();
+                let payload = vec![batch as u8; (first % 50) as usize];
+                writer.append(1, first, 2, 5, &[&payload[..payload.len() / 2], &payload[payload.len() / 2..]]).unwrap();
+                written.push((first, 2, payload));
+            }
+            if batch % 7 == 0 {
+                writer.gap(writer.next_sequence() + batch).unwrap();
+            }
+            assert!(writer.buffered_bytes() > 0 && writer.written_sequence() < writer.next_sequence());
+            writer.write().unwrap();
+            assert_eq!((writer.buffered_bytes(), writer.written_sequence()), (0, writer.next_sequence()));
+        }
+        assert!(writer.segment() > 5, "4 KiB segments rotate: {}", writer.segment());
+        let (records, reader) = read(dir.path(), 1).unwrap();
+        assert_eq!((records, reader.next_sequence()), (written, writer.next_sequence()));
+        assert_eq!((reader.counts().gaps, reader.torn().len()), (8, 0));
+    }
+
+    #[test]
+    fn durable_follows_syncs_and_rotation() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = JournalWriter::open(dir.path(), SHARD, CLUSTER, 1, small()).unwrap();
+        fill(&mut writer, 3);
+        let handle = writer.sync_handle();
+        let early = writer.written_sequence();
+        fill(&mut writer, 1);
+        assert_eq!(writer.durable_sequence(), 1);
+        assert_eq!(std::thread::spawn(move || handle.sync().unwrap()).join().unwrap(), early);
+        assert_eq!(writer.durable_sequence(), early);
+        assert_eq!(writer.sync().unwrap(), writer.written_sequence());
+        assert_eq!(writer.durable_sequence(), writer.written_sequence());
+        let old = writer.sync_handle();
+        let segment = writer.segment();
+        while writer.segment() == segment {
+            fill(&mut writer, 1);
+        }
+        assert_eq!(writer.durable_sequence(), writer.written_sequence(), "a full segment is synced");
+        assert!(old.sync().unwrap() < writer.durable_sequence(), "an old handle takes nothing back");
+    }
+
+    #[test]
+    fn wrong_arguments_change_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = open(dir.path(), 10);
+        let big = vec![0; PAYLOAD_BYTES_MAX + 1];
+        assert!(matches!(
+            writer.append(1, 9, 1, 0, &[]),
+            Err(StorageError::OutOfSequence { expected: 10, given: 9, .. })
+        ));
+        assert!(matches!(writer.append(0, 10, 1, 0, &[]), Err(StorageError::BadRecord { .. })));
+        assert!(matches!(writer.append(1, 10, 0, 0, &[]), Err(StorageError::BadRecord { .. })));
+        assert!(matches!(writer.append(1, 10, 1, 0, &[&big]), Err(StorageError::TooLarge { .. })));
+        assert!(matches!(writer.gap(9), Err(StorageError::OutOfSequence { .. })));
+        writer.gap(10).unwrap();
+        assert_eq!((writer.buffered_bytes(), writer.next_sequence()), (0, 10));
+        for _ in 0..3 {
+            writer.append(1, writer.next_sequence(), 1, 0, &[&big[1..]]).unwrap();
+        }
+        let full = writer.append(1, 13, 1, 0, &[&big[1..]]);
+        assert!(matches!(full, Err(StorageError::TooLarge { what: "unwritten buffer", .. })));
+        writer.write().unwrap();
+        writer.gap(u64::MAX - 1).unwrap();
+        assert!(matches!(writer.append(1, u64::MAX - 1, 2, 0, &[]), Err(StorageError::BadRecord { .. })));
+        writer.append(1, u64::MAX - 1, 1, 0, &[]).unwrap();
+        writer.write().unwrap();
+        assert_eq!(read(dir.path(), 10).unwrap().1.next_sequence(), u64::MAX);
+    }
+
+    #[test]
+    fn a_new_open_begins_a_segment_where_the_journal_ends_and_nowhere_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = open(dir.path(), 1);
+        fill(&mut writer, 4);
+        let end = writer.next_sequence();
+        drop(writer);
+        for wrong in [1, end - 1, end + 1] {
+            let refused = JournalWriter::open(dir.path(), SHARD, CLUSTER, wrong, JournalOptions::default());
+            assert!(matches!(refused, Err(StorageError::OutOfSequence { expected, .. }) if expected == end));
+        }
+        assert_eq!([open(dir.path(), end).segment(), open(dir.path(), end).segment()], [2, 3]);
+        let mut writer = open(dir.path(), end);
+        writer.gap(end + 100).unwrap();
+        writer.append(1, end + 100, 1, 0, &[b"x"]).unwrap();
+        writer.write().unwrap();
+        assert_eq!(read(dir.path(), 1).unwrap().1.next_sequence(), end + 101);
+    }
+
+    /// The n-th call fails, for every n: what was acknowledged before is there, nothing is acknowledged after.
+    #[test]
+    fn any_failed_call_poisons_and_loses_nothing_acknowledged() {
+        let calls = 400;
+        for n in 0..calls {
+            let dir = tempfile::tempdir().unwrap();
+            drop(open(dir.path(), 1));
+            let files = FailingFiles::default();
+            files.calls_left.store(n, Ordering::SeqCst);
+            let (mut written, mut durable) = (1, 1);
+            if let Ok(mut writer) =
+                JournalWriter::open_with(dir.path(), SHARD, CLUSTER, 1, small(), Box::new(files.clone()))
+            {
+                let mut failed = false;
+                for step in 0..500_u64 {
+                    writer.append(1, writer.next_sequence(), 1, 0, &[&[7; 40]]).unwrap();
+                    let result =
+                        writer.write().and_then(|()| if step % 3 == 0 { writer.sync().map(drop) } else { Ok(()) });
+                    (written, durable) = (writer.written_sequence(), writer.durable_sequence());
+                    if result.is_err() {
+                        failed = true;
+                        break;
+                    }
+                }
+                assert_eq!(failed, writer.is_poisoned(), "call {n}");
+                assert!(failed, "call {n} was never made");
+                // Later calls would succeed, and are not made.
+                let left = files.calls_left.load(Ordering::SeqCst);
+                let next = writer.next_sequence();
+                assert!(matches!(writer.append(1, next, 1, 0, &[]), Err(StorageError::Poisoned { .. })));
+                assert!(matches!(writer.gap(next + 1), Err(StorageError::Poisoned { .. })));
+                assert!(matches!(writer.write(), Err(StorageError::Poisoned { .. })));
+                assert!(matches!(writer.sync(), Err(StorageError::Poisoned { .. })));
+                assert_eq!(files.calls_left.load(Ordering::SeqCst), left, "call {n}");
+                assert_eq!((writer.written_sequence(), writer.durable_sequence()), (written, durable));
+            }
+            let (records, reader) = read(dir.path(), 1).unwrap();
+            assert!(reader.next_sequence() >= written && durable <= written, "call {n}");
+            assert_eq!(records.len() as u64, reader.next_sequence() - 1);
+            fill(&mut open(dir.path(), reader.next_sequence()), 2);
+            assert_eq!(read(dir.path(), 1).unwrap().0.len(), records.len() + 2, "call {n}");
+        }
+    }
+}

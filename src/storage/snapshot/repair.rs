@@ -1,0 +1,202 @@
+//! Opening sled 0.34.7 so that a crash or damage does not keep the server from starting.
+//!
+//! sled takes a half-written `snap.*.generating` for its newest page table and refuses to open (its issue 1527), so
+//! those go first; they only speed up opening. If it finds corruption (or panics: it has assertions on what it reads),
+//! its page tables and its `conf` are moved aside, which makes it read its whole log; if that does not help, the whole
+//! directory is moved aside, never deleted, and an empty store begun. Chunks have their own checksums, so what sled
+//! gives back is not trusted either way.
+
+use std::fs;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use crate::storage::error::StorageError;
+use crate::storage::files::{list, make_private_dir, parent, sync_dir};
+
+/// sled's segment, in bytes: values below a quarter of it stay in the log.
+const SEGMENT_BYTES: usize = 8 << 20;
+
+/// Says exactly what was done to open the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenReport {
+    /// Unfinished page tables that were removed.
+    pub removed: Vec<PathBuf>,
+    /// Page tables and configuration that were moved aside, under their new names.
+    pub set_aside: Vec<PathBuf>,
+    /// Where the whole store was moved, if it could not be opened: the store is empty now.
+    pub quarantined: Option<PathBuf>,
+    /// What sled said each time that it would not open.
+    pub failures: Vec<String>,
+}
+
+impl OpenReport {
+    /// Whether the store opened at once.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Why sled did not open.
+enum Refusal {
+    /// Its bytes are wrong.
+    Damage(String),
+    /// The system refused, or the store is in use: moving things would not help.
+    System(io::Error),
+}
+
+/// Opens the store in `dir` by all means.
+pub(crate) fn open_store(dir: &Path, cache_bytes: u64) -> Result<(sled::Db, OpenReport), StorageError> {
+    open_with(dir, || try_open(dir, cache_bytes))
+}
+
+fn open_with<T>(dir: &Path, mut try_open: impl FnMut() -> Result<T, Refusal>) -> Result<(T, OpenReport), StorageError> {
+    let mut report = OpenReport::default();
+    make_private_dir(dir)?;
+    for path in snap_files(dir)? {
+        if path.as_os_str().to_string_lossy().ends_with(".generating") {
+            fs::remove_file(&path).map_err(StorageError::io("remove", &path))?;
+            report.removed.push(path);
+        }
+    }
+    for attempt in 0..3 {
+        let failure = match try_open() {
+            Ok(db) => return Ok((db, report)),
+            Err(Refusal::System(source)) => return Err(StorageError::io("open the snapshot store", dir)(source)),
+            Err(Refusal::Damage(failure)) => failure,
+        };
+        report.failures.push(failure);
+        match attempt {
+            0 => set_aside(dir, &mut report)?,
+            1 => quarantine(dir, &mut report)?,
+            _ => break,
+        }
+    }
+    let reason = report.failures.join("; then ");
+    Err(StorageError::Store { path: dir.to_path_buf(), action: "open even an empty store", reason })
+}
+
+fn try_open(dir: &Path, cache_bytes: u64) -> Result<sled::Db, Refusal> {
+    let config = sled::Config::new()
+        .path(dir)
+        .segment_size(SEGMENT_BYTES)
+        .cache_capacity(cache_bytes)
+        .mode(sled::Mode::LowSpace)
+        .flush_every_ms(None)
+        .use_compression(false);
+    match catch_unwind(AssertUnwindSafe(|| config.open())) {
+        Ok(Ok(db)) => Ok(db),
+        Ok(Err(sled::Error::Io(error))) => {
+            use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+            match error.kind() {
+                InvalidData | InvalidInput | UnexpectedEof => Err(Refusal::Damage(error.to_string())),
+                _ => Err(Refusal::System(error)),
+            }
+        }
+        Ok(Err(error)) => Err(Refusal::Damage(error.to_string())),
+        Err(panic) => {
+            let said = panic.downcast_ref::<String>().map(String::as_str);
+            let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+            Err(Refusal::Damage(format!("panic: {said}")))
+        }
+    }
+}
+
+/// Moves page tables and configuration into `aside-<n>/` within the store.
+fn set_aside(dir: &Path, report: &mut OpenReport) -> Result<(), StorageError> {
+    let aside = free_name(dir, "aside");
+    make_private_dir(&aside)?;
+    let conf = dir.join("conf");
+    for path in snap_files(dir)?.into_iter().chain(conf.exists().then_some(conf)) {
+        let Some(name) = path.file_name() else { continue };
+        let target = aside.join(name);
+        fs::rename(&path, &target).map_err(StorageError::io("set aside", &path))?;
+        report.set_aside.push(target);
+    }
+    sync_dir(&aside)?;
+    sync_dir(dir)
+}
+
+/// Moves the whole store away and makes an empty directory.
+fn quarantine(dir: &Path, report: &mut OpenReport) -> Result<(), StorageError> {
+    let name = dir.file_name().map_or_else(|| "snapshots".to_owned(), |name| name.to_string_lossy().into_owned());
+    let target = free_name(parent(dir), &format!("{name}.quarantine"));
+    fs::rename(dir, &target).map_err(StorageError::io("quarantine", dir))?;
+    sync_dir(parent(dir))?;
+    report.quarantined = Some(target);
+    make_private_dir(dir)
+}
+
+fn snap_files(dir: &Path) -> Result<Vec<PathBuf>, StorageError> {
+    let mut files = list(dir)?;
+    files.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snap.")));
+    Ok(files)
+}
+
+/// `<stem>-<n>` in `dir` with the first n from 1 that is free.
+fn free_name(dir: &Path, stem: &str) -> PathBuf {
+    let mut number = 1_u64;
+    loop {
+        let path = dir.join(format!("{stem}-{number}"));
+        if !path.exists() {
+            return path;
+        }
+        number += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// sled opens nearly anything (as an empty store), so the last steps are reached with an opener that refuses.
+    fn refused(times: usize) -> (tempfile::TempDir, Result<((), OpenReport), StorageError>) {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("snapshots");
+        fs::create_dir(&dir).unwrap();
+        for name in ["db", "conf", "snap.0000000000000001", "snap.0000000000000002.generating"] {
+            fs::write(dir.join(name), name).unwrap();
+        }
+        let mut calls = 0;
+        let result = open_with(&dir, || {
+            calls += 1;
+            if calls > times { Ok(()) } else { Err(Refusal::Damage(format!("refusal {calls}"))) }
+        });
+        (root, result)
+    }
+
+    #[test]
+    fn each_refusal_moves_more_out_of_the_way_and_deletes_nothing_finished() {
+        let (root, result) = refused(0);
+        let (dir, report) = (root.path().join("snapshots"), result.unwrap().1);
+        assert_eq!(report.removed, [dir.join("snap.0000000000000002.generating")]);
+        assert!(report.set_aside.is_empty() && report.quarantined.is_none());
+
+        let (root, result) = refused(1);
+        let (dir, report) = (root.path().join("snapshots"), result.unwrap().1);
+        assert_eq!(report.set_aside, [dir.join("aside-1/snap.0000000000000001"), dir.join("aside-1/conf")]);
+        assert!(dir.join("db").exists() && report.set_aside.iter().all(|path| path.exists()));
+        assert_eq!((report.quarantined, report.failures.len()), (None, 1));
+
+        let (root, result) = refused(2);
+        let report = result.unwrap().1;
+        let target = root.path().join("snapshots.quarantine-1");
+        assert_eq!(report.quarantined.as_ref(), Some(&target));
+        assert!(target.join("db").exists() && target.join("aside-1/conf").exists());
+        assert_eq!(list(&root.path().join("snapshots")).unwrap(), [] as [PathBuf; 0]);
+        assert_eq!(report.failures, ["refusal 1", "refusal 2"]);
+
+        assert!(matches!(refused(3).1, Err(StorageError::Store { .. })));
+    }
+
+    /// Where moving files would not help, nothing is moved.
+    #[test]
+    fn a_store_in_use_is_left_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let (_db, _) = open_store(root.path(), 1 << 20).unwrap();
+        let before = list(root.path()).unwrap();
+        assert!(matches!(open_store(root.path(), 1 << 20), Err(StorageError::Io { .. })));
+        assert_eq!(list(root.path()).unwrap(), before);
+    }
+}
