@@ -4,7 +4,11 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
 
+use crate::client::ClientError;
 use crate::config::ConfigError;
+use crate::engine::EngineError;
+use crate::server::ServerError;
+use crate::storage::StorageError;
 
 /// Why a subcommand failed.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +19,23 @@ pub enum CliError {
     /// The result cannot be printed.
     #[error("cannot write the result")]
     Output(#[from] io::Error),
+    /// The engine does not start, or failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The door does not open.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The disk, or what is on it.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The server was not reached, or refused.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The end was not clean.
+    #[error(
+        "the journals could not be synced at the end: the log says why; `mirra journal verify` tells what is there"
+    )]
+    UncleanStop,
     /// Arguments that parse but contradict each other.
     #[error("{0}")]
     Usage(String),
@@ -33,7 +54,8 @@ impl CliError {
         match self {
             Self::Config(error) => error.hint(),
             Self::Usage(_) => Some("`mirra --help` and `mirra COMMAND --help` show the usage".to_owned()),
-            Self::Output(_) => None,
+            Self::Client(_) => Some("is a server running there? `mirra serve --data-dir DIR` starts one".to_owned()),
+            Self::Output(_) | Self::Engine(_) | Self::Server(_) | Self::Storage(_) | Self::UncleanStop => None,
         }
     }
 

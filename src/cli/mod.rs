@@ -16,6 +16,7 @@ pub mod profile;
 pub mod recommend;
 pub mod replay;
 pub mod serve;
+pub mod setup;
 pub mod similar;
 pub mod snapshot;
 pub mod stats;
@@ -43,6 +44,8 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the server until it is told to stop.
+    Serve(serve::ServeArgs),
     /// Look at the configuration.
     Config(config::ConfigArgs),
 }
@@ -103,6 +106,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(cli: &Cli) -> Result<(), CliError> {
     match &cli.command {
+        Command::Serve(args) => serve::run(args, cli.config.as_deref()),
         Command::Config(args) => config::run(args, cli.config.as_deref()),
     }
 }

@@ -1,10 +1,19 @@
 //! `mirra serve`: run the server until it is told to stop.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::Override;
+use super::{CliError, setup};
+use crate::base::SystemClock;
+use crate::config::{Config, Override};
+use crate::engine::{self, Engine, Opened, StartReport};
+use crate::server::Server;
+use crate::storage::files::write_atomically;
 
 /// Options of `mirra serve`.
 #[derive(Clone, Debug, Args)]
@@ -34,6 +43,80 @@ impl ServeArgs {
         let shards = self.shards.map(|count| Override::new("shards.count", i64::from(count), "--shards"));
         let open = self.allow_open.then(|| Override::new("server.allow_open", true, "--allow-open"));
         [listen, shards, open].into_iter().flatten().collect()
+    }
+}
+
+/// What the ready file says.
+#[derive(Debug, Serialize)]
+struct Ready {
+    addr: String,
+    pid: u32,
+    shards: u16,
+    sequences: Vec<u64>,
+    start_ms: u64,
+}
+
+/// Runs the server until SIGTERM, SIGINT or a client's SHUTDOWN.
+///
+/// # Errors
+/// [`CliError`] if it cannot start, or if the journals could not be synced at the end.
+pub fn run(args: &ServeArgs, config_file: Option<&Path>) -> Result<(), CliError> {
+    let (config, origins) = setup::load(config_file, &args.overrides())?;
+    setup::start_log(&config, &origins)?;
+    engine::block_on(serve(args, &config))
+}
+
+async fn serve(args: &ServeArgs, config: &Config) -> Result<(), CliError> {
+    let options = setup::engine_options(config, &args.data_dir);
+    let Opened { engine, report } = Engine::start(options, Arc::new(SystemClock))?;
+    tell(&report);
+    let server = Server::open(engine.clone(), setup::server_options(config))?;
+    let (addr, shards) = (server.addr().to_string(), engine.shards());
+    tracing::info!(addr, shards, start_ms = report.took_ms, "serving");
+    if let Some(path) = &args.ready_file {
+        let (pid, start_ms) = (std::process::id(), report.took_ms);
+        let ready = Ready { addr, pid, shards, sequences: report.sequences, start_ms };
+        write_atomically(path, &serde_json::to_vec(&ready).map_err(std::io::Error::from)?)?;
+    }
+    if config.snapshot.every_s > 0 {
+        tokio::task::spawn_local(snapshot_every(engine.clone(), Duration::from_secs(config.snapshot.every_s)));
+    }
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let why = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+        () = server.stopped() => "SHUTDOWN",
+    };
+    tracing::info!(why, "stopping: finishing what was accepted");
+    server.close(Duration::from_secs(config.server.shutdown_s)).await;
+    if !engine.stop().await {
+        return Err(CliError::UncleanStop);
+    }
+    tracing::info!("stopped: every journal is synced");
+    Ok(())
+}
+
+/// What an operator should know of a start.
+fn tell(report: &StartReport) {
+    for line in report.store.iter().chain(&report.passed_over).chain(&report.torn) {
+        tracing::warn!("{line}");
+    }
+    let (generation, replayed, took_ms) = (report.generation, report.replayed, report.took_ms);
+    tracing::info!(generation, replayed, took_ms, sequences = ?report.sequences, "recovered");
+}
+
+async fn snapshot_every(engine: Engine, period: Duration) {
+    loop {
+        tokio::time::sleep(period).await;
+        if engine.is_stopping() {
+            return;
+        }
+        match engine.snapshot().await {
+            Ok(done) => {
+                tracing::info!(generation = done.generation, bytes = done.bytes, took_ms = done.took_ms, "snapshot")
+            }
+            Err(error) => tracing::error!(error = %error, "the snapshot failed"),
+        }
     }
 }
 

@@ -11,12 +11,14 @@ use toml::Table;
 use super::error::{ConfigError, Problem};
 use super::layers::{Layer, Origins};
 use super::raw::{self, Raw};
-use super::strategy::{StrategyOptions, StrategyParameters};
+use super::strategy::StrategyOptions;
 use super::{
-    Config, Durability, ExchangeOptions, HistoryOptions, JournalOptions, KindOptions, LogFormat, LogLevel, LogOptions,
-    PrequentialOptions, RefitOptions, ServerOptions, ShardsOptions, SnapshotOptions,
+    Config, ExchangeOptions, HistoryOptions, JournalOptions, LogFormat, LogLevel, LogOptions, PrequentialOptions,
+    RefitOptions, ServerOptions, ShardsOptions, SnapshotOptions,
 };
 use crate::base::limits::{BATCH_EVENTS_MAX, FRAME_BYTES_MAX, HISTORY_MAX, SHARDS_MAX};
+use crate::learn::Strategy;
+use crate::model::{Durability, Kind};
 
 /// A year, in seconds: the longest of the times that are waited for.
 const WAIT_S_MAX: u64 = 365 * 86_400;
@@ -94,7 +96,7 @@ pub(super) fn check(table: Table, origins: &Origins) -> Result<Config, ConfigErr
                 raw.shards.queue_events_max,
                 BATCH_EVENTS_MAX as u64..=1 << 24,
             ),
-            quantum_events: c.whole("shards.quantum_events", raw.shards.quantum_events, 1..=1 << 24),
+            quantum_us: c.whole("shards.quantum_us", raw.shards.quantum_us, 100..=100_000),
         },
         strategy: StrategyOptions::check(&raw.strategy, sections, c),
         kinds: kinds(&raw, c),
@@ -144,13 +146,6 @@ fn validate(config: &Config, c: &mut Checker<'_>) {
             Some("take a lower port, or set server.shard_ports = false"),
         );
     }
-    if shards.quantum_events > shards.queue_events_max {
-        c.refuse(
-            "shards.quantum_events",
-            format!("must not exceed shards.queue_events_max, which is {}", shards.queue_events_max),
-            None,
-        );
-    }
     for (at, kind) in kinds.iter().enumerate().skip(1) {
         let twin = &kinds[at - 1];
         if kind.code == twin.code {
@@ -162,7 +157,7 @@ fn validate(config: &Config, c: &mut Checker<'_>) {
         if strategy.active[..at].iter().any(|other| other.label == one.label) {
             c.refuse("strategy.active", format!("`{}` stands there twice", one.label), None);
         }
-        if let StrategyParameters::FoldIn(options) = &one.parameters
+        if let Strategy::FoldIn(options) = &one.strategy
             && options.history > history.events_max
         {
             let why = format!(
@@ -202,24 +197,33 @@ fn server(raw: &raw::Server, c: &mut Checker<'_>) -> ServerOptions {
     }
 }
 
-fn kinds(raw: &Raw, c: &mut Checker<'_>) -> Vec<KindOptions> {
+fn kinds(raw: &Raw, c: &mut Checker<'_>) -> Vec<Kind> {
     let mut kinds: Vec<_> = raw
         .kinds
         .iter()
-        .map(|(name, kind)| KindOptions {
+        .map(|(name, kind)| Kind {
             name: name.clone(),
             code: c.whole(&format!("kinds.{name}.code"), kind.code, 0..=255),
             weight: c.real(&format!("kinds.{name}.weight"), kind.weight, 0.0..=1_000.0) as f32,
             explicit: kind.explicit,
+            range: range(&format!("kinds.{name}.range"), &kind.range, c),
         })
         .collect();
     kinds.sort_by_key(|kind| kind.code);
     kinds
 }
 
+fn range(key: &str, raw: &[f64], c: &mut Checker<'_>) -> Option<(f32, f32)> {
+    match raw {
+        [] => {}
+        [low, high] if low < high && low.is_finite() && high.is_finite() => return Some((*low as f32, *high as f32)),
+        _ => c.refuse(key, "must be [] or [lowest, highest]".to_owned(), None),
+    }
+    None
+}
+
 fn journal(raw: &raw::Journal, c: &mut Checker<'_>) -> JournalOptions {
-    let levels =
-        [("applied", Durability::Applied), ("journaled", Durability::Journaled), ("durable", Durability::Durable)];
+    let levels = Durability::ALL.map(|level| (level.name(), level));
     JournalOptions {
         durability: c.choice("journal.durability", &raw.durability, &levels),
         // A record of the longest frame fits a segment twice over.

@@ -135,10 +135,13 @@ impl Layers {
         self.leaf(&path, &option.value, &Layer::CommandLine(option.source.clone()))
     }
 
-    /// The merged table and where its values come from. Fails if a kind that a layer added lacks a key.
-    pub(super) fn finish(self) -> Result<(Table, Origins), ConfigError> {
-        if let Some(Value::Table(kinds)) = self.merged.get("kinds") {
+    /// The merged table and where its values come from. A kind without a range has none. Fails if a kind that a layer added lacks a key.
+    pub(super) fn finish(mut self) -> Result<(Table, Origins), ConfigError> {
+        if let Some(Value::Table(kinds)) = self.merged.get_mut("kinds") {
             for (name, kind) in kinds {
+                if let Value::Table(kind) = kind {
+                    kind.entry("range").or_insert_with(|| Value::Array(Vec::new()));
+                }
                 let missing = KIND_KEYS.into_iter().find(|key| kind.get(key).is_none());
                 if let Some(missing) = missing {
                     let start = format!("kinds.{name}.");
@@ -218,7 +221,7 @@ impl Layers {
         if let [section, name, _, ..] = path
             && section == "kinds"
         {
-            candidates = KIND_KEYS.iter().map(|key| format!("kinds.{name}.{key}")).collect();
+            candidates = KIND_KEYS.iter().chain(&["range"]).map(|key| format!("kinds.{name}.{key}")).collect();
         }
         let likeness = |candidate: &str| {
             let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
@@ -242,6 +245,11 @@ pub(super) fn fitted(value: &Value, known: &Value) -> Option<Value> {
         (Value::Float(_), Value::Integer(number)) => i32::try_from(*number).ok().map(|n| Value::Float(f64::from(n))),
         (Value::Integer(_), Value::Integer(number)) if *number >= 0 => Some(value.clone()),
         (Value::Boolean(_), Value::Boolean(_)) | (Value::String(_), Value::String(_)) => Some(value.clone()),
+        // An empty list is one of numbers (the range of a kind without a scale); the others are of texts.
+        (Value::Array(known), Value::Array(items)) if known.is_empty() => {
+            let number = |item: &Value| fitted(item, &Value::Float(0.0));
+            items.iter().map(number).collect::<Option<_>>().map(Value::Array)
+        }
         (Value::Array(_), Value::Array(items)) if items.iter().all(Value::is_str) => Some(value.clone()),
         _ => None,
     }
@@ -270,6 +278,7 @@ pub(super) fn expected(known: &Value) -> &'static str {
         Value::Integer(_) => "a whole number, 0 or more",
         Value::Boolean(_) => "true or false",
         Value::String(_) => "text in quotes",
+        Value::Array(known) if known.is_empty() => "a list of numbers, such as [1.0, 5.0]",
         Value::Array(_) => "a list of texts, such as [\"decay\"]",
         Value::Table(_) => "a section of keys",
         Value::Datetime(_) => "a date",

@@ -17,12 +17,12 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use crate::model::{Durability, Kind};
+
 pub use error::{ConfigError, Problem};
+
 pub use layers::{ENV_PREFIX, Layer, Origins, Override, Setting};
-pub use strategy::{
-    ActiveStrategy, BiasedMfOptions, DecayOptions, FoldInOptions, MeanOptions, PopularityOptions, StrategyOptions,
-    StrategyParameters,
-};
+pub use strategy::{ActiveStrategy, StrategyOptions};
 
 /// The built-in file: the bottom layer, and the documentation of every key.
 pub const BUILT_IN: &str = include_str!("../../config.toml");
@@ -40,7 +40,7 @@ pub struct Config {
     /// Update strategies.
     pub strategy: StrategyOptions,
     /// Behaviour kinds, by rising code; codes differ.
-    pub kinds: Vec<KindOptions>,
+    pub kinds: Vec<Kind>,
     /// What is kept of a user's events.
     pub history: HistoryOptions,
     /// The background refit of the item model.
@@ -85,21 +85,8 @@ pub struct ShardsOptions {
     pub count: u16,
     /// Most events that wait in a shard's queue.
     pub queue_events_max: usize,
-    /// Events a shard handles before it yields; at most `queue_events_max`.
-    pub quantum_events: usize,
-}
-
-/// `[kinds.NAME]`: one behaviour kind.
-#[derive(Clone, Debug, PartialEq)]
-pub struct KindOptions {
-    /// Its name.
-    pub name: String,
-    /// Its code in the protocol and on disk.
-    pub code: u8,
-    /// How much one event of it counts, 0 to 1,000.
-    pub weight: f32,
-    /// Whether its value is a judgement to be predicted, such as a rating.
-    pub explicit: bool,
+    /// Longest time of turns before a shard lets its thread run something else, in microseconds.
+    pub quantum_us: u64,
 }
 
 /// `[history]`.
@@ -122,17 +109,6 @@ pub struct RefitOptions {
     pub seed: u64,
     /// Standard deviation of the first factors' entries.
     pub init_std: f64,
-}
-
-/// What an acknowledgement means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Durability {
-    /// Learned, in memory: survives a clean stop.
-    Applied,
-    /// Written to the journal file: survives a killed process.
-    Journaled,
-    /// Synced to the device: survives power loss.
-    Durable,
 }
 
 /// `[journal]`.

@@ -44,7 +44,7 @@ pub(super) struct Server {
 pub(super) struct Shards {
     pub(super) count: u64,
     pub(super) queue_events_max: u64,
-    pub(super) quantum_events: u64,
+    pub(super) quantum_us: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -111,6 +111,7 @@ pub(super) struct Kind {
     pub(super) code: u64,
     pub(super) weight: f64,
     pub(super) explicit: bool,
+    pub(super) range: Vec<f64>,
 }
 
 #[derive(Debug, Deserialize)]

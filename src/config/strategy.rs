@@ -10,6 +10,7 @@ use super::error::ConfigError;
 use super::layers::{Origins, expected, from_text};
 use super::raw;
 use crate::base::limits::{ARMS_MAX, DIM_MAX, HISTORY_MAX};
+use crate::learn::{BiasedMf, Decay, FoldIn, Mean, Popularity, Strategy};
 
 /// A century, in seconds: the longest half-life.
 const HALF_LIFE_S_MAX: f64 = 100.0 * 365.0 * 86_400.0;
@@ -20,15 +21,15 @@ pub struct StrategyOptions {
     /// Strategies that learn side by side, the primary first; 1 to `ARMS_MAX`, labels differ.
     pub active: Vec<ActiveStrategy>,
     /// Where specifications of `mean` start.
-    pub mean: MeanOptions,
+    pub mean: Mean,
     /// Where specifications of `decay` start.
-    pub decay: DecayOptions,
+    pub decay: Decay,
     /// Where specifications of `biased_mf` start.
-    pub biased_mf: BiasedMfOptions,
+    pub biased_mf: BiasedMf,
     /// Where specifications of `fold_in` start.
-    pub fold_in: FoldInOptions,
+    pub fold_in: FoldIn,
     /// Where specifications of `popularity` start.
-    pub popularity: PopularityOptions,
+    pub popularity: Popularity,
     /// The sections as merged, in TOML: a specification is laid over a copy.
     sections: Table,
 }
@@ -38,92 +39,8 @@ pub struct StrategyOptions {
 pub struct ActiveStrategy {
     /// As written: `fold_in:dim=64`.
     pub label: String,
-    /// Its parameters.
-    pub parameters: StrategyParameters,
-}
-
-/// Parameters by strategy.
-#[derive(Clone, Debug, PartialEq)]
-pub enum StrategyParameters {
-    /// Similarity-weighted mean.
-    Mean(MeanOptions),
-    /// Time-decayed mean.
-    Decay(DecayOptions),
-    /// Biased matrix factorisation on explicit values.
-    BiasedMf(BiasedMfOptions),
-    /// User factors solved against fixed item factors.
-    FoldIn(FoldInOptions),
-    /// Counts of events an item.
-    Popularity(PopularityOptions),
-}
-
-/// `[strategy.mean]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MeanOptions {
-    /// Length of a profile vector.
-    pub dim: usize,
-    /// Smallest weight of an event's item in the mean, 0 to 1.
-    pub weight_floor: f32,
-}
-
-/// `[strategy.decay]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DecayOptions {
-    /// Length of a profile vector.
-    pub dim: usize,
-    /// Time after which an event counts half, in seconds.
-    pub half_life_s: f64,
-    /// Factor by which each newer event discounts the older ones, above 0 up to 1.
-    pub recency: f32,
-}
-
-/// `[strategy.biased_mf]`: a step of something seen `n` times before is `step + boost / (n + 1)`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BiasedMfOptions {
-    /// Length of a factor.
-    pub dim: usize,
-    /// Step of the user's bias.
-    pub step_bias_user: f32,
-    /// Step of the item's bias.
-    pub step_bias_item: f32,
-    /// Extra step of a new user's bias.
-    pub boost_bias_user: f32,
-    /// Extra step of a new item's bias.
-    pub boost_bias_item: f32,
-    /// Step of the factors.
-    pub step_factor: f32,
-    /// Extra step of new factors.
-    pub boost_factor: f32,
-    /// L2 penalty of the biases.
-    pub l2_bias: f32,
-    /// L2 penalty of the factors.
-    pub l2_factor: f32,
-    /// Standard deviation of a new factor's entries.
-    pub init_std: f32,
-    /// Times that one event is learned.
-    pub passes: u32,
-}
-
-/// `[strategy.fold_in]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FoldInOptions {
-    /// Length of a user factor.
-    pub dim: usize,
-    /// Factor by which each newer event discounts the older ones, above 0 up to 1.
-    pub recency: f32,
-    /// Newest events that are solved for; at most `history.events_max` where active.
-    pub history: usize,
-    /// L2 penalty, above 0.
-    pub l2: f64,
-    /// Weight of every item as unobserved, against 1 for an event.
-    pub unobserved_weight: f64,
-}
-
-/// `[strategy.popularity]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PopularityOptions {
-    /// Time after which an event counts half, in seconds; 0 = plain counts.
-    pub half_life_s: f64,
+    /// What it means.
+    pub strategy: Strategy,
 }
 
 impl StrategyOptions {
@@ -133,9 +50,9 @@ impl StrategyOptions {
     /// [`ConfigError::Strategy`] for an unknown name or key (with the nearest), a value of another type or out of its
     /// limits.
     pub fn resolve(&self, spec: &str) -> Result<ActiveStrategy, ConfigError> {
-        let parameters = resolve(&self.sections, spec)
+        let strategy = resolve(&self.sections, spec)
             .map_err(|problem| ConfigError::Strategy { spec: spec.to_owned(), problem })?;
-        Ok(ActiveStrategy { label: spec.to_owned(), parameters })
+        Ok(ActiveStrategy { label: spec.to_owned(), strategy })
     }
 
     /// Checks all sections, active or not (the command line may start from any), then the active specifications.
@@ -167,7 +84,7 @@ impl StrategyOptions {
     }
 }
 
-fn resolve(sections: &Table, spec: &str) -> Result<StrategyParameters, String> {
+fn resolve(sections: &Table, spec: &str) -> Result<Strategy, String> {
     let (name, overrides) = spec.split_once(':').map_or((spec, None), |(name, rest)| (name, Some(rest)));
     let Some(Value::Table(section)) = sections.get(name) else {
         let names: Vec<&str> = sections.iter().filter(|(_, value)| value.is_table()).map(|(key, _)| &**key).collect();
@@ -189,13 +106,13 @@ fn resolve(sections: &Table, spec: &str) -> Result<StrategyParameters, String> {
     }
 }
 
-fn parameters(name: &str, section: Table, c: &mut Checker<'_>) -> Result<StrategyParameters, ConfigError> {
+fn parameters(name: &str, section: Table, c: &mut Checker<'_>) -> Result<Strategy, ConfigError> {
     Ok(match name {
-        "mean" => StrategyParameters::Mean(mean(&section.try_into().map_err(shape)?, c)),
-        "decay" => StrategyParameters::Decay(decay(&section.try_into().map_err(shape)?, c)),
-        "biased_mf" => StrategyParameters::BiasedMf(biased_mf(&section.try_into().map_err(shape)?, c)),
-        "fold_in" => StrategyParameters::FoldIn(fold_in(&section.try_into().map_err(shape)?, c)),
-        "popularity" => StrategyParameters::Popularity(popularity(&section.try_into().map_err(shape)?, c)),
+        "mean" => Strategy::Mean(mean(&section.try_into().map_err(shape)?, c)),
+        "decay" => Strategy::Decay(decay(&section.try_into().map_err(shape)?, c)),
+        "biased_mf" => Strategy::BiasedMf(biased_mf(&section.try_into().map_err(shape)?, c)),
+        "fold_in" => Strategy::FoldIn(fold_in(&section.try_into().map_err(shape)?, c)),
+        "popularity" => Strategy::Popularity(popularity(&section.try_into().map_err(shape)?, c)),
         other => {
             let problem = "has a section but no parameters".to_owned();
             return Err(ConfigError::Strategy { spec: other.to_owned(), problem });
@@ -203,24 +120,24 @@ fn parameters(name: &str, section: Table, c: &mut Checker<'_>) -> Result<Strateg
     })
 }
 
-fn mean(raw: &raw::Mean, c: &mut Checker<'_>) -> MeanOptions {
-    MeanOptions {
+fn mean(raw: &raw::Mean, c: &mut Checker<'_>) -> Mean {
+    Mean {
         dim: dim("mean", raw.dim, c),
         weight_floor: c.real("strategy.mean.weight_floor", raw.weight_floor, 0.0..=1.0) as f32,
     }
 }
 
-fn decay(raw: &raw::Decay, c: &mut Checker<'_>) -> DecayOptions {
-    DecayOptions {
+fn decay(raw: &raw::Decay, c: &mut Checker<'_>) -> Decay {
+    Decay {
         dim: dim("decay", raw.dim, c),
         half_life_s: c.positive("strategy.decay.half_life_s", raw.half_life_s, HALF_LIFE_S_MAX),
         recency: c.positive("strategy.decay.recency", raw.recency, 1.0) as f32,
     }
 }
 
-fn biased_mf(raw: &raw::BiasedMf, c: &mut Checker<'_>) -> BiasedMfOptions {
+fn biased_mf(raw: &raw::BiasedMf, c: &mut Checker<'_>) -> BiasedMf {
     let mut unit = |key: &str, value: f64| c.real(&format!("strategy.biased_mf.{key}"), value, 0.0..=1.0) as f32;
-    BiasedMfOptions {
+    BiasedMf {
         step_bias_user: unit("step_bias_user", raw.step_bias_user),
         step_bias_item: unit("step_bias_item", raw.step_bias_item),
         boost_bias_user: unit("boost_bias_user", raw.boost_bias_user),
@@ -235,8 +152,8 @@ fn biased_mf(raw: &raw::BiasedMf, c: &mut Checker<'_>) -> BiasedMfOptions {
     }
 }
 
-fn fold_in(raw: &raw::FoldIn, c: &mut Checker<'_>) -> FoldInOptions {
-    FoldInOptions {
+fn fold_in(raw: &raw::FoldIn, c: &mut Checker<'_>) -> FoldIn {
+    FoldIn {
         dim: dim("fold_in", raw.dim, c),
         recency: c.positive("strategy.fold_in.recency", raw.recency, 1.0) as f32,
         history: c.whole("strategy.fold_in.history", raw.history, 1..=HISTORY_MAX as u64),
@@ -245,9 +162,9 @@ fn fold_in(raw: &raw::FoldIn, c: &mut Checker<'_>) -> FoldInOptions {
     }
 }
 
-fn popularity(raw: &raw::Popularity, c: &mut Checker<'_>) -> PopularityOptions {
+fn popularity(raw: &raw::Popularity, c: &mut Checker<'_>) -> Popularity {
     let half_life_s = c.real("strategy.popularity.half_life_s", raw.half_life_s, 0.0..=HALF_LIFE_S_MAX);
-    PopularityOptions { half_life_s }
+    Popularity { half_life_s }
 }
 
 fn dim(strategy: &str, dim: u64, c: &mut Checker<'_>) -> usize {

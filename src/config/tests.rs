@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::learn::Strategy;
 
 type Loaded = Result<(Config, Origins), ConfigError>;
 
@@ -39,10 +40,10 @@ fn the_built_in_values_are_those_documented() {
     assert_eq!((config.shards.count, config.history.events_max, config.snapshot.keep), (0, 256, 2));
     assert_eq!(config.journal.durability, Durability::Journaled);
     assert_eq!((config.log.level, config.log.format), (LogLevel::Info, LogFormat::Text));
-    let decay = DecayOptions { dim: 64, half_life_s: 2_592_000.0, recency: 0.9 };
+    let decay = crate::learn::Decay { dim: 64, half_life_s: 2_592_000.0, recency: 0.9 };
     assert_eq!(
         config.strategy.active,
-        [ActiveStrategy { label: "decay".to_owned(), parameters: StrategyParameters::Decay(decay) }]
+        [ActiveStrategy { label: "decay".to_owned(), strategy: Strategy::Decay(decay) }]
     );
     let codes: Vec<_> = config.kinds.iter().map(|kind| (kind.code, kind.name.as_str(), kind.explicit)).collect();
     assert_eq!(codes[..2], [(0, "event", false), (1, "view", false)]);
@@ -136,7 +137,7 @@ fn variables_need_no_quotes_and_reach_deep_sections() {
     assert_eq!((config.server.listen.port(), config.server.shard_ports), (0, false));
     assert_eq!(config.strategy.biased_mf.dim, 16);
     assert!((config.kinds[1].weight - 0.3).abs() < 1e-6);
-    let StrategyParameters::FoldIn(fold_in) = &config.strategy.active[0].parameters else { panic!("{config:?}") };
+    let Strategy::FoldIn(fold_in) = &config.strategy.active[0].strategy else { panic!("{config:?}") };
     assert_eq!((fold_in.dim, fold_in.history), (32, 64));
     assert_eq!(config.strategy.fold_in.dim, 64, "the section itself stays");
     let (config, _) = env("MIRRA__STRATEGY__ACTIVE", "[\"mean\", \"popularity\"]").unwrap();
@@ -152,7 +153,7 @@ fn kinds_are_changed_and_added_by_name() {
     assert_eq!((names[1], names[7]), ((1, "view"), (20, "like")));
     assert!((config.kinds[1].weight - 0.1).abs() < 1e-6);
     assert_eq!(origins.get("kinds.like.code").unwrap().default, None);
-    assert_eq!(origins.changed().count(), 4, "one key of view, three of like");
+    assert_eq!(origins.changed().count(), 5, "one key of view, three of like and the range it has not");
     let incomplete = "`kinds.like` in";
     refused(file("[kinds.like]\nweight = 1.0"), &[incomplete, "lacks `code`"]);
     refused(file("[kinds.like]\ncode = 9\nweight = 1.0"), &[incomplete, "lacks `explicit`"]);
@@ -171,7 +172,8 @@ fn every_limit_is_kept() {
         ("server", "listen = \"localhost:1\"", "must be an IP address and a port"),
         ("shards", "count = 257", "0 to 256"),
         ("shards", "queue_events_max = 4095", "4096 to 16777216"),
-        ("shards", "quantum_events = 0", "1 to 16777216"),
+        ("shards", "quantum_us = 0", "100 to 100000"),
+        ("kinds.rate", "range = [5.0, 1.0]", "[lowest, highest]"),
         ("strategy", "active = []", "1 to 8 strategies, names 0"),
         ("strategy", "active = [\"a\",\"b\",\"c\",\"d\",\"e\",\"f\",\"g\",\"h\",\"i\"]", "1 to 8 strategies, names 9"),
         ("strategy.mean", "dim = 0", "1 to 512"),
@@ -223,13 +225,12 @@ fn every_limit_is_kept() {
 
 #[test]
 fn every_cross_check_refuses() {
-    let cases: [(&str, &[&str]); 13] = [
+    let cases: [(&str, &[&str]); 12] = [
         ("[server]\nlisten = \"0.0.0.0:7311\"", &["`server.listen`", "there is no login yet"]),
         ("[server]\nlisten = \"[::]:7311\"", &["there is no login yet"]),
         ("[server]\nlisten = \"10.0.0.1:0\"", &["there is no login yet"]),
         ("[server]\nlisten = \"127.0.0.1:65535\"", &["port 65536, past 65535"]),
         ("[server]\nlisten = \"127.0.0.1:65500\"\n[shards]\ncount = 40", &["port 65540"]),
-        ("[shards]\nqueue_events_max = 4096\nquantum_events = 4097", &["`shards.quantum_events`", "which is 4096"]),
         ("[kinds.view]\ncode = 2", &["`kinds.", "has the same code"]),
         ("[strategy]\nactive = [\"mean\", \"mean\"]", &["`mean` stands there twice"]),
         ("[strategy]\nactive = [\"fold_in\"]\n[history]\nevents_max = 63", &["reads 64", "keeps 63"]),
@@ -277,7 +278,7 @@ fn all_problems_are_reported_together() {
 fn specifications_resolve_or_say_why() {
     let strategy = Config::built_in().unwrap().strategy;
     let one = strategy.resolve("biased_mf:dim=8,passes=2").unwrap();
-    let StrategyParameters::BiasedMf(options) = &one.parameters else { panic!("{one:?}") };
+    let Strategy::BiasedMf(options) = &one.strategy else { panic!("{one:?}") };
     assert_eq!((options.dim, options.passes, one.label.as_str()), (8, 2, "biased_mf:dim=8,passes=2"));
     let cases = [
         ("", "unknown strategy ``"),

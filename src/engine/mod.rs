@@ -11,8 +11,8 @@ mod snapshot;
 mod start;
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use actix::Addr;
@@ -115,6 +115,11 @@ pub enum TurnError {
     Stopping,
 }
 
+/// Runs a future on a `System` of its own, on this thread: what an engine needs around it.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    actix_rt::System::new().block_on(future)
+}
+
 /// Runs `work` with an engine on a `System` of its own, on this thread; stops the engine afterwards.
 ///
 /// # Errors
@@ -123,7 +128,7 @@ pub fn run<F, T>(options: Options, clock: Arc<dyn Clock>, work: impl FnOnce(Engi
 where
     F: Future<Output = T>,
 {
-    actix_rt::System::new().block_on(async move {
+    block_on(async move {
         let opened = Engine::start(options, clock)?;
         let result = work(opened.engine.clone()).await;
         opened.engine.stop().await;

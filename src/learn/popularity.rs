@@ -1,14 +1,18 @@
 //! `popularity`: what everybody likes, plainly counted or with a half-life. A baseline, and the answer for users and
 //! items not seen before.
 //!
-//! The counts are facts of the item table (`c_i <- c_i + weight x 2^((t - t0) / half_life)`), so this strategy keeps
-//! nothing of its own.
+//! The counts are facts of the item table (`c_i <- c_i + weight x 2^((t - t0) / half_life)`), one half-life for all that
+//! answer by popularity, so this strategy keeps nothing of its own.
 
 use super::{ItemSide, Learner, Shape};
 
 /// Parameters of `popularity`.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Popularity {}
+pub struct Popularity {
+    /// Time after which an event counts half, in seconds; 0 means plain counts. The item table's is that of the first
+    /// `popularity` among the active strategies, or of the configuration's section.
+    pub half_life_s: f64,
+}
 
 impl Learner for Popularity {
     const NAME: &'static str = "popularity";

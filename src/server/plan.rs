@@ -4,7 +4,7 @@
 
 use super::convert::{self, Invalid};
 use crate::base::IdRef;
-use crate::base::limits::TOP_K_MAX;
+use crate::base::limits::{TEXT_BYTES_MAX, TOP_K_MAX};
 use crate::engine::{Engine, TurnError};
 use crate::model::Durability;
 use crate::shard::messages::OwnedFilter;
@@ -13,6 +13,7 @@ use crate::state::{Op, op};
 use crate::telemetry::Metric;
 use crate::wire::commands::{ItemUpsert, Request, UserUpsert};
 use crate::wire::event::{EventBatchView, EventPutView};
+use crate::wire::message::cut_text;
 use crate::wire::types::EventError;
 use crate::wire::{EventRef, Status, WireError};
 
@@ -148,6 +149,7 @@ impl Plan {
                     }
                 }
                 Err((status, message)) => {
+                    let message = cut_text(&message, TEXT_BYTES_MAX).to_owned();
                     errors.push(EventError { index, status: status.number(), retry_after_ms: 0, message });
                 }
             }

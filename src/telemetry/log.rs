@@ -7,8 +7,8 @@ use tracing_subscriber::EnvFilter;
 pub enum Format {
     /// For people.
     Text,
-    /// One JSON object a line... in `tracing`'s own compact form, which log shippers parse.
-    Compact,
+    /// For machines: one JSON object a line.
+    Json,
 }
 
 /// Sends log lines to standard error from now on; `level` is a level name or a filter such as `mirra=debug`. Called
@@ -22,7 +22,7 @@ pub fn start(level: &str, format: Format) -> Result<(), String> {
     // Refused only when a subscriber is there already: then it stays.
     let _ = match format {
         Format::Text => builder.try_init(),
-        Format::Compact => builder.compact().with_ansi(false).try_init(),
+        Format::Json => builder.json().try_init(),
     };
     Ok(())
 }

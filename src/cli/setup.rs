@@ -1,0 +1,127 @@
+//! From the configuration to the options that each floor takes.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::CliError;
+use crate::config::{Config, LogFormat, LogLevel, Origins, Override};
+use crate::engine;
+use crate::learn::Strategy;
+use crate::linalg::IalsOptions;
+use crate::model::Kinds;
+use crate::shard::actor::Pace;
+use crate::storage::JournalOptions;
+use crate::telemetry::log;
+use crate::{server, state};
+
+/// Loads the configuration as every subcommand does: built in, `--config`, this process's environment, its options.
+///
+/// # Errors
+/// [`CliError::Config`].
+pub fn load(file: Option<&Path>, overrides: &[Override]) -> Result<(Config, Origins), CliError> {
+    Ok(Config::load(file, std::env::vars(), overrides)?)
+}
+
+/// Starts the log, and tells every value that differs from the built-in one.
+///
+/// # Errors
+/// Never for a checked configuration: its level is one of the filter's.
+pub fn start_log(config: &Config, origins: &Origins) -> Result<(), CliError> {
+    let level = match config.log.level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+        LogLevel::Trace => "trace",
+    };
+    let format = match config.log.format {
+        LogFormat::Text => log::Format::Text,
+        LogFormat::Json => log::Format::Json,
+    };
+    // sled tells its own story at these levels; what matters of it comes through our own lines.
+    log::start(&format!("{level},sled=warn"), format).map_err(CliError::Usage)?;
+    for setting in origins.changed() {
+        tracing::info!(key = %setting.key, value = %setting.value, set_by = %setting.layer, "configured");
+    }
+    Ok(())
+}
+
+/// Options of the engine over `data_dir`.
+#[must_use]
+pub fn engine_options(config: &Config, data_dir: &Path) -> engine::Options {
+    let mut options = engine::Options::new(data_dir);
+    options.state = state_options(config);
+    options.pace = Pace {
+        quantum_us: config.shards.quantum_us,
+        flush_ms: config.journal.flush_ms,
+        sync_interval_ms: config.journal.sync_interval_ms,
+        publish_ms: config.exchange.publish_ms,
+        rows_max: config.exchange.rows_max,
+    };
+    options.queue_events_max = config.shards.queue_events_max;
+    options.journal = JournalOptions { segment_bytes: config.journal.segment_bytes, ..JournalOptions::default() };
+    options.durability = config.journal.durability;
+    options.snapshot_keep = config.snapshot.keep;
+    options.refit = refit_options(config);
+    options
+}
+
+/// Options of a shard's machine.
+#[must_use]
+pub fn state_options(config: &Config) -> state::Options {
+    let strategies: Vec<Strategy> = config.strategy.active.iter().map(|active| active.strategy.clone()).collect();
+    let half_life_s = strategies.iter().find_map(|strategy| match strategy {
+        Strategy::Popularity(popularity) => Some(popularity.half_life_s),
+        _ => None,
+    });
+    state::Options {
+        shards: shards(config),
+        popularity_half_life_s: half_life_s.unwrap_or(config.strategy.popularity.half_life_s),
+        strategies,
+        kinds: Kinds::new(config.kinds.iter().cloned()),
+        history_max: config.history.events_max,
+        rank_every: config.prequential.rank_every,
+        fading: config.prequential.fading,
+        seed: config.prequential.seed,
+    }
+}
+
+/// How item models are fitted.
+#[must_use]
+pub fn refit_options(config: &Config) -> IalsOptions {
+    let refit = &config.refit;
+    IalsOptions {
+        iterations: refit.iterations as usize,
+        l2: refit.l2,
+        unobserved_weight: refit.unobserved_weight,
+        init_std: refit.init_std,
+        seed: refit.seed,
+        ..IalsOptions::default()
+    }
+}
+
+/// Options of the door.
+#[must_use]
+pub fn server_options(config: &Config) -> server::Options {
+    let server = &config.server;
+    server::Options {
+        listen: server.listen,
+        allow_open: server.allow_open,
+        shard_ports: server.shard_ports,
+        connections_max: server.connections_max,
+        in_flight_max: server.in_flight_max,
+        output_bytes_max: server.output_bytes_max,
+        idle_timeout: Duration::from_secs(server.idle_timeout_s),
+    }
+}
+
+/// The configured number of shards, or one a core.
+fn shards(config: &Config) -> u16 {
+    match config.shards.count {
+        0 => {
+            let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+            u16::try_from(cores).unwrap_or(u16::MAX).min(crate::base::limits::SHARDS_MAX)
+        }
+        count => count,
+    }
+}
