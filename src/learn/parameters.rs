@@ -30,7 +30,7 @@ pub struct Parameter<T: 'static> {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ParameterError {
     /// There is no such parameter.
-    #[error("{of} has no parameter {name:?}, it has {}", if known.is_empty() { "none".to_owned() } else { known.join(", ") })]
+    #[error("{of} has no parameter {name:?}, it has {}", known.join(", "))]
     Unknown {
         /// The strategy.
         of: &'static str,
@@ -113,8 +113,8 @@ static FOLD_IN: [Parameter<FoldIn>; 5] = [
     parameter!(FoldIn, unobserved_weight: f64, ABOVE_ZERO, 1e3),
 ];
 
-/// `popularity` has none: its counts, and their half-life, are the item table's.
-static POPULARITY: [Parameter<Popularity>; 0] = [];
+/// Parameters of `popularity`.
+static POPULARITY: [Parameter<Popularity>; 1] = [parameter!(Popularity, half_life_s: f64, 0.0, HALF_LIFE_S_MAX)];
 
 /// Runs the same expression on every strategy with its table.
 macro_rules! with_table {

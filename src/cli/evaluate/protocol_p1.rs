@@ -30,7 +30,7 @@ pub fn run(
         Options {
             strategies: vec![spec.strategy.clone()],
             kinds: Kinds::new([kind.clone()]),
-            popularity_half_life_s: spec.around.popularity_half_life_s,
+            popularity_half_life_s: spec.popularity_half_life_s(),
             seed,
             ..Options::default()
         },

@@ -35,7 +35,7 @@ pub fn run(
         Options {
             strategies: vec![spec.strategy.clone()],
             history_max: stream.longest_history(),
-            popularity_half_life_s: spec.around.popularity_half_life_s,
+            popularity_half_life_s: spec.popularity_half_life_s(),
             seed,
             ..Options::default()
         },

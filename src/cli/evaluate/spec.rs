@@ -1,8 +1,8 @@
 //! `NAME[:key=value,...]`: a strategy with its parameters, and those of what stands around it.
 //!
-//! Keys are those of the strategy ([`Strategy::set`]), `popularity_half_life_s` of the item table (which `popularity`
-//! calls `half_life_s`), and for strategies over an item model those of the fit. `l2` and `unobserved_weight` of
-//! `fold_in` set the fit as well: a user is folded into the model that the same objective made.
+//! Keys are those of the strategy ([`Strategy::set`]); for others than `popularity`, `popularity_half_life_s` of the
+//! item table; for strategies over an item model, those of the fit. `l2` and `unobserved_weight` of `fold_in` set the fit
+//! as well: a user is folded into the model that the same objective made.
 
 use super::EvaluateError;
 use crate::learn::parameters::{HALF_LIFE_S_MAX, set_in};
@@ -104,15 +104,25 @@ impl Spec {
         self.strategy.shape().items == ItemSide::Model
     }
 
+    /// Half-life of popularity in seconds: the strategy's own if it is `popularity`.
+    #[must_use]
+    pub fn popularity_half_life_s(&self) -> f64 {
+        match &self.strategy {
+            Strategy::Popularity(popularity) => popularity.half_life_s,
+            _ => self.around.popularity_half_life_s,
+        }
+    }
+
     /// Sets every parameter of this name: the strategy's, the table's, the fit's.
     fn set(&mut self, key: &str, value: f64) -> Result<(), EvaluateError> {
-        let popularity = self.strategy.ranks_by_popularity();
-        let key = if popularity && key == "half_life_s" { "popularity_half_life_s" } else { key };
         let of = self.strategy.name();
+        let table = if self.strategy.ranks_by_popularity() { &[] } else { &TABLE[..] };
         let fit = if self.needs_model() { &FIT[..] } else { &[] };
-        let mut results = vec![self.strategy.set(key, value)];
-        results.push(set_in(of, &TABLE, &mut self.around, key, value));
-        results.push(set_in(of, fit, &mut self.around, key, value));
+        let results = [
+            self.strategy.set(key, value),
+            set_in(of, table, &mut self.around, key, value),
+            set_in(of, fit, &mut self.around, key, value),
+        ];
         let mut names = Vec::new();
         let mut done = false;
         for result in results {
@@ -124,9 +134,6 @@ impl Spec {
         }
         if done {
             return Ok(());
-        }
-        if popularity {
-            names.insert(0, "half_life_s");
         }
         names.sort_unstable();
         names.dedup();
@@ -156,9 +163,9 @@ mod tests {
         assert_eq!((spec.around.fit.iterations, spec.around.fit.seed), (3, 7));
         assert_eq!(spec.around.fit.l2.to_bits(), 0.02_f64.to_bits(), "the fit has the fold-in's");
         let spec = Spec::parse("popularity:half_life_s=600", 1).unwrap();
-        assert_eq!(spec.around.popularity_half_life_s.to_bits(), 600.0_f64.to_bits());
+        assert_eq!(spec.popularity_half_life_s().to_bits(), 600.0_f64.to_bits());
         let spec = Spec::parse("decay:half_life_s=5,popularity_half_life_s=60", 1).unwrap();
-        assert_eq!(spec.around.popularity_half_life_s.to_bits(), 60.0_f64.to_bits());
+        assert_eq!(spec.popularity_half_life_s().to_bits(), 60.0_f64.to_bits());
         assert_eq!(Spec::parse("decay", 1).unwrap().around, Around::default());
     }
 
@@ -174,8 +181,7 @@ mod tests {
             ),
             (
                 "popularity:halflife=3",
-                "popularity has no parameter \"halflife\", nearest is \"half_life_s\", it has half_life_s, \
-                 popularity_half_life_s",
+                "popularity has no parameter \"halflife\", nearest is \"half_life_s\", it has half_life_s",
             ),
             ("biased_mf:iterations=3", "biased_mf has no parameter \"iterations\""),
             ("decay:", "\"\" in strategy \"decay:\" is not KEY=NUMBER"),
