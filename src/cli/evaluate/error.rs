@@ -77,3 +77,18 @@ pub enum EvaluateError {
         source: EngineError,
     },
 }
+
+impl EvaluateError {
+    /// Whether the command line is to blame (exit code 2), not the data (exit code 1).
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::UnknownStrategy { .. }
+            | Self::UnknownParameter { .. }
+            | Self::NotAssignment { .. }
+            | Self::Parameter { .. }
+            | Self::Flag { .. } => true,
+            Self::Ingest(_) | Self::NoEvents { .. } | Self::Fit { .. } => false,
+        }
+    }
+}

@@ -124,7 +124,6 @@ pub fn run(args: &EvaluateArgs, progress: &mut dyn FnMut(u64, u64)) -> Result<Ve
         figures.push(Figures {
             strategy: spec.label.clone(),
             protocol: protocol.name(),
-            events: if found.events == 0 { each } else { found.events },
             peak_rss_bytes: report::peak_rss_bytes(),
             ..found
         });

@@ -47,7 +47,7 @@ pub fn run(
         progress(at as u64 + 1);
     }
     let report = shard.reports()[0].report();
-    let mut figures = Figures { scored: report.predicted, ..Figures::default() };
+    let mut figures = Figures { events: stream.events.len() as u64, scored: report.predicted, ..Figures::default() };
     if spec.strategy.shape().predicts_value {
         figures.take_errors(&report);
         figures.last10_rmse = finite(last10.report().rmse);

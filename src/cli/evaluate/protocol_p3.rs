@@ -51,7 +51,7 @@ pub fn run(
     for held_out in test {
         sums.record(position(&mut shard, held_out, &mut rankings));
     }
-    let mut figures = Figures { scored: sums.users(), ..Figures::default() };
+    let mut figures = Figures { events: stream.events.len() as u64, scored: sums.users(), ..Figures::default() };
     figures.hr_10 = finite(sums.hit_rate());
     figures.ndcg_10 = finite(sums.ndcg());
     if !spec.needs_model() {

@@ -283,8 +283,9 @@ fn flags_are_checked_and_nothing_is_ignored() {
         (&["a", "--strategy", "deca"], "no strategy is called \"deca\", nearest is \"decay\""),
         (&["/no/such/file"], "cannot open /no/such/file"),
     ] {
-        let error = run(&arguments(line).unwrap(), &mut |_, _| {}).unwrap_err().to_string();
-        assert!(error.starts_with(message), "{line:?}: {error}");
+        let error = run(&arguments(line).unwrap(), &mut |_, _| {}).unwrap_err();
+        assert!(error.to_string().starts_with(message), "{line:?}: {error}");
+        assert_eq!(error.is_usage(), !message.contains("open"), "{line:?}");
     }
     assert_eq!(arguments(&["a", "--clip", "-1,1"]).unwrap().clip, Some((-1.0, 1.0)));
 }
