@@ -20,12 +20,14 @@ mod checks;
 mod decay;
 mod fold_in;
 mod mean;
+pub mod parameters;
 mod popularity;
 
 pub use biased_mf::BiasedMf;
 pub use decay::Decay;
 pub use fold_in::FoldIn;
 pub use mean::Mean;
+pub use parameters::{Parameter, ParameterError};
 pub use popularity::Popularity;
 
 use crate::linalg::Slab;

@@ -51,20 +51,12 @@ impl Shard {
 
     /// Learns one event: find, test, learn, remember.
     fn learn(&mut self, event: &Event<'_>) -> Outcome {
-        let slot = match self.users.find(event.user) {
-            Some(slot) => slot,
-            None => self.insert_user(event.user),
-        };
+        let slot = self.users.find(event.user).unwrap_or_else(|| self.insert_user(event.user));
         if self.users.get(slot).history.holds(event.event_id) {
             let outcome = Outcome::applied(self.users.get(slot).version);
             return Outcome { kind: OutcomeKind::Duplicate, ..outcome };
         }
-        self.touch_user(slot);
-        self.refresh_user(slot);
-        let (known, row) = match self.items.find(event.item) {
-            Some(row) => (true, row),
-            None => (false, self.insert_item(event.item)),
-        };
+        let (known, row) = self.place(slot, event.item);
         let owned = self.items.get(row).owner == self.index;
 
         let (explicit, weight) = self.weigh(event);
@@ -117,34 +109,68 @@ impl Shard {
         (true, kind.weight * (0.5 + 0.5 * z).clamp(0.0, 1.0) as f32)
     }
 
+    /// Ranks the item of an event by every arm and records it in their figures, without learning the event: for
+    /// evaluation that chooses itself which events are ranked. To be followed by applying the same event; with
+    /// `rank_every` 0, both together do what applying alone does where an event is due for ranking.
+    ///
+    /// The rank is the first arm's: `None` for an item that the user's history holds, which is not ranked.
+    pub fn test_event(&mut self, event: &Event<'_>) -> Tested {
+        let slot = self.users.find(event.user).unwrap_or_else(|| self.insert_user(event.user));
+        let (known, row) = self.place(slot, event.item);
+        let rank = self.test_ranks(slot, row, known);
+        Tested { score: self.score(0, slot, row), rank }
+    }
+
+    /// Makes ready what an event touches: the user in the space of the present epoch, the item (was it known?) a row.
+    fn place(&mut self, slot: usize, item: IdRef<'_>) -> (bool, usize) {
+        self.touch_user(slot);
+        self.refresh_user(slot);
+        match self.items.find(item) {
+            Some(row) => (true, row),
+            None => (false, self.insert_item(item)),
+        }
+    }
+
     /// Tests every arm on the event before any learns it; returns the first arm's result.
     fn test(&mut self, slot: usize, row: usize, known: bool, explicit: bool, weight: f32, event: &Event<'_>) -> Tested {
         let every = u64::from(self.options.rank_every);
         let due = every > 0 && self.events.is_multiple_of(every) && weight > 0.0;
-        let mut repeated = false;
-        if due {
-            self.collect_seen(slot);
-            repeated = u32::try_from(row).is_ok_and(|row| self.scratch.seen.binary_search(&row).is_ok());
-        }
-        let mean = self.spread.mean as f32;
-        let mut first = Tested { score: f32::NAN, rank: None };
+        let rank = if due { self.test_ranks(slot, row, known) } else { None };
+        let mut first = f32::NAN;
         for index in 0..self.arms.len() {
-            let popularity = self.arms[index].strategy.ranks_by_popularity();
-            let score =
-                if popularity { self.items.popularity(row) as f32 } else { self.arms[index].score(slot, row, mean) };
+            let score = self.score(index, slot, row);
             if explicit && self.arms[index].shape.predicts_value {
                 let clipped = self.options.kinds.get(event.kind).map_or(score, |kind| kind.clip(score));
                 self.arms[index].prequential.record_error(f64::from(clipped), f64::from(event.value));
             }
-            let mut rank = None;
-            if due && !repeated {
-                // An item that nobody mentioned before is a miss: one past the last candidate.
-                rank = Some(if known { self.rank_item(index, slot, row) } else { self.candidates() });
-                self.arms[index].prequential.record_rank(rank.filter(|_| known));
-            }
             if index == 0 {
-                first = Tested { score, rank };
+                first = score;
             }
+        }
+        Tested { score: first, rank }
+    }
+
+    /// The score of one item by one arm.
+    fn score(&mut self, index: usize, slot: usize, row: usize) -> f32 {
+        if self.arms[index].strategy.ranks_by_popularity() {
+            return self.items.popularity(row) as f32;
+        }
+        self.arms[index].score(slot, row, self.spread.mean as f32)
+    }
+
+    /// Ranks one item by every arm and records it; returns the first arm's rank. An item that the history holds is no
+    /// candidate: nothing is recorded.
+    fn test_ranks(&mut self, slot: usize, row: usize, known: bool) -> Option<u32> {
+        self.collect_seen(slot);
+        if u32::try_from(row).is_ok_and(|row| self.scratch.seen.binary_search(&row).is_ok()) {
+            return None;
+        }
+        let mut first = None;
+        for index in 0..self.arms.len() {
+            // An item that nobody mentioned before is a miss: one past the last candidate.
+            let rank = if known { self.rank_item(index, slot, row) } else { self.candidates() };
+            self.arms[index].prequential.record_rank(known.then_some(rank));
+            first = first.or(Some(rank));
         }
         first
     }
@@ -298,5 +324,42 @@ impl Shard {
         }
         self.epoch = model.epoch;
         Outcome::applied(model.epoch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Rng;
+    use crate::learn::Strategy;
+    use crate::state::Options;
+
+    #[test]
+    fn testing_and_then_applying_is_applying_with_a_rank() {
+        let strategies = Strategy::NAMES.iter().map(|name| Strategy::default_named(name).expect("listed")).collect();
+        let options = Options { strategies, history_max: 20, ..Options::default() };
+        let mut ranked = Shard::new(0, Options { rank_every: 1, ..options.clone() });
+        let mut tested = Shard::new(0, options);
+        let mut rng = Rng::new(31);
+        for at in 0..3_000_i64 {
+            let (user, item) = (IdRef::Int(rng.below(30)), IdRef::Int(rng.below(200)));
+            let kind = if rng.below(3) == 0 { 5 } else { 0 };
+            let value = 1.0 + rng.below(5) as f32;
+            let event = Event { event_id: 0, user, item, kind, value, time_ms: 60_000 * at };
+            // What weighs nothing is not due for ranking.
+            let weighs = tested.weigh(&event).1 > 0.0;
+            let before = if weighs { tested.test_event(&event).rank } else { None };
+            let (one, two) = (ranked.apply(&Op::Event(event)), tested.apply(&Op::Event(event)));
+            assert_eq!((one.rank_before, two.rank_before), (before.unwrap_or(0), 0), "seed 31, event {at}");
+            assert_eq!(one.score_before.to_bits(), two.score_before.to_bits(), "seed 31, event {at}");
+        }
+        for (one, two) in ranked.reports().iter().zip(tested.reports()) {
+            assert_eq!(one.prequential, two.prequential, "{}", one.strategy);
+            assert!(one.report().ranked > 1_000);
+        }
+        for user in 0..30 {
+            let digest = |shard: &mut Shard| shard.profile(IdRef::Int(user), false).map(|view| view.digest);
+            assert_eq!(digest(&mut ranked), digest(&mut tested), "user {user}");
+        }
     }
 }

@@ -336,7 +336,11 @@ impl Shard {
     /// Scores of one arm for one user over all items, as ranking uses them: for offline evaluation.
     pub fn scores(&mut self, arm: usize, user: IdRef<'_>) -> &[f32] {
         let slot = self.users.find(user);
+        let restore = slot.and_then(|slot| self.present(arm, slot));
         self.fill_scores(arm, slot);
+        if let Some(slot) = slot {
+            self.put_back(arm, slot, restore);
+        }
         &self.scratch.scores
     }
 

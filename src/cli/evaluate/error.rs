@@ -1,0 +1,94 @@
+//! Why an evaluation failed.
+
+use crate::engine::EngineError;
+use crate::ingest::IngestError;
+use crate::learn::ParameterError;
+
+/// Why an evaluation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    /// A file cannot be read.
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+    /// No strategy has this name.
+    #[error("no strategy is called {name:?}, nearest is {nearest:?}, there are {}", known.join(", "))]
+    UnknownStrategy {
+        /// What was asked for.
+        name: String,
+        /// The most similar name.
+        nearest: &'static str,
+        /// All names.
+        known: Vec<&'static str>,
+    },
+    /// A strategy has no parameter of this name.
+    #[error("{strategy} has no parameter {name:?}, nearest is {nearest:?}, it has {}", known.join(", "))]
+    UnknownParameter {
+        /// The strategy.
+        strategy: &'static str,
+        /// What was asked for.
+        name: String,
+        /// The most similar name.
+        nearest: &'static str,
+        /// All names.
+        known: Vec<&'static str>,
+    },
+    /// What stands after the colon is not `key=number`.
+    #[error("{found:?} in strategy {spec:?} is not KEY=NUMBER")]
+    NotAssignment {
+        /// The specification.
+        spec: String,
+        /// The part that cannot be read.
+        found: String,
+    },
+    /// A value is out of its range.
+    #[error("strategy {spec:?}: {source}")]
+    Parameter {
+        /// The specification.
+        spec: String,
+        /// What is wrong.
+        source: ParameterError,
+    },
+    /// A flag that this protocol does not know, or needs.
+    #[error("--{flag} {} protocol {protocol}", if *needed { "is needed for" } else { "means nothing in" })]
+    Flag {
+        /// The flag.
+        flag: &'static str,
+        /// The protocol.
+        protocol: &'static str,
+        /// Whether it is missing (or too much).
+        needed: bool,
+    },
+    /// Nothing is left to learn from.
+    #[error("no events to evaluate: {bad} bad rows, {below} rows below --min-value, in {files} file(s)")]
+    NoEvents {
+        /// Files read.
+        files: usize,
+        /// Rows that cannot be events.
+        bad: u64,
+        /// Rows below the smallest value.
+        below: u64,
+    },
+    /// The item model cannot be fitted.
+    #[error("fitting the item model for {strategy:?} failed: {source}")]
+    Fit {
+        /// The strategy.
+        strategy: String,
+        /// Why.
+        source: EngineError,
+    },
+}
+
+impl EvaluateError {
+    /// Whether the command line is to blame (exit code 2), not the data (exit code 1).
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::UnknownStrategy { .. }
+            | Self::UnknownParameter { .. }
+            | Self::NotAssignment { .. }
+            | Self::Parameter { .. }
+            | Self::Flag { .. } => true,
+            Self::Ingest(_) | Self::NoEvents { .. } | Self::Fit { .. } => false,
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! `mirra evaluate`: strategies on recorded events, through the very code that serves them.
+//!
+//! Every strategy gets a [`Shard`](crate::state::Shard) of its own, events go through `Shard::apply`, figures come from
+//! its test-then-learn sums, item models are fitted over its histories and installed as an epoch. Nothing is learned or
+//! ranked here. Three protocols: rating prediction ([`protocol_p1`]), top-k on a stream ([`protocol_p2`]), leave-one-out
+//! against given negatives ([`protocol_p3`]).
+
+use std::path::PathBuf;
+
+mod error;
+mod fit;
+pub mod protocol_p1;
+pub mod protocol_p2;
+pub mod protocol_p3;
+pub mod report;
+pub mod spec;
+pub mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use error::EvaluateError;
+pub use report::{Figures, print};
+
+use super::OutputArgs;
+use crate::ingest::table::HeldOut;
+use crate::learn::Strategy;
+use protocol_p2::Scoring;
+use spec::Spec;
+use stream::{BadRows, Stream, read_held_out};
+
+/// What is scored, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Protocol {
+    /// Each rating is predicted before it is learned: RMSE and MAE.
+    #[value(name = "P1")]
+    P1,
+    /// Each of the last events is ranked among all items before it is learned: hit rate, NDCG, MRR.
+    #[value(name = "P2")]
+    P2,
+    /// One held-out item a user is ranked among given negatives (--test): hit rate, NDCG.
+    #[value(name = "P3")]
+    P3,
+}
+
+impl Protocol {
+    /// Its name in figures and messages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::P1 => "P1",
+            Self::P2 => "P2",
+            Self::P3 => "P3",
+        }
+    }
+}
+
+/// Arguments of `mirra evaluate`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct EvaluateArgs {
+    /// TSV or CSV, plain or gzip, with a header naming `user item [value] [timestamp]`; the row order is the event order.
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// What is scored, and how.
+    #[arg(long, value_enum, default_value = "P1", ignore_case = true)]
+    pub protocol: Protocol,
+    /// Strategy with parameters that differ from the defaults, such as `decay:half_life_s=3600`; may be repeated.
+    /// Without it: every strategy that the protocol can score.
+    #[arg(long = "strategy", value_name = "NAME[:K=V,...]")]
+    pub strategies: Vec<String>,
+    /// P3: test file with a `negatives` column.
+    #[arg(long, value_name = "FILE")]
+    pub test: Option<PathBuf>,
+    /// Leave out events with a value below this.
+    #[arg(long, value_name = "V", allow_negative_numbers = true)]
+    pub min_value: Option<f32>,
+    /// P1: clip predictions to this scale before they are scored, such as `1,5`.
+    #[arg(long, value_name = "LO,HI", value_parser = scale, allow_hyphen_values = true)]
+    pub clip: Option<(f32, f32)>,
+    /// P2: score every E-th event only; all are learned.
+    #[arg(long, value_name = "E", value_parser = clap::value_parser!(u32).range(1..))]
+    pub every: Option<u32>,
+    /// P2: score the events between these shares of the stream, and stop there; the default is `0.9,1`. Parameters are
+    /// to be chosen on an earlier slice, such as `0.8,0.9`, than the one they are reported on.
+    #[arg(long, value_name = "FROM,TO", value_parser = slice)]
+    pub slice: Option<(f64, f64)>,
+    /// Seed of first factors.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Runs every strategy over the files. Bad rows are told on standard error. `progress` is called with events done and
+/// events to do, over all strategies.
+///
+/// # Errors
+/// [`EvaluateError`]: specifications and flags are checked before a file is opened.
+pub fn run(args: &EvaluateArgs, progress: &mut dyn FnMut(u64, u64)) -> Result<Vec<Figures>, EvaluateError> {
+    let protocol = args.protocol;
+    check_flags(args)?;
+    let specs = specs(args)?;
+    let stream = Stream::read(&args.files, args.min_value)?;
+    tell(&stream.bad);
+    let test = match &args.test {
+        Some(file) => {
+            let (rows, bad) = read_held_out(file)?;
+            tell(&bad);
+            rows
+        }
+        None => Vec::new(),
+    };
+    let each = stream.events.len() as u64;
+    let total = each * specs.len() as u64;
+    let mut figures = Vec::with_capacity(specs.len());
+    for (spec, before) in specs.iter().zip((0..).step_by(stream.events.len())) {
+        report::reset_peak_rss();
+        let mut step = |done: u64| {
+            if done.is_multiple_of(STEP) || done == each {
+                progress(before + done, total);
+            }
+        };
+        let found = run_one(args, &stream, &test, spec, &mut step)?;
+        figures.push(Figures {
+            strategy: spec.label.clone(),
+            protocol: protocol.name(),
+            peak_rss_bytes: report::peak_rss_bytes(),
+            ..found
+        });
+    }
+    Ok(figures)
+}
+
+/// Events between two reports of progress.
+const STEP: u64 = 256;
+
+fn run_one(
+    args: &EvaluateArgs,
+    stream: &Stream,
+    test: &[HeldOut],
+    spec: &Spec,
+    step: &mut dyn FnMut(u64),
+) -> Result<Figures, EvaluateError> {
+    match args.protocol {
+        Protocol::P1 => Ok(protocol_p1::run(stream, spec, args.clip, args.seed, step)),
+        Protocol::P2 => {
+            let (slice, every) = (args.slice.unwrap_or((0.9, 1.0)), args.every.unwrap_or(1) as usize);
+            protocol_p2::run(stream, spec, Scoring { slice, every }, args.seed, step)
+        }
+        Protocol::P3 => protocol_p3::run(stream, test, spec, args.seed, step),
+    }
+}
+
+/// Refuses flags that would be ignored, and asks for those that are missing.
+fn check_flags(args: &EvaluateArgs) -> Result<(), EvaluateError> {
+    let flags = [
+        ("clip", args.clip.is_some(), Protocol::P1),
+        ("every", args.every.is_some(), Protocol::P2),
+        ("slice", args.slice.is_some(), Protocol::P2),
+        ("test", args.test.is_some(), Protocol::P3),
+    ];
+    let protocol = args.protocol.name();
+    match flags.into_iter().find(|(_, given, of)| *given && *of != args.protocol) {
+        Some((flag, ..)) => Err(EvaluateError::Flag { flag, protocol, needed: false }),
+        None if args.protocol == Protocol::P3 && args.test.is_none() => {
+            Err(EvaluateError::Flag { flag: "test", protocol, needed: true })
+        }
+        None => Ok(()),
+    }
+}
+
+/// The strategies asked for; of all, those that predict values in P1, those that rank in P2 and P3.
+fn specs(args: &EvaluateArgs) -> Result<Vec<Spec>, EvaluateError> {
+    if !args.strategies.is_empty() {
+        return args.strategies.iter().map(|text| Spec::parse(text, args.seed)).collect();
+    }
+    let all = Strategy::NAMES.iter().map(|name| Spec::parse(name, args.seed));
+    let fits = |spec: &Spec| spec.strategy.shape().predicts_value == (args.protocol == Protocol::P1);
+    all.filter(|spec| spec.as_ref().map_or(true, fits)).collect()
+}
+
+fn tell(bad: &BadRows) {
+    for line in bad.told() {
+        eprintln!("{line}");
+    }
+}
+
+/// Parses `LO,HI`.
+fn scale(text: &str) -> Result<(f32, f32), String> {
+    pair(text).map(|(low, high)| (low as f32, high as f32))
+}
+
+/// Parses `FROM,TO`, shares of a stream.
+fn slice(text: &str) -> Result<(f64, f64), String> {
+    let (from, to) = pair(text)?;
+    if from < 0.0 || to > 1.0 {
+        return Err(format!("{from},{to} reaches beyond the stream, which is 0,1"));
+    }
+    Ok((from, to))
+}
+
+fn pair(text: &str) -> Result<(f64, f64), String> {
+    let number = |text: &str| text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+    let numbers = text.split_once(',').and_then(|(low, high)| Some((number(low)?, number(high)?)));
+    match numbers {
+        Some((low, high)) if low < high => Ok((low, high)),
+        Some((low, high)) => Err(format!("{low} is not below {high}")),
+        None => Err("expected two numbers with a comma between, such as 1,5".to_owned()),
+    }
+}

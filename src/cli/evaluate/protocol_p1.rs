@@ -1,0 +1,57 @@
+//! P1: prequential rating prediction.
+//!
+//! Every event, in file order, is a judgement: predicted from the events before it, scored on the prediction clipped to
+//! the scale, then learned (unclipped). RMSE and MAE are over all events, cold starts included; `last10` over the last
+//! tenth. Figures are the shard's own ([`Shard::reports`]).
+
+use super::report::{Figures, Latencies, finite};
+use super::spec::Spec;
+use super::stream::Stream;
+use crate::evaluate::{Prequential, PrequentialOptions};
+use crate::model::{Kind, Kinds};
+use crate::state::{Op, Options, Shard};
+
+/// Code of the one behaviour kind.
+const RATE: u8 = 5;
+
+/// Runs one strategy over the stream. Strategies that predict no values have no errors and score nothing.
+///
+/// `progress` is told how many events are done.
+pub fn run(
+    stream: &Stream,
+    spec: &Spec,
+    clip: Option<(f32, f32)>,
+    seed: u64,
+    progress: &mut dyn FnMut(u64),
+) -> Figures {
+    let kind = Kind { code: RATE, name: "rate".to_owned(), weight: 1.0, explicit: true, range: clip };
+    let mut shard = Shard::new(
+        0,
+        Options {
+            strategies: vec![spec.strategy.clone()],
+            kinds: Kinds::new([kind.clone()]),
+            popularity_half_life_s: spec.popularity_half_life_s(),
+            seed,
+            ..Options::default()
+        },
+    );
+    let tail = stream.events.len() * 9 / 10;
+    let mut last10 = Prequential::new(PrequentialOptions::default());
+    let mut updates = Latencies::default();
+    for (at, recorded) in stream.events.iter().enumerate() {
+        let op = Op::Event(stream.event(recorded, RATE));
+        let outcome = updates.time(|| shard.apply(&op));
+        if at >= tail {
+            last10.record_error(f64::from(kind.clip(outcome.score_before)), f64::from(recorded.value));
+        }
+        progress(at as u64 + 1);
+    }
+    let report = shard.reports()[0].report();
+    let mut figures = Figures { events: stream.events.len() as u64, scored: report.predicted, ..Figures::default() };
+    if spec.strategy.shape().predicts_value {
+        figures.take_errors(&report);
+        figures.last10_rmse = finite(last10.report().rmse);
+    }
+    figures.take_updates(&updates);
+    figures
+}

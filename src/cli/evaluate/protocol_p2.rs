@@ -1,0 +1,96 @@
+//! P2: prequential top-k on a stream in the order of time.
+//!
+//! 1. All events are one implicit kind; users and items are numbered by first appearance, which is how a shard numbers
+//!    them. Of `n` events the first `a = floor(.9 n)` warm up.
+//! 2. Warm-up: the first event of every pair of user and item is learned; then the item model is fitted over these.
+//! 3. Then test-then-learn. An event whose user already has the item is skipped: not scored, not learned. The `x`-th
+//!    event is scored if `(x - a) mod every = 0`; all others are learned alike.
+//! 4. Candidates are the items of all earlier events without those the user has; histories are kept whole, so that the
+//!    shard's own ranking ([`Shard::test_event`]) has exactly these. An item that did not occur before is a miss.
+//! 5. Users without an event are ranked by popularity, as the shard answers them.
+
+use std::collections::HashSet;
+
+use super::EvaluateError;
+use super::fit::refit;
+use super::report::{Figures, Latencies, finite};
+use super::spec::Spec;
+use super::stream::Stream;
+use crate::evaluate::prequential::SHORT_LIST;
+use crate::state::{Op, Options, Shard};
+
+/// Code of the one behaviour kind.
+const EVENT: u8 = 0;
+
+/// Which events are scored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scoring {
+    /// Shares of the stream between which events are scored; what comes before is the warm-up, what comes after is left.
+    pub slice: (f64, f64),
+    /// Every so many-th event is scored.
+    pub every: usize,
+}
+
+/// Runs one strategy over the stream. `progress` is told how many events are done.
+///
+/// # Errors
+/// [`EvaluateError::Fit`].
+pub fn run(
+    stream: &Stream,
+    spec: &Spec,
+    scoring: Scoring,
+    seed: u64,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Figures, EvaluateError> {
+    let (from, to) = bounds(stream.events.len(), scoring.slice);
+    let mut shard = Shard::new(
+        0,
+        Options {
+            strategies: vec![spec.strategy.clone()],
+            history_max: stream.longest_history(),
+            popularity_half_life_s: spec.popularity_half_life_s(),
+            seed,
+            ..Options::default()
+        },
+    );
+    let mut had = HashSet::new();
+    let mut known_users = vec![false; stream.users.len()];
+    let (mut updates, mut rankings) = (Latencies::default(), Latencies::default());
+    let (mut known, mut known_hits) = (0_u64, 0_u64);
+    for (at, recorded) in stream.events[..to].iter().enumerate() {
+        if at == from {
+            refit(&mut shard, spec)?;
+        }
+        progress(at as u64 + 1);
+        if !had.insert((recorded.user, recorded.item)) {
+            continue;
+        }
+        let event = stream.event(recorded, EVENT);
+        if at < from {
+            shard.apply(&Op::Event(event));
+        } else {
+            if (at - from).is_multiple_of(scoring.every) {
+                let counts = known_users[recorded.user as usize] && shard.item_row(event.item).is_some();
+                let tested = rankings.time(|| shard.test_event(&event));
+                known += u64::from(counts);
+                known_hits += u64::from(counts && tested.rank.is_some_and(|rank| rank <= SHORT_LIST));
+            }
+            updates.time(|| shard.apply(&Op::Event(event)));
+        }
+        known_users[recorded.user as usize] = true;
+    }
+    let report = shard.reports()[0].report();
+    let mut figures = Figures { events: to as u64, scored: report.ranked, ..Figures::default() };
+    figures.take_ranks(&report);
+    figures.known_hr_10 = finite(known_hits as f64 / known as f64);
+    figures.take_updates(&updates);
+    figures.take_rankings(&rankings);
+    Ok(figures)
+}
+
+/// The first event that is scored, and the one after the last.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "shares are within 0 and 1")]
+fn bounds(events: usize, (from, to): (f64, f64)) -> (usize, usize) {
+    let at = |share: f64| ((events as f64 * share) as usize).min(events);
+    (at(from), at(to))
+}

@@ -1,0 +1,73 @@
+//! P3: leave-one-out against given negatives (He et al. 2017, "NCF").
+//!
+//! All training pairs are learned as events of one implicit kind, then the item model is fitted over them. For each row
+//! of the test file the position of its item among its negatives decides: negatives that score as much are ahead, items
+//! without training data score 0. Hits are positions below 10.
+
+use super::EvaluateError;
+use super::fit::refit;
+use super::report::{Figures, Latencies, finite};
+use super::spec::Spec;
+use super::stream::Stream;
+use crate::base::Id;
+use crate::evaluate::{LeaveOneOut, position_of};
+use crate::ingest::table::HeldOut;
+use crate::state::{Op, Options, Shard};
+
+/// Code of the one behaviour kind.
+const EVENT: u8 = 0;
+/// Positions below this are hits.
+const CUTOFF: usize = 10;
+
+/// Runs one strategy. `progress` is told how many training events are done.
+///
+/// # Errors
+/// [`EvaluateError::Fit`].
+pub fn run(
+    stream: &Stream,
+    test: &[HeldOut],
+    spec: &Spec,
+    seed: u64,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Figures, EvaluateError> {
+    let mut shard = Shard::new(
+        0,
+        Options {
+            strategies: vec![spec.strategy.clone()],
+            history_max: stream.longest_history(),
+            popularity_half_life_s: spec.popularity_half_life_s(),
+            seed,
+            ..Options::default()
+        },
+    );
+    let (mut updates, mut rankings) = (Latencies::default(), Latencies::default());
+    for (at, recorded) in stream.events.iter().enumerate() {
+        let op = Op::Event(stream.event(recorded, EVENT));
+        updates.time(|| shard.apply(&op));
+        progress(at as u64 + 1);
+    }
+    refit(&mut shard, spec)?;
+    let mut sums = LeaveOneOut::new(CUTOFF);
+    for held_out in test {
+        sums.record(position(&mut shard, held_out, &mut rankings));
+    }
+    let mut figures = Figures { events: stream.events.len() as u64, scored: sums.users(), ..Figures::default() };
+    figures.hr_10 = finite(sums.hit_rate());
+    figures.ndcg_10 = finite(sums.ndcg());
+    if !spec.needs_model() {
+        // Before there is a model, its strategies have next to nothing to do: such times would say nothing.
+        figures.take_updates(&updates);
+    }
+    figures.take_rankings(&rankings);
+    Ok(figures)
+}
+
+/// Position of the held-out item among its negatives, from 0.
+fn position(shard: &mut Shard, held_out: &HeldOut, rankings: &mut Latencies) -> usize {
+    let row = |shard: &Shard, item: &Id| shard.item_row(item.as_ref());
+    let positive = row(shard, &held_out.row.item);
+    let negatives: Vec<Option<usize>> = held_out.negatives.iter().map(|item| row(shard, item)).collect();
+    let scores = rankings.time(|| shard.scores(0, held_out.row.user.as_ref()));
+    let score = |row: &Option<usize>| row.map_or(0.0, |row| scores[row]);
+    position_of(score(&positive), &negatives.iter().map(score).collect::<Vec<f32>>())
+}
