@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
 
+use super::evaluate::EvaluateError;
 use crate::client::ClientError;
 use crate::config::ConfigError;
 use crate::engine::EngineError;
@@ -31,6 +32,9 @@ pub enum CliError {
     /// The server was not reached, or refused.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// An evaluation failed.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
     /// The end was not clean.
     #[error(
         "the journals could not be synced at the end: the log says why; `mirra journal verify` tells what is there"
@@ -45,7 +49,11 @@ impl CliError {
     /// 2 for wrong usage, 1 for everything else.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        if matches!(self, Self::Usage(_)) { 2 } else { 1 }
+        match self {
+            Self::Usage(_) => 2,
+            Self::Evaluate(error) if error.is_usage() => 2,
+            _ => 1,
+        }
     }
 
     /// What to do about it, where that does not follow from the message.
@@ -55,7 +63,12 @@ impl CliError {
             Self::Config(error) => error.hint(),
             Self::Usage(_) => Some("`mirra --help` and `mirra COMMAND --help` show the usage".to_owned()),
             Self::Client(_) => Some("is a server running there? `mirra serve --data-dir DIR` starts one".to_owned()),
-            Self::Output(_) | Self::Engine(_) | Self::Server(_) | Self::Storage(_) | Self::UncleanStop => None,
+            Self::Output(_)
+            | Self::Engine(_)
+            | Self::Server(_)
+            | Self::Storage(_)
+            | Self::Evaluate(_)
+            | Self::UncleanStop => None,
         }
     }
 

@@ -46,6 +46,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the server until it is told to stop.
     Serve(serve::ServeArgs),
+    /// Compare strategies on recorded events, by the code that serves them.
+    Evaluate(evaluate::EvaluateArgs),
     /// Look at the configuration.
     Config(config::ConfigArgs),
 }
@@ -107,8 +109,19 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(cli: &Cli) -> Result<(), CliError> {
     match &cli.command {
         Command::Serve(args) => serve::run(args, cli.config.as_deref()),
+        Command::Evaluate(args) => evaluate_with_progress(args),
         Command::Config(args) => config::run(args, cli.config.as_deref()),
     }
+}
+
+fn evaluate_with_progress(args: &evaluate::EvaluateArgs) -> Result<(), CliError> {
+    let mut bar: Option<output::Progress> = None;
+    let figures = evaluate::run(args, &mut |done, total| {
+        let bar = bar.get_or_insert_with(|| output::Progress::new("events", Some(total)));
+        bar.advance(done.saturating_sub(bar.done()));
+    })?;
+    drop(bar);
+    Ok(evaluate::print(&figures, args.output.json)?)
 }
 
 #[cfg(test)]

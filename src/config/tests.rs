@@ -40,7 +40,7 @@ fn the_built_in_values_are_those_documented() {
     assert_eq!((config.shards.count, config.history.events_max, config.snapshot.keep), (0, 256, 2));
     assert_eq!(config.journal.durability, Durability::Journaled);
     assert_eq!((config.log.level, config.log.format), (LogLevel::Info, LogFormat::Text));
-    let decay = crate::learn::Decay { dim: 64, half_life_s: 2_592_000.0, recency: 0.9 };
+    let decay = crate::learn::Decay { dim: 64, half_life_s: 2_592_000.0, recency: 0.8 };
     assert_eq!(
         config.strategy.active,
         [ActiveStrategy { label: "decay".to_owned(), strategy: Strategy::Decay(decay) }]

@@ -28,7 +28,7 @@ pub struct Decay {
 
 impl Default for Decay {
     fn default() -> Self {
-        Self { dim: 64, half_life_s: 2_592_000.0, recency: 0.9 }
+        Self { dim: 64, half_life_s: 2_592_000.0, recency: 0.8 }
     }
 }
 

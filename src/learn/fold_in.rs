@@ -31,7 +31,7 @@ pub struct FoldIn {
 
 impl Default for FoldIn {
     fn default() -> Self {
-        Self { dim: 64, recency: 0.9, history: 64, l2: 0.01, unobserved_weight: 0.5 }
+        Self { dim: 64, recency: 0.8, history: 64, l2: 0.01, unobserved_weight: 0.2 }
     }
 }
 
