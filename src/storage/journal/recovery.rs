@@ -250,6 +250,26 @@ mod tests {
         }
     }
 
+    /// Before a gap the sequences do not tell that a record is missing: the chain does.
+    #[test]
+    fn a_record_that_was_cut_out_before_a_gap_is_missed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = open(dir.path(), 1);
+        let mut ends = vec![40];
+        for _ in 0..3 {
+            fill(&mut writer, 1);
+            ends.push(fs::metadata(segment_path(dir.path(), 1)).unwrap().len() as usize);
+        }
+        writer.gap(1_000).unwrap();
+        fill(&mut writer, 1);
+        let good = fs::read(segment_path(dir.path(), 1)).unwrap();
+        for (from, to) in [(ends[0], ends[3]), (ends[1], ends[3]), (ends[2], ends[3])] {
+            fs::write(segment_path(dir.path(), 1), [&good[..from], &good[to..]].concat()).unwrap();
+            let missed = read(dir.path(), 1);
+            assert!(matches!(missed, Err(StorageError::JournalDamaged { offset, .. }) if offset == from as u64));
+        }
+    }
+
     /// Zeroed, swapped and repeated sectors: an error, or a reported cut after which nothing but a prefix is read.
     #[test]
     fn random_sector_damage_is_never_silent() {
