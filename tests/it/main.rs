@@ -1,1 +1,4 @@
 //! Integration tests, one binary.
+
+mod server_roundtrip;
+mod support;

@@ -138,6 +138,12 @@ impl JournalReader {
         &self.torn
     }
 
+    /// Where the journal ends and goes on, once all of it has been read; `None` if it has no segment with a whole header.
+    #[must_use]
+    pub fn end(&self) -> Option<u64> {
+        self.anchored.then_some(self.next_sequence)
+    }
+
     /// What was read so far, records before `from_sequence` included.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -148,7 +154,7 @@ impl JournalReader {
     pub(crate) fn end_sequence(dir: &Path, shard: u16, cluster_id: u64) -> Result<Option<u64>, StorageError> {
         let mut reader = Self::open(dir, shard, cluster_id, u64::MAX)?;
         while reader.next_record()?.is_some() {}
-        Ok(reader.anchored.then_some(reader.next_sequence))
+        Ok(reader.end())
     }
 
     fn step(&mut self) -> Result<Option<Found>, StorageError> {

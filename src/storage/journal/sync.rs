@@ -18,6 +18,15 @@ pub struct SyncHandle {
     position: u64,
 }
 
+impl std::fmt::Debug for SyncHandle {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("SyncHandle")
+            .field("path", &self.path)
+            .field("sequence", &self.sequence)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What the writer and its sync handles know together.
 #[derive(Debug)]
 pub(crate) struct Shared {

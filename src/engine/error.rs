@@ -1,0 +1,59 @@
+//! What the engine refuses or fails at.
+
+use std::path::PathBuf;
+
+use crate::linalg::LinalgError;
+use crate::shard::RecoverError;
+use crate::storage::StorageError;
+
+/// Why the engine did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The disk, or what is on it.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A shard does not come back.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// The data were written under a configuration that reads them differently.
+    #[error(
+        "{path} was written under another configuration:\n  then: {then}\n  now:  {now}\nstart with the configuration of \
+         then, or give another data directory and replay the events into it"
+    )]
+    Fingerprint {
+        /// The data directory.
+        path: PathBuf,
+        /// As written.
+        then: String,
+        /// As configured.
+        now: String,
+    },
+    /// A thread or an arbiter could not be started.
+    #[error("a thread could not be started")]
+    Thread(#[source] std::io::Error),
+    /// A refit or a snapshot is under way already.
+    #[error("a {0} is under way: ask again when it is done")]
+    Busy(&'static str),
+    /// No active strategy uses an item model.
+    #[error(
+        "no active strategy uses an item model: [strategy] active = {active:?}, a refit serves decay, mean and fold_in"
+    )]
+    NothingToFit {
+        /// Names of the active strategies.
+        active: Vec<&'static str>,
+    },
+    /// The fit failed.
+    #[error("the item model could not be fitted")]
+    Fit(#[from] LinalgError),
+    /// A shard did not finish its part.
+    #[error("shard {shard} did not finish its part of the {what}; the log says why")]
+    ShardFailed {
+        /// Which shard.
+        shard: u16,
+        /// What was under way.
+        what: &'static str,
+    },
+    /// A helper thread went away.
+    #[error("the {0} was given up: its thread has gone")]
+    Lost(&'static str),
+}

@@ -1,0 +1,364 @@
+//! Floor 7: the in-process API. Shards are started, asked, refitted, snapshotted and stopped here; most tests of
+//! behaviour need nothing above.
+//!
+//! [`Engine::start`] brings a data directory back and starts one arbiter (an OS thread) a shard. An [`Engine`] is a
+//! handle: clones are cheap and go to every thread. It lives inside an actix `System`; [`run`] makes one.
+
+mod error;
+mod refit;
+mod registry;
+mod snapshot;
+mod start;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Instant;
+
+use actix::Addr;
+use actix_rt::Arbiter;
+use tokio::sync::oneshot;
+
+pub use error::EngineError;
+pub use refit::{FitSize, fit_epoch};
+pub use registry::{Connection, Registry};
+pub use snapshot::SnapshotReport;
+pub use start::{Opened, StartReport};
+
+use crate::base::{Clock, IdRef};
+use crate::evaluate::Prequential;
+use crate::linalg::IalsOptions;
+use crate::model::Durability;
+use crate::shard::actor::{Drain, Pace, Peers};
+use crate::shard::messages::Histories;
+use crate::shard::{Answer, Home, Install, Query, Queue, Refusal, ShardActor, Step, StepDone, Turn};
+use crate::state;
+use crate::storage::JournalOptions;
+use crate::telemetry::{Metric, Metrics};
+
+/// What an engine is made with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where journals and snapshots are; made if it is not there.
+    pub data_dir: std::path::PathBuf,
+    /// What the shards are made with.
+    pub state: state::Options,
+    /// How they pace themselves.
+    pub pace: Pace,
+    /// Most events and questions that wait for one shard.
+    pub queue_events_max: usize,
+    /// Sizes of the journal.
+    pub journal: JournalOptions,
+    /// Level of answers that ask for none.
+    pub durability: Durability,
+    /// Snapshot generations that are kept, at least 2.
+    pub snapshot_keep: usize,
+    /// How item models are fitted; `dim` comes from the strategies.
+    pub refit: IalsOptions,
+}
+
+impl Options {
+    /// Sensible options for a data directory: one shard, the first strategy's defaults.
+    #[must_use]
+    pub fn new(data_dir: impl Into<std::path::PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            state: state::Options::default(),
+            pace: Pace { quantum_us: 1_000, flush_ms: 5, sync_interval_ms: 50, publish_ms: 10, rows_max: 1_024 },
+            queue_events_max: 65_536,
+            journal: JournalOptions::default(),
+            durability: Durability::Journaled,
+            snapshot_keep: 2,
+            refit: IalsOptions::default(),
+        }
+    }
+}
+
+/// One shard, from outside.
+struct ShardHandle {
+    address: Addr<ShardActor>,
+    arbiter: Arbiter,
+    queue: Queue,
+    metrics: Arc<Metrics>,
+}
+
+/// A running engine.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: Options,
+    shards: Vec<ShardHandle>,
+    home: Arc<Home>,
+    clock: Arc<dyn Clock>,
+    started: Instant,
+    epoch: AtomicU32,
+    refitting: AtomicBool,
+    snapshotting: AtomicBool,
+    stopping: AtomicBool,
+    registry: Registry,
+}
+
+/// Why a turn was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TurnError {
+    /// The shard's queue is full: try again after so many milliseconds.
+    Overloaded {
+        /// When to try again.
+        retry_after_ms: u32,
+    },
+    /// The server stops, or the shard has gone.
+    Stopping,
+}
+
+/// Runs `work` with an engine on a `System` of its own, on this thread; stops the engine afterwards.
+///
+/// # Errors
+/// [`EngineError`] if the engine does not start.
+pub fn run<F, T>(options: Options, clock: Arc<dyn Clock>, work: impl FnOnce(Engine) -> F) -> Result<T, EngineError>
+where
+    F: Future<Output = T>,
+{
+    actix_rt::System::new().block_on(async move {
+        let opened = Engine::start(options, clock)?;
+        let result = work(opened.engine.clone()).await;
+        opened.engine.stop().await;
+        Ok(result)
+    })
+}
+
+impl Engine {
+    /// What it was made with.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    /// Where time comes from.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.clock
+    }
+
+    /// How long the engine runs, in milliseconds.
+    #[must_use]
+    pub fn uptime_ms(&self) -> u64 {
+        u64::try_from(self.inner.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The control plane's list of connections.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.inner.registry
+    }
+
+    /// Number of shards.
+    #[must_use]
+    pub fn shards(&self) -> u16 {
+        self.inner.options.state.shards
+    }
+
+    /// The shard that owns an id.
+    #[must_use]
+    #[inline]
+    pub fn route(&self, id: IdRef<'_>) -> u16 {
+        id.shard(self.shards())
+    }
+
+    /// Runs a future on the thread of a shard.
+    pub fn spawn_on(&self, shard: u16, future: impl Future<Output = ()> + Send + 'static) -> bool {
+        self.inner.shards[usize::from(shard)].arbiter.spawn(future)
+    }
+
+    /// The figures of a shard.
+    #[must_use]
+    pub fn metrics(&self, shard: u16) -> &Metrics {
+        &self.inner.shards[usize::from(shard)].metrics
+    }
+
+    /// Hands a shard its part of what a caller wants: `ops` and `steps` as in [`Turn`], `cost` events and questions.
+    ///
+    /// # Errors
+    /// [`TurnError`] at once, if it is not taken; nothing was carried out then.
+    pub fn submit(
+        &self,
+        shard: u16,
+        ops: Vec<u8>,
+        steps: Vec<Step>,
+        cost: usize,
+    ) -> Result<oneshot::Receiver<Vec<StepDone>>, TurnError> {
+        if self.inner.stopping.load(Ordering::Relaxed) {
+            return Err(TurnError::Stopping);
+        }
+        let handle = &self.inner.shards[usize::from(shard)];
+        let Some(credits) = handle.queue.take(cost) else {
+            handle.metrics.add(Metric::EventsOverloaded, cost as u64);
+            return Err(TurnError::Overloaded { retry_after_ms: self.retry_after_ms(handle.queue.waiting()) });
+        };
+        let (reply, done) = oneshot::channel();
+        let turn = Turn { ops, steps, credits: Some(credits), reply };
+        match handle.address.try_send(turn) {
+            Ok(()) => Ok(done),
+            Err(actix::dev::SendError::Full(_)) => Err(TurnError::Overloaded { retry_after_ms: 1 }),
+            Err(actix::dev::SendError::Closed(_)) => Err(TurnError::Stopping),
+        }
+    }
+
+    /// A guess at when the queue will have room: a shard carries out at least 100 events a millisecond.
+    fn retry_after_ms(&self, waiting: usize) -> u32 {
+        u32::try_from(waiting / 100).unwrap_or(1_000).clamp(1, 1_000)
+    }
+
+    /// Asks one shard one question.
+    ///
+    /// # Errors
+    /// [`TurnError`] if it is not taken.
+    pub async fn ask(&self, shard: u16, query: Query) -> Result<Result<Answer, Refusal>, TurnError> {
+        let done = self.submit(shard, Vec::new(), vec![Step::Ask(query)], 1)?;
+        match done.await.map_err(|_| TurnError::Stopping)?.pop() {
+            Some(StepDone::Answered(answer)) => Ok(Ok(answer)),
+            Some(StepDone::Refused(refusal)) => Ok(Err(refusal)),
+            Some(StepDone::Written(_)) | None => Ok(Err(Refusal::Broken)),
+        }
+    }
+
+    /// Asks every shard the same kind of question; answers by shard.
+    ///
+    /// # Errors
+    /// [`EngineError::ShardFailed`] if one does not answer.
+    pub async fn ask_all(&self, what: &'static str, query: impl Fn() -> Query) -> Result<Vec<Answer>, EngineError> {
+        let mut waiting = Vec::new();
+        for shard in 0..self.shards() {
+            waiting.push((shard, self.submit(shard, Vec::new(), vec![Step::Ask(query())], 0)));
+        }
+        let mut answers = Vec::new();
+        for (shard, done) in waiting {
+            let failed = || EngineError::ShardFailed { shard, what };
+            match done.map_err(|_| failed())?.await.map_err(|_| failed())?.pop() {
+                Some(StepDone::Answered(answer)) => answers.push(answer),
+                _ => return Err(failed()),
+            }
+        }
+        Ok(answers)
+    }
+
+    /// How each strategy has done, over all shards: name, events learned, figures.
+    ///
+    /// # Errors
+    /// [`EngineError::ShardFailed`] if a shard does not answer.
+    pub async fn reports(&self) -> Result<Vec<(&'static str, u64, Prequential)>, EngineError> {
+        let mut merged: Vec<(&'static str, u64, Prequential)> = Vec::new();
+        for answer in self.ask_all("metrics", || Query::Reports).await? {
+            let Answer::Reports(reports) = answer else { continue };
+            for report in reports {
+                match merged.iter_mut().find(|(strategy, _, _)| *strategy == report.strategy) {
+                    Some((_, events, figures)) => {
+                        *events += report.events;
+                        figures.merge(&report.prequential);
+                    }
+                    None => merged.push((report.strategy, report.events, report.prequential)),
+                }
+            }
+        }
+        Ok(merged)
+    }
+
+    /// Sequence and digest of each shard.
+    ///
+    /// # Errors
+    /// [`EngineError::ShardFailed`] if a shard does not answer.
+    pub async fn digests(&self) -> Result<Vec<(u64, u64)>, EngineError> {
+        let answers = self.ask_all("digest", || Query::Digest).await?;
+        let digest = |answer| match answer {
+            Answer::Digest(sequence, digest) => Some((sequence, digest)),
+            _ => None,
+        };
+        Ok(answers.into_iter().filter_map(digest).collect())
+    }
+
+    /// Fits the item model anew over the retained histories of all shards, stores it as the next epoch and installs it.
+    /// Serving goes on meanwhile; users move into the new space at their next event, reads see it at once.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`] if a refit is under way; whatever collecting, fitting, storing or installing fails at.
+    pub async fn refit(&self, seed: Option<u64>) -> Result<(u32, FitSize), EngineError> {
+        let _busy = Busy::take(&self.inner.refitting, "refit")?;
+        let answers = self.ask_all("refit", || Query::Histories).await?;
+        let histories: Vec<Histories> = answers
+            .into_iter()
+            .filter_map(|answer| match answer {
+                Answer::Histories(histories) => Some(*histories),
+                _ => None,
+            })
+            .collect();
+        let epoch = self.inner.epoch.load(Ordering::Relaxed) + 1;
+        let (inner, (sender, receiver)) = (Arc::clone(&self.inner), oneshot::channel());
+        spawn_thread("mirra-refit", move || {
+            let options = &inner.options;
+            let active: Vec<_> = options.state.strategies.iter().map(crate::learn::Strategy::name).collect();
+            let ials = IalsOptions { seed: seed.unwrap_or(options.refit.seed), ..options.refit.clone() };
+            let fitted = fit_epoch(&histories, &active, &ials, epoch).and_then(|(model, size)| {
+                inner.home.dir.put_epoch(epoch, &model.encode())?;
+                Ok((model, size))
+            });
+            let _ = sender.send(fitted);
+        })?;
+        let (model, size) = receiver.await.map_err(|_| EngineError::Lost("refit"))??;
+        self.install(Arc::new(model)).await?;
+        Ok((epoch, size))
+    }
+
+    async fn install(&self, model: Arc<state::EpochModel>) -> Result<(), EngineError> {
+        self.inner.epoch.store(model.epoch, Ordering::Relaxed);
+        for (shard, handle) in (0..).zip(&self.inner.shards) {
+            let (reply, done) = oneshot::channel();
+            let failed = || EngineError::ShardFailed { shard, what: "refit" };
+            handle.address.send(Install { model: Arc::clone(&model), reply }).await.map_err(|_| failed())?;
+            done.await.map_err(|_| failed())?.map_err(|_| failed())?;
+        }
+        Ok(())
+    }
+
+    /// Takes no more turns, carries out those taken, and syncs the journals. Says whether all of that went well.
+    pub async fn stop(&self) -> bool {
+        self.inner.stopping.store(true, Ordering::Relaxed);
+        let mut well = true;
+        for handle in &self.inner.shards {
+            well &= handle.address.send(Drain).await.unwrap_or(false);
+        }
+        for handle in &self.inner.shards {
+            handle.arbiter.stop();
+        }
+        well
+    }
+
+    /// Whether [`Self::stop`] has been called.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.inner.stopping.load(Ordering::Relaxed)
+    }
+}
+
+/// Set while something runs that may run once at a time.
+struct Busy<'a>(&'a AtomicBool);
+
+impl<'a> Busy<'a> {
+    fn take(flag: &'a AtomicBool, what: &'static str) -> Result<Self, EngineError> {
+        match flag.swap(true, Ordering::Acquire) {
+            false => Ok(Self(flag)),
+            true => Err(EngineError::Busy(what)),
+        }
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+fn spawn_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), EngineError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).map(|_| ()).map_err(EngineError::Thread)
+}

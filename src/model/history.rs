@@ -1,0 +1,171 @@
+//! The newest events of one user: a ring that grows to a configured size and then forgets the oldest.
+//!
+//! Fold-in, explanation, erasure, refitting, the exclusion of seen items and the detection of repeated events all read
+//! it. Order is the order of arrival.
+
+use crate::base::cursor::{CursorError, Reader, Writer};
+use crate::base::limits::HISTORY_MAX;
+
+/// One remembered event: 32 bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Entry {
+    /// The caller's event id, hashed; 0 is none.
+    pub event_id: u64,
+    /// When it happened, in milliseconds since 1970-01-01 UTC.
+    pub time_ms: i64,
+    /// Row of the item in the shard's item table.
+    pub item: u32,
+    /// The value that came with it.
+    pub value: f32,
+    /// What it weighed when it was learned.
+    pub weight: f32,
+    /// Code of the behaviour kind.
+    pub kind: u8,
+}
+
+/// Bytes of one encoded entry.
+const ENTRY_BYTES: usize = 8 + 8 + 4 + 4 + 4 + 1;
+
+/// A ring of entries, oldest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct History {
+    entries: Vec<Entry>,
+    /// Where the oldest entry stands once the ring is full.
+    oldest: usize,
+}
+
+impl History {
+    /// Remembers `entry`; forgets the oldest one if `max` are held.
+    pub fn push(&mut self, entry: Entry, max: usize) {
+        if self.entries.len() < max {
+            if self.entries.len() == self.entries.capacity() {
+                let room = (self.entries.len().max(4)).min(max - self.entries.len());
+                self.entries.reserve_exact(room);
+            }
+            self.entries.push(entry);
+        } else if max > 0 {
+            self.entries[self.oldest] = entry;
+            self.oldest = (self.oldest + 1) % self.entries.len();
+        }
+    }
+
+    /// Entries held.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// All entries, newest first.
+    pub fn newest_first(&self) -> impl Iterator<Item = &Entry> {
+        let (newer, older) = self.entries.split_at(self.oldest);
+        newer.iter().rev().chain(older.iter().rev())
+    }
+
+    /// All entries, oldest first.
+    pub fn oldest_first(&self) -> impl Iterator<Item = &Entry> {
+        let (newer, older) = self.entries.split_at(self.oldest);
+        older.iter().chain(newer)
+    }
+
+    /// All entries in no order: the fastest way to look at each.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Whether an event with this id is held. Id 0 is none and never held.
+    #[must_use]
+    #[inline]
+    pub fn holds(&self, event_id: u64) -> bool {
+        event_id != 0 && self.entries.iter().any(|entry| entry.event_id == event_id)
+    }
+
+    /// Heap bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>()
+    }
+
+    /// Appends all entries, oldest first.
+    pub fn encode(&self, out: &mut Writer<'_>) {
+        out.count(self.len());
+        for entry in self.oldest_first() {
+            out.u64(entry.event_id)
+                .i64(entry.time_ms)
+                .u32(entry.item)
+                .f32(entry.value)
+                .f32(entry.weight)
+                .u8(entry.kind);
+        }
+    }
+
+    /// Reads what [`Self::encode`] wrote. The ring starts over with its oldest entry first, which no reader can tell
+    /// from the ring that was written.
+    ///
+    /// # Errors
+    /// [`CursorError`] for bytes that are not a history.
+    pub fn decode(from: &mut Reader<'_>) -> Result<Self, CursorError> {
+        let count = from.count(ENTRY_BYTES, HISTORY_MAX)?;
+        let mut entries = Vec::with_capacity(count);
+        for _ in 0..count {
+            entries.push(Entry {
+                event_id: from.u64()?,
+                time_ms: from.i64()?,
+                item: from.u32()?,
+                value: from.f32()?,
+                weight: from.f32()?,
+                kind: from.u8()?,
+            });
+        }
+        Ok(Self { entries, oldest: 0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(item: u32) -> Entry {
+        Entry { event_id: u64::from(item) + 1, item, weight: 1.0, ..Entry::default() }
+    }
+
+    #[test]
+    fn keeps_the_newest_in_order() {
+        for max in [0, 1, 3, 4, 7, 100] {
+            let mut history = History::default();
+            for item in 0..20 {
+                history.push(entry(item), max);
+            }
+            let newest: Vec<u32> = history.newest_first().map(|entry| entry.item).collect();
+            let expected: Vec<u32> = (0..20).rev().take(max).collect();
+            assert_eq!(newest, expected, "max {max}");
+            let mut oldest: Vec<u32> = history.oldest_first().map(|entry| entry.item).collect();
+            oldest.reverse();
+            assert_eq!(oldest, expected, "max {max}");
+            assert_eq!(history.holds(20), max > 0);
+            assert!(!history.holds(0) && !history.holds(20 - max as u64));
+        }
+    }
+
+    #[test]
+    fn decoded_rings_go_on_as_the_original() {
+        let mut history = History::default();
+        for item in 0..11 {
+            history.push(entry(item), 4);
+        }
+        let mut bytes = Vec::new();
+        history.encode(&mut Writer::new(&mut bytes));
+        let mut copy = History::decode(&mut Reader::new(&bytes)).expect("own bytes");
+        for item in 11..14 {
+            history.push(entry(item), 4);
+            copy.push(entry(item), 4);
+            assert!(history.oldest_first().eq(copy.oldest_first()));
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Requests that the engine carries out as a whole: figures, refits, snapshots, the end.
+
+use std::rc::Rc;
+
+use super::connection::Session;
+use super::plan::describe;
+use crate::engine::{Engine, EngineError};
+use crate::evaluate::Prequential;
+use crate::telemetry::Metric;
+use crate::wire::Status;
+use crate::wire::commands::{
+    Digest, DigestReply, Metrics, MetricsReply, Ping, PingReply, Refit, RefitReply, Request, Shutdown, ShutdownReply,
+    Snapshot, SnapshotReply, Stats, StatsReply,
+};
+use crate::wire::types::{ShardDigest, ShardSequence, Stat, StrategyMetrics};
+
+/// Carries out one such request and replies.
+pub(super) async fn carry_out(session: Rc<Session>, request_id: u64, request: Request) {
+    let engine = &session.door.engine;
+    let carried_out = match request {
+        Request::Ping(Ping {}) => {
+            let (server_ms, uptime_ms) = (engine.clock().now_ms(), engine.uptime_ms());
+            session.reply::<Ping>(request_id, &PingReply { server_ms, uptime_ms });
+            Ok(())
+        }
+        Request::Stats(Stats {}) => {
+            session.reply::<Stats>(request_id, &StatsReply { stats: stats(engine) });
+            Ok(())
+        }
+        Request::Metrics(Metrics { strategy }) => {
+            engine.reports().await.map(|reports| metrics(&session, request_id, &strategy, reports))
+        }
+        Request::Refit(Refit { seed }) => refit(&session, request_id, seed).await,
+        Request::Snapshot(Snapshot {}) => snapshot(&session, request_id).await,
+        Request::Digest(Digest {}) => engine.digests().await.map(|digests| {
+            let shard = |(shard, (sequence, digest))| ShardDigest { shard, sequence, digest };
+            let shards = (0..).zip(digests).map(shard).collect();
+            session.reply::<Digest>(request_id, &DigestReply { shards });
+        }),
+        Request::Shutdown(Shutdown { snapshot }) => shutdown(&session, request_id, snapshot).await,
+        other => {
+            let message = format!("{} has no place here: this is a fault of the server", other.info().name);
+            session.refuse(request_id, (Status::Internal, message));
+            Ok(())
+        }
+    };
+    if let Err(error) = carried_out {
+        session.refuse(request_id, (status(&error), describe(&error)));
+    }
+}
+
+fn status(error: &EngineError) -> Status {
+    match error {
+        EngineError::Busy(_) => Status::Overloaded,
+        EngineError::NothingToFit { .. } | EngineError::Fit(_) => Status::BadRequest,
+        _ => Status::Internal,
+    }
+}
+
+/// Every figure of the table over all shards, and those of the door.
+fn stats(engine: &Engine) -> Vec<Stat> {
+    #[expect(clippy::cast_precision_loss, reason = "figures on the wire are doubles")]
+    let stat = |name: &str, value: u64| Stat { name: name.to_owned(), value: value as f64 };
+    let over = |metric: Metric| metric.over((0..engine.shards()).map(|shard| engine.metrics(shard).get(metric)));
+    let mut stats: Vec<Stat> = Metric::ALL.iter().map(|metric| stat(metric.name(), over(*metric))).collect();
+    let (now, accepted, refused) = engine.registry().counts();
+    stats.push(stat("connections", now as u64));
+    stats.push(stat("connections_accepted", accepted));
+    stats.push(stat("connections_refused", refused));
+    stats.push(stat("shards", u64::from(engine.shards())));
+    stats.push(stat("uptime_ms", engine.uptime_ms()));
+    stats
+}
+
+fn metrics(session: &Session, request_id: u64, strategy: &str, reports: Vec<(&'static str, u64, Prequential)>) {
+    let wanted = |name: &str| strategy.is_empty() || strategy == name;
+    let strategies: Vec<StrategyMetrics> = reports
+        .into_iter()
+        .filter(|(name, _, _)| wanted(name))
+        .map(|(name, events, prequential)| {
+            let report = prequential.report();
+            StrategyMetrics {
+                strategy: name.to_owned(),
+                events,
+                scored: report.predicted,
+                rmse: report.rmse,
+                mae: report.mae,
+                recent_rmse: report.faded_rmse,
+                recent_mae: report.faded_mae,
+                ranked: report.ranked,
+                hr_10: report.hr_at_10,
+                ndcg_10: report.ndcg_at_10,
+                mrr_10: report.mrr_at_10,
+                hr_100: report.hr_at_100,
+                recent_hr_10: report.faded_hr_at_10,
+                recent_ndcg_10: report.faded_ndcg_at_10,
+            }
+        })
+        .collect();
+    if strategies.is_empty() {
+        let message = format!("no strategy `{strategy}` is active; HELLO lists those that are");
+        return session.refuse(request_id, (Status::BadRequest, message));
+    }
+    session.reply::<Metrics>(request_id, &MetricsReply { strategies });
+}
+
+async fn refit(session: &Session, request_id: u64, seed: u64) -> Result<(), EngineError> {
+    let began = std::time::Instant::now();
+    let (epoch, size) = session.door.engine.refit((seed != 0).then_some(seed)).await?;
+    let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let reply = RefitReply { epoch, users: size.users, items: size.items, pairs: size.pairs, took_ms };
+    session.reply::<Refit>(request_id, &reply);
+    Ok(())
+}
+
+async fn snapshot(session: &Session, request_id: u64) -> Result<(), EngineError> {
+    let report = session.door.engine.snapshot().await?;
+    let shards = report.sequences.iter().map(|(shard, sequence)| ShardSequence { shard: *shard, sequence: *sequence });
+    let reply = SnapshotReply {
+        generation: report.generation,
+        bytes: report.bytes,
+        took_ms: report.took_ms,
+        shards: shards.collect(),
+    };
+    session.reply::<Snapshot>(request_id, &reply);
+    Ok(())
+}
+
+async fn shutdown(session: &Session, request_id: u64, snapshot: bool) -> Result<(), EngineError> {
+    if snapshot {
+        session.door.engine.snapshot().await?;
+    }
+    session.reply::<Shutdown>(request_id, &ShutdownReply {});
+    session.door.stopped.notify_one();
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! One connection: read, plan, carry out, reply.
+//!
+//! All whole frames of a read are carried out together: one turn a shard, one write back. Requests that wait for the
+//! device or for the engine (durable writes, refit, snapshot...) go on in tasks of their own, so they hold up nothing
+//! that comes after them; their replies come when they are ready.
+//!
+//! A framing error ends the connection after the replies to what came before it; any other error is an answer.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use super::plan::{Done, Parts, Plan, Planned, Refused, describe};
+use super::reply::Replies;
+use super::{Door, admin};
+use crate::server::output::Output;
+use crate::wire::commands::{EventBatch, EventPut, Hello, Request};
+use crate::wire::{Command, Header, Status, VERSION, put_error, put_reply, split};
+
+/// Bytes read at a time.
+const READ_BYTES: usize = 256 << 10;
+
+/// What the tasks of one connection share; they all run on one thread.
+pub(super) struct Session {
+    pub(super) door: Arc<Door>,
+    pub(super) stream: TcpStream,
+    pub(super) output: Output,
+    number: u64,
+    greeted: Cell<bool>,
+    aside: Cell<usize>,
+    aside_done: Notify,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(door: Arc<Door>, _shard: u16, number: u64, stream: TcpStream) {
+    let output = Output::new(door.options.output_bytes_max);
+    let (greeted, aside, aside_done) = (Cell::new(false), Cell::new(0), Notify::new());
+    let session = Rc::new(Session { door, stream, output, number, greeted, aside, aside_done });
+    tokio::select! {
+        () = session.read() => {}
+        () = session.output.drain(&session.stream) => {}
+    }
+    session.output.flush(&session.stream).await;
+    session.door.engine.registry().dismiss(number);
+}
+
+impl Session {
+    async fn read(self: &Rc<Self>) {
+        let mut buffer: Vec<u8> = Vec::with_capacity(READ_BYTES);
+        let mut stop = self.door.stop.subscribe();
+        loop {
+            let idle = self.door.options.idle_timeout;
+            let ready = async {
+                if idle.is_zero() {
+                    self.stream.readable().await.is_ok()
+                } else {
+                    matches!(tokio::time::timeout(idle, self.stream.readable()).await, Ok(Ok(())))
+                }
+            };
+            let readable = tokio::select! { ready = ready => ready, _ = stop.changed() => false };
+            if !readable {
+                break;
+            }
+            buffer.reserve(READ_BYTES);
+            match self.stream.try_read_buf(&mut buffer) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
+                Err(_) => break,
+            }
+            if !self.carry_out(&mut buffer).await || self.output.is_over() {
+                break;
+            }
+        }
+        while self.aside.get() > 0 {
+            self.aside_done.notified().await;
+        }
+    }
+
+    /// Carries out every whole frame of the buffer; false if the connection must end.
+    async fn carry_out(self: &Rc<Self>, buffer: &mut Vec<u8>) -> bool {
+        loop {
+            while self.aside.get() >= self.door.options.in_flight_max {
+                self.aside_done.notified().await;
+            }
+            let now_ms = self.door.engine.clock().now_ms();
+            let mut plan = Plan::new(self.door.engine.shards(), now_ms);
+            let mut frames = split(buffer);
+            let (mut taken, mut well) = (0, true);
+            for frame in frames.by_ref().take(self.door.options.in_flight_max) {
+                taken += 1;
+                match frame {
+                    Ok((header, body)) => self.plan(&mut plan, header, body),
+                    Err(error) => {
+                        self.refuse(0, (error.status(), describe(&error)));
+                        well = false;
+                    }
+                }
+            }
+            let consumed = frames.consumed();
+            buffer.drain(..consumed);
+            if !plan.is_empty() {
+                self.finish(plan).await;
+            }
+            if !well || taken < self.door.options.in_flight_max {
+                return well;
+            }
+        }
+    }
+
+    /// Adds one frame to the plan, or answers it at once.
+    fn plan(self: &Rc<Self>, plan: &mut Plan, header: Header, body: &[u8]) {
+        let id = header.request_id;
+        if let Err(error) = header.check() {
+            return self.refuse(id, (error.status(), describe(&error)));
+        }
+        if !self.greeted.get() && header.code != Hello::OPCODE {
+            return self.refuse(id, (Status::Unauthorised, "the first request of a connection is HELLO".to_owned()));
+        }
+        let engine = &self.door.engine;
+        let planned = match header.code {
+            EventPut::OPCODE => plan.event_put(engine, id, body),
+            EventBatch::OPCODE => plan.event_batch(engine, id, body),
+            opcode => match Request::decode(opcode, body) {
+                Ok(Request::Hello(hello)) => {
+                    self.hello(id, &hello);
+                    Ok(())
+                }
+                Ok(request) => plan.other(engine, id, request).map(|left| {
+                    if let Some(request) = left {
+                        self.go_aside(admin::carry_out(Rc::clone(self), id, request));
+                    }
+                }),
+                Err(error) => Err((error.status(), describe(&error))),
+            },
+        };
+        if let Err(refused) = planned {
+            self.refuse(id, refused);
+        }
+    }
+
+    fn hello(&self, request_id: u64, hello: &Hello) {
+        if !(hello.version_min..=hello.version_max).contains(&VERSION) {
+            let (low, high) = (hello.version_min, hello.version_max);
+            let message = format!("this server speaks protocol version {VERSION}, the client {low} to {high}");
+            return self.refuse(request_id, (Status::Unsupported, message));
+        }
+        self.greeted.set(true);
+        self.door.engine.registry().name(self.number, &hello.client);
+        self.reply::<Hello>(request_id, &self.door.hello());
+    }
+
+    /// Sends a reply with status OK.
+    pub(super) fn reply<C: Command>(&self, request_id: u64, reply: &C::Reply) {
+        self.output.send(&self.stream, |out| {
+            if let Err(error) = put_reply::<C>(out, request_id, Status::Ok, reply) {
+                put_error(out, request_id, Status::Internal, 0, &error.to_string());
+            }
+        });
+    }
+
+    /// Sends a refusal.
+    pub(super) fn refuse(&self, request_id: u64, (status, message): Refused) {
+        self.output.send(&self.stream, |out| put_error(out, request_id, status, 0, &message));
+    }
+
+    /// Hands the plan to the shards and replies, here or aside.
+    async fn finish(self: &Rc<Self>, plan: Plan) {
+        let slow = plan.slow;
+        let (parts, requests) = plan.split();
+        if slow {
+            let session = Rc::clone(self);
+            self.go_aside(async move { session.answer(parts, requests).await });
+        } else {
+            self.answer(parts, requests).await;
+        }
+    }
+
+    async fn answer(&self, parts: Parts, requests: Vec<Planned>) {
+        let done: Done = Plan::carry_out(parts, &self.door.engine).await;
+        self.output.send(&self.stream, |out| {
+            let mut next_decision = || self.door.next_decision();
+            let mut replies = Replies { out, done, next_decision: &mut next_decision };
+            requests.into_iter().for_each(|planned| replies.reply(planned));
+        });
+    }
+
+    /// Runs something beside the reading of further requests.
+    fn go_aside(self: &Rc<Self>, work: impl Future<Output = ()> + 'static) {
+        self.aside.set(self.aside.get() + 1);
+        let session = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            work.await;
+            session.aside.set(session.aside.get() - 1);
+            session.aside_done.notify_one();
+        });
+    }
+}

@@ -1,0 +1,161 @@
+//! Wire to domain and back: the only validation of foreign input. Past this file nobody checks for NaN, lengths or
+//! unknown kinds again; the types say it.
+
+use crate::base::IdRef;
+use crate::base::limits::VALUE_ABS_MAX;
+use crate::model::{Attributes, Durability, Event, Kinds, Value};
+use crate::wire::EventRef;
+use crate::wire::types::{Attribute, AttributeAt, AttributeValue};
+
+/// How far ahead of the server's clock an event may be, in milliseconds: a day covers clocks and time zones that are
+/// wrong; beyond it one event would age everything else.
+pub(super) const FUTURE_MAX_MS: i64 = 86_400_000;
+
+/// Why foreign input is refused.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub(super) enum Invalid {
+    #[error("value {value} is not finite, or beyond {VALUE_ABS_MAX:e} either way")]
+    Value { value: f32 },
+    #[error("value {value} is outside {low} to {high}, the range of kind `{kind}`")]
+    Range { value: f32, low: f32, high: f32, kind: String },
+    #[error("kind {code} is not configured; configured are {known}")]
+    Kind { code: u8, known: String },
+    #[error("time_ms {time_ms} is before 1970; send milliseconds since 1970-01-01 UTC, or 0 for now")]
+    Past { time_ms: i64 },
+    #[error("time_ms {time_ms} is {ahead_s} s ahead of the server's clock, allowed are {allowed_s}; is it in milliseconds?", allowed_s = FUTURE_MAX_MS / 1_000)]
+    Future { time_ms: i64, ahead_s: i64 },
+    #[error("durability {code} is not one of 0 (server's default), 1 applied, 2 journaled, 3 durable")]
+    Durability { code: u8 },
+    #[error("want {code} is not one of 0 (summary), 1 (a result for each event)")]
+    Want { code: u8 },
+    #[error("attribute `{name}` is {value}: numbers must be finite")]
+    Number { name: String, value: f64 },
+    #[error("k is 0 or more than {max}")]
+    TopK { max: usize },
+}
+
+/// An event as the shards take it.
+pub(super) fn event<'a>(wire: &EventRef<'a>, kinds: &Kinds, now_ms: i64) -> Result<Event<'a>, Invalid> {
+    let &EventRef { event_id, user, item, kind: code, value, time_ms } = wire;
+    let Some(kind) = kinds.get(code) else {
+        let known: Vec<_> = kinds.iter().map(|kind| format!("{} {}", kind.code, kind.name)).collect();
+        return Err(Invalid::Kind { code, known: known.join(", ") });
+    };
+    // Written so that NaN fails.
+    if !(value.abs() <= VALUE_ABS_MAX) {
+        return Err(Invalid::Value { value });
+    }
+    if let Some((low, high)) = kind.range
+        && !(low..=high).contains(&value)
+    {
+        return Err(Invalid::Range { value, low, high, kind: kind.name.clone() });
+    }
+    let time_ms = time(time_ms, now_ms)?;
+    // A subnormal would slow every later multiplication and means nothing.
+    let value = if value.is_subnormal() { 0.0 } else { value };
+    Ok(Event { event_id: event_key(event_id), user, item, kind: code, value, time_ms })
+}
+
+/// When something was: what the caller says, or now for 0.
+pub(super) fn time(time_ms: i64, now_ms: i64) -> Result<i64, Invalid> {
+    match time_ms {
+        0 => Ok(now_ms),
+        ..0 => Err(Invalid::Past { time_ms }),
+        _ if time_ms > now_ms.saturating_add(FUTURE_MAX_MS) => {
+            Err(Invalid::Future { time_ms, ahead_s: (time_ms - now_ms) / 1_000 })
+        }
+        _ => Ok(time_ms),
+    }
+}
+
+/// An event id as it is remembered: 64 bits of its stable hash, 0 for none.
+fn event_key(event_id: IdRef<'_>) -> u64 {
+    match event_id {
+        IdRef::Int(0) => 0,
+        id => id.stable_hash().max(1),
+    }
+}
+
+/// The level that a request asks for.
+pub(super) fn durability(code: u8, default: Durability) -> Result<Durability, Invalid> {
+    match code {
+        0 => Ok(default),
+        _ => Durability::from_code(code).ok_or(Invalid::Durability { code }),
+    }
+}
+
+/// Attributes as stated at `time_ms`.
+pub(super) fn attributes(wire: Vec<Attribute>, time_ms: i64) -> Result<Attributes, Invalid> {
+    let mut attributes = Attributes::default();
+    for Attribute { name, value } in wire {
+        let value = match value {
+            AttributeValue::Removed => Value::Removed,
+            AttributeValue::Number(value) if !value.is_finite() => return Err(Invalid::Number { name, value }),
+            AttributeValue::Number(number) => Value::Number(number),
+            AttributeValue::Text(text) => Value::Text(text),
+            AttributeValue::Bool(yes) => Value::Bool(yes),
+            AttributeValue::Texts(texts) => Value::List(texts),
+        };
+        attributes.patch(&name, value, time_ms);
+    }
+    Ok(attributes)
+}
+
+/// What is known of attributes, as the wire says it.
+pub(super) fn attributes_out(attributes: &Attributes) -> Vec<AttributeAt> {
+    let out = |(name, value, time_ms): (&str, &Value, i64)| AttributeAt {
+        name: name.to_owned(),
+        value: match value {
+            Value::Removed => AttributeValue::Removed,
+            Value::Number(number) => AttributeValue::Number(*number),
+            Value::Text(text) => AttributeValue::Text(text.clone()),
+            Value::Bool(yes) => AttributeValue::Bool(*yes),
+            Value::List(texts) => AttributeValue::Texts(texts.clone()),
+        },
+        time_ms,
+    };
+    attributes.iter().map(out).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Kind;
+
+    const NOW_MS: i64 = 1_700_000_000_000;
+
+    fn check(value: f32, kind: u8, time_ms: i64) -> Result<(f32, i64), String> {
+        let rate = Kind { code: 5, name: "rate".into(), weight: 1.0, explicit: true, range: Some((1.0, 5.0)) };
+        let view = Kind { code: 1, name: "view".into(), weight: 1.0, explicit: false, range: None };
+        let (user, item) = (IdRef::Int(1), IdRef::Int(2));
+        let wire = EventRef { event_id: IdRef::Int(0), user, item, kind, value, time_ms };
+        event(&wire, &Kinds::new([rate, view]), NOW_MS)
+            .map(|event| (event.value, event.time_ms))
+            .map_err(|invalid| invalid.to_string())
+    }
+
+    #[test]
+    fn good_events_pass_and_zero_is_now() {
+        assert_eq!(check(4.5, 5, NOW_MS - 7), Ok((4.5, NOW_MS - 7)));
+        assert_eq!(check(-3.0, 1, 0), Ok((-3.0, NOW_MS)));
+        assert_eq!(check(f32::MIN_POSITIVE / 4.0, 1, 1), Ok((0.0, 1)));
+        assert_eq!(check(1.0, 1, NOW_MS + FUTURE_MAX_MS), Ok((1.0, NOW_MS + FUTURE_MAX_MS)));
+    }
+
+    #[test]
+    fn bad_events_are_refused_with_value_and_limit() {
+        let cases = [
+            (f32::NAN, 1, 0, "value NaN is not finite"),
+            (f32::INFINITY, 1, 0, "value inf is not finite"),
+            (f32::MAX, 1, 0, "beyond 1e9"),
+            (5.5, 5, 0, "value 5.5 is outside 1 to 5, the range of kind `rate`"),
+            (1.0, 9, 0, "kind 9 is not configured; configured are 1 view, 5 rate"),
+            (1.0, 1, -5, "time_ms -5 is before 1970"),
+            (1.0, 1, i64::MAX, "ahead of the server's clock"),
+        ];
+        for (value, kind, time_ms, expected) in cases {
+            let refused = check(value, kind, time_ms).expect_err(expected);
+            assert!(refused.contains(expected), "{refused:?} should say {expected:?}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Ports: one that all shards' threads share, and one for each shard.
+
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+
+use super::connection::serve;
+use super::{Door, Options, ServerError};
+use crate::engine::{Connection, Engine};
+use crate::wire::types::ShardAddr;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1_024;
+
+/// How long to wait after the system refused to accept (it is out of descriptors): trying at once would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Ports that are bound.
+pub(super) struct Bound {
+    pub(super) addr: SocketAddr,
+    /// The shared port, once for each shard's thread.
+    shared: Vec<StdListener>,
+    /// Each shard's own port, if they have one.
+    own: Vec<StdListener>,
+}
+
+impl Bound {
+    pub(super) fn shard_map(&self) -> Vec<ShardAddr> {
+        let addr = |(shard, listener): (u16, &StdListener)| {
+            listener.local_addr().ok().map(|addr| ShardAddr { shard, addr: addr.to_string() })
+        };
+        (0..).zip(&self.own).filter_map(addr).collect()
+    }
+}
+
+/// Binds every port, so that what is wrong is known before anything starts.
+pub(super) fn bind(engine: &Engine, options: &Options) -> Result<Bound, ServerError> {
+    let listen = options.listen;
+    if !listen.ip().is_loopback() && !options.allow_open {
+        return Err(ServerError::Open { listen });
+    }
+    let first = listen_on(listen)?;
+    let addr = first.local_addr().map_err(|source| ServerError::Listen { addr: listen, source })?;
+    let mut shared = vec![first];
+    for _ in 1..engine.shards() {
+        shared.push(listen_on(addr)?);
+    }
+    let mut own = Vec::new();
+    if options.shard_ports && engine.shards() > 1 {
+        for shard in 0..engine.shards() {
+            let port = if listen.port() == 0 { 0 } else { listen.port().saturating_add(1 + shard) };
+            own.push(listen_on(SocketAddr::new(listen.ip(), port))?);
+        }
+    }
+    Ok(Bound { addr, shared, own })
+}
+
+fn listen_on(addr: SocketAddr) -> Result<StdListener, ServerError> {
+    let open = || -> std::io::Result<StdListener> {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_port(true)?;
+        socket.set_nonblocking(true)?;
+        // Reuse of ports lets a second server share ours unnoticed; binding once without it first tells.
+        if addr.port() != 0 {
+            socket.set_reuse_address(true)?;
+        }
+        socket.bind(&addr.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    open().map_err(|source| ServerError::Listen { addr, source })
+}
+
+/// Starts accepting on every shard's thread.
+pub(super) fn start(door: &Arc<Door>, bound: Bound) {
+    for (shard, listener) in (0..).zip(bound.shared) {
+        accept_on(door, shard, listener);
+    }
+    for (shard, listener) in (0..).zip(bound.own) {
+        accept_on(door, shard, listener);
+    }
+}
+
+fn accept_on(door: &Arc<Door>, shard: u16, listener: StdListener) {
+    let task_door = Arc::clone(door);
+    let started = door.engine.spawn_on(shard, async move {
+        match TcpListener::from_std(listener) {
+            Ok(listener) => accept(task_door, shard, listener).await,
+            Err(error) => tracing::error!(shard, error = %error, "the port cannot be used on this thread"),
+        }
+    });
+    if !started {
+        tracing::error!(shard, "the shard's thread has gone before its port was opened");
+    }
+}
+
+async fn accept(door: Arc<Door>, shard: u16, listener: TcpListener) {
+    let mut stop = door.stop.subscribe();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.changed() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let connection = Connection { peer, shard, client: String::new() };
+                let admitted = door.engine.registry().admit(connection, door.options.connections_max);
+                let Some(number) = admitted else {
+                    tracing::warn!(peer = %peer, max = door.options.connections_max, "connection refused: too many");
+                    continue; // dropping the stream closes it
+                };
+                let _ = stream.set_nodelay(true); // a hint: without it replies are late, not wrong
+                tokio::task::spawn_local(serve(Arc::clone(&door), shard, number, stream));
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}

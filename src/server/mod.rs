@@ -1,0 +1,171 @@
+//! Floor 8: the door for the binary protocol.
+//!
+//! Thread per core: every arbiter accepts on the shared port (SO_REUSEPORT) and on a port of its own shard, and serves
+//! the connections it accepted. Connections are plain tasks, not actors: they share nothing.
+//!
+//! [`connection`] reads once, splits all whole frames, makes a [`plan`] sorted by shard, hands every shard one turn,
+//! and writes all replies at once. [`convert`] is the only place where foreign input is checked.
+
+mod admin;
+mod connection;
+mod convert;
+mod listener;
+mod output;
+mod plan;
+mod reply;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use crate::base::ids::mix;
+use crate::base::limits::{BATCH_EVENTS_MAX, FRAME_BYTES_MAX};
+use crate::engine::Engine;
+use crate::wire::VERSION;
+use crate::wire::commands::HelloReply;
+use crate::wire::types::{KindInfo, ShardAddr};
+
+/// How the door stands open.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where to listen; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Whether an address other than loopback is allowed, while there is no login.
+    pub allow_open: bool,
+    /// Whether every shard gets a port of its own.
+    pub shard_ports: bool,
+    /// Most connections at once.
+    pub connections_max: usize,
+    /// Most frames of one connection that are carried out at a time.
+    pub in_flight_max: usize,
+    /// Most bytes of replies that a connection may leave unread before it is closed.
+    pub output_bytes_max: usize,
+    /// Time without a byte after which a connection is closed; zero: never.
+    pub idle_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            allow_open: false,
+            shard_ports: true,
+            connections_max: 1_024,
+            in_flight_max: 1_024,
+            output_bytes_max: 8 << 20,
+            idle_timeout: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Why the door does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The address is not loopback and anybody could use it.
+    #[error(
+        "{listen} is not a loopback address, and this version has no login: whoever reaches it could read and write every \
+         profile; listen on 127.0.0.1, or set [server] allow_open = true if the network itself keeps others out"
+    )]
+    Open {
+        /// Where it would have listened.
+        listen: SocketAddr,
+    },
+    /// The system refuses the address.
+    #[error("cannot listen on {addr}")]
+    Listen {
+        /// Where.
+        addr: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// An open door.
+pub struct Server {
+    door: Arc<Door>,
+}
+
+/// What all connections share: nothing that changes on the path of an event.
+pub(crate) struct Door {
+    pub(crate) engine: Engine,
+    pub(crate) options: Options,
+    addr: SocketAddr,
+    shard_map: Vec<ShardAddr>,
+    decisions: AtomicU64,
+    decision_seed: u64,
+    stop: watch::Sender<bool>,
+    stopped: Notify,
+}
+
+impl Server {
+    /// Opens the door. Must be called within the engine's `System`.
+    ///
+    /// # Errors
+    /// [`ServerError`], which says what to do.
+    pub fn open(engine: Engine, options: Options) -> Result<Self, ServerError> {
+        let bound = listener::bind(&engine, &options)?;
+        let decision_seed = mix(engine.clock().now_ms().unsigned_abs());
+        let door = Arc::new(Door {
+            engine,
+            options,
+            addr: bound.addr,
+            shard_map: bound.shard_map(),
+            decisions: AtomicU64::new(0),
+            decision_seed,
+            stop: watch::Sender::new(false),
+            stopped: Notify::new(),
+        });
+        listener::start(&door, bound);
+        Ok(Self { door })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.door.addr
+    }
+
+    /// Waits until a client says SHUTDOWN.
+    pub async fn stopped(&self) {
+        self.door.stopped.notified().await;
+    }
+
+    /// Accepts no more, lets connections finish what they have read, at most for `patience`.
+    pub async fn close(&self, patience: Duration) {
+        self.door.stop.send_replace(true);
+        let registry = self.door.engine.registry();
+        let deadline = tokio::time::Instant::now() + patience;
+        while registry.counts().0 > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+impl Door {
+    /// Ids of decisions are unique over restarts: the seed is that of the start.
+    fn next_decision(&self) -> u64 {
+        mix(self.decision_seed ^ self.decisions.fetch_add(1, Ordering::Relaxed)).max(1)
+    }
+
+    fn hello(&self) -> HelloReply {
+        let engine = self.engine.options();
+        let kind =
+            |kind: &crate::model::Kind| KindInfo { code: kind.code, name: kind.name.clone(), weight: kind.weight };
+        HelloReply {
+            version: VERSION,
+            server: concat!("mirra ", env!("CARGO_PKG_VERSION")).to_owned(),
+            shards: self.engine.shards(),
+            shard_map: self.shard_map.clone(),
+            kinds: engine.state.kinds.iter().map(kind).collect(),
+            strategies: engine.state.strategies.iter().map(|strategy| strategy.name().to_owned()).collect(),
+            frame_bytes_max: u32::try_from(FRAME_BYTES_MAX).unwrap_or(u32::MAX),
+            batch_events_max: u32::try_from(BATCH_EVENTS_MAX).unwrap_or(u32::MAX),
+            in_flight_max: u32::try_from(self.options.in_flight_max).unwrap_or(u32::MAX),
+            durability: engine.durability as u8,
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! What one read of a connection becomes: requests sorted by shard, one turn a shard, replies in the order asked.
+//!
+//! Consecutive single events for one shard become one write of several operations, and so one journal record.
+
+use super::convert::{self, Invalid};
+use crate::base::IdRef;
+use crate::base::limits::TOP_K_MAX;
+use crate::engine::{Engine, TurnError};
+use crate::model::Durability;
+use crate::shard::messages::OwnedFilter;
+use crate::shard::{Query, Step, StepDone};
+use crate::state::{Op, op};
+use crate::telemetry::Metric;
+use crate::wire::commands::{ItemUpsert, Request, UserUpsert};
+use crate::wire::event::{EventBatchView, EventPutView};
+use crate::wire::types::EventError;
+use crate::wire::{EventRef, Status, WireError};
+
+/// Where the answer to something will be: which shard, which of its steps, which outcome of that step.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) shard: u16,
+    pub(super) step: usize,
+    pub(super) outcome: usize,
+}
+
+/// A request that shards carry out.
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub(super) request_id: u64,
+    pub(super) kind: PlannedKind,
+}
+
+/// What its reply is made of.
+#[derive(Debug)]
+pub(super) enum PlannedKind {
+    EventPut(Place),
+    EventBatch {
+        /// The step of each shard that takes part.
+        parts: Vec<Place>,
+        /// Where the outcome of each event that went to a shard is, with its index.
+        events: Vec<(u32, Place)>,
+        /// Whether every outcome is wanted.
+        each: bool,
+        errors: Vec<EventError>,
+        count: usize,
+        durability: Durability,
+    },
+    UserUpsert(Place),
+    ItemUpsert(Place),
+    UserGet(Place),
+    ItemGet(Place),
+    ProfileGet(Place),
+    Predict(Place),
+    Recommend(Place),
+    SimilarItems(Place),
+}
+
+/// One shard's part.
+#[derive(Debug, Default)]
+struct Part {
+    ops: Vec<u8>,
+    steps: Vec<Step>,
+    cost: usize,
+    /// Steps before this one take no more operations.
+    fenced: usize,
+}
+
+/// Requests sorted by shard.
+#[derive(Debug)]
+pub(super) struct Plan {
+    parts: Vec<Part>,
+    pub(super) requests: Vec<Planned>,
+    /// Whether an answer waits for the device: then others should not wait with it.
+    pub(super) slow: bool,
+    now_ms: i64,
+}
+
+/// What the shards answered: by shard, or why a turn was not taken.
+pub(super) type Done = Vec<Option<Result<Vec<StepDone>, TurnError>>>;
+
+/// Why a request is refused before any shard sees it.
+pub(super) type Refused = (Status, String);
+
+impl From<Invalid> for Refused {
+    fn from(invalid: Invalid) -> Self {
+        (Status::BadRequest, invalid.to_string())
+    }
+}
+
+fn unreadable(error: &WireError) -> Refused {
+    (error.status(), describe(error))
+}
+
+/// An error with its causes on one line.
+pub(super) fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+impl Plan {
+    pub(super) fn new(shards: u16, now_ms: i64) -> Self {
+        let parts = (0..shards).map(|_| Part::default()).collect();
+        Self { parts, requests: Vec::new(), slow: false, now_ms }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// Adds an EVENT_PUT.
+    pub(super) fn event_put(&mut self, engine: &Engine, request_id: u64, body: &[u8]) -> Result<(), Refused> {
+        let view = EventPutView::decode(body).map_err(|error| unreadable(&error))?;
+        let durability = convert::durability(view.durability, engine.options().durability)?;
+        let place = self.event(engine, &view.event, durability, true)?;
+        self.requests.push(Planned { request_id, kind: PlannedKind::EventPut(place) });
+        Ok(())
+    }
+
+    /// Adds an EVENT_BATCH: every event stands for itself.
+    pub(super) fn event_batch(&mut self, engine: &Engine, request_id: u64, body: &[u8]) -> Result<(), Refused> {
+        let view = EventBatchView::decode(body).map_err(|error| unreadable(&error))?;
+        let durability = convert::durability(view.durability, engine.options().durability)?;
+        let each = match view.want {
+            0 => false,
+            1 => true,
+            code => return Err(Invalid::Want { code }.into()),
+        };
+        for part in &mut self.parts {
+            part.fence();
+        }
+        let (mut places, mut events, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, event) in (0_u32..).zip(view.events()) {
+            match self.event(engine, &event, durability, each) {
+                Ok(place) => {
+                    events.push((index, place));
+                    if !places.iter().any(|known: &Place| known.shard == place.shard) {
+                        places.push(place);
+                    }
+                }
+                Err((status, message)) => {
+                    errors.push(EventError { index, status: status.number(), retry_after_ms: 0, message });
+                }
+            }
+        }
+        for part in &mut self.parts {
+            part.fence();
+        }
+        let kind = PlannedKind::EventBatch { parts: places, events, each, errors, count: view.len(), durability };
+        self.requests.push(Planned { request_id, kind });
+        Ok(())
+    }
+
+    fn event(
+        &mut self,
+        engine: &Engine,
+        wire: &EventRef<'_>,
+        durability: Durability,
+        each: bool,
+    ) -> Result<Place, Refused> {
+        let shard = engine.route(wire.user);
+        let event = convert::event(wire, &engine.options().state.kinds, self.now_ms).inspect_err(|_| {
+            engine.metrics(shard).add(Metric::EventsRejected, 1);
+        })?;
+        self.slow |= durability == Durability::Durable;
+        let part = &mut self.parts[usize::from(shard)];
+        let before = part.ops.len();
+        op::put_event(&mut part.ops, &event);
+        Ok(part.wrote(shard, part.ops.len() - before, durability, each))
+    }
+
+    /// Adds any other request that shards carry out; gives back one that they do not.
+    pub(super) fn other(
+        &mut self,
+        engine: &Engine,
+        request_id: u64,
+        request: Request,
+    ) -> Result<Option<Request>, Refused> {
+        let kind = match request {
+            Request::UserUpsert(request) => self.user_upsert(engine, request)?,
+            Request::ItemUpsert(request) => self.item_upsert(engine, request)?,
+            Request::UserGet(request) => {
+                let query = Query::Profile { user: request.user.clone(), factors: false, recent_max: 0 };
+                PlannedKind::UserGet(self.ask(engine, request.user.as_ref(), query))
+            }
+            Request::ItemGet(request) => {
+                let query = Query::Item { item: request.item.clone() };
+                PlannedKind::ItemGet(self.ask(engine, request.item.as_ref(), query))
+            }
+            Request::ProfileGet(request) => {
+                let (user, factors, recent_max) = (request.user, request.factors, usize::from(request.recent_max));
+                let query = Query::Profile { user: user.clone(), factors, recent_max };
+                PlannedKind::ProfileGet(self.ask(engine, user.as_ref(), query))
+            }
+            Request::Predict(request) => {
+                let (user, items, strategy) = (request.user, request.items, request.strategy);
+                let query = Query::Predict { user: user.clone(), items, strategy };
+                PlannedKind::Predict(self.ask(engine, user.as_ref(), query))
+            }
+            Request::Recommend(request) => {
+                let k = top_k(request.k)?;
+                let filter = OwnedFilter {
+                    exclude_seen: request.exclude_seen,
+                    allow_items: request.allow_items,
+                    deny_items: request.deny_items,
+                    allow_tags: request.allow_tags,
+                    deny_tags: request.deny_tags,
+                };
+                let (user, strategy) = (request.user, request.strategy);
+                let query = Query::Recommend { user: user.clone(), k, filter, strategy };
+                PlannedKind::Recommend(self.ask(engine, user.as_ref(), query))
+            }
+            Request::SimilarItems(request) => {
+                let (item, k, strategy) = (request.item, top_k(request.k)?, request.strategy);
+                let query = Query::Similar { item: item.clone(), k, strategy };
+                PlannedKind::SimilarItems(self.ask(engine, item.as_ref(), query))
+            }
+            request => return Ok(Some(request)),
+        };
+        self.requests.push(Planned { request_id, kind });
+        Ok(None)
+    }
+
+    fn user_upsert(&mut self, engine: &Engine, request: UserUpsert) -> Result<PlannedKind, Refused> {
+        let time_ms = convert::time(request.time_ms, self.now_ms)?;
+        let attributes = convert::attributes(request.attributes, time_ms)?;
+        let user = request.user.as_ref();
+        let place = self.write(engine, user, &Op::UserUpsert { user, time_ms, attributes }, request.durability)?;
+        Ok(PlannedKind::UserUpsert(place))
+    }
+
+    fn item_upsert(&mut self, engine: &Engine, request: ItemUpsert) -> Result<PlannedKind, Refused> {
+        let time_ms = convert::time(request.time_ms, self.now_ms)?;
+        let attributes = convert::attributes(request.attributes, time_ms)?;
+        let item = request.item.as_ref();
+        let tags = request.tags.iter().map(String::as_str).collect();
+        let place =
+            self.write(engine, item, &Op::ItemUpsert { item, time_ms, tags, attributes }, request.durability)?;
+        Ok(PlannedKind::ItemUpsert(place))
+    }
+
+    fn write(&mut self, engine: &Engine, id: IdRef<'_>, op: &Op<'_>, durability: u8) -> Result<Place, Refused> {
+        let durability = convert::durability(durability, engine.options().durability)?;
+        self.slow |= durability == Durability::Durable;
+        let shard = engine.route(id);
+        let part = &mut self.parts[usize::from(shard)];
+        let before = part.ops.len();
+        op.encode(&mut part.ops);
+        Ok(part.wrote(shard, part.ops.len() - before, durability, true))
+    }
+
+    fn ask(&mut self, engine: &Engine, id: IdRef<'_>, query: Query) -> Place {
+        let shard = engine.route(id);
+        let part = &mut self.parts[usize::from(shard)];
+        part.steps.push(Step::Ask(query));
+        part.cost += 1;
+        Place { shard, step: part.steps.len() - 1, outcome: 0 }
+    }
+
+    /// Hands every shard its part and waits for all answers.
+    pub(super) async fn carry_out(parts: Parts, engine: &Engine) -> Done {
+        let mut waiting = Vec::with_capacity(parts.0.len());
+        for (shard, part) in (0..).zip(parts.0) {
+            let submitted = (!part.steps.is_empty()).then(|| engine.submit(shard, part.ops, part.steps, part.cost));
+            waiting.push(submitted);
+        }
+        let mut done = Vec::with_capacity(waiting.len());
+        for submitted in waiting {
+            done.push(match submitted {
+                None => None,
+                Some(Err(error)) => Some(Err(error)),
+                Some(Ok(answer)) => Some(answer.await.map_err(|_| TurnError::Stopping)),
+            });
+        }
+        done
+    }
+
+    /// Splits into what goes to the shards and what the replies are made of.
+    pub(super) fn split(self) -> (Parts, Vec<Planned>) {
+        (Parts(self.parts), self.requests)
+    }
+}
+
+/// What goes to the shards.
+#[derive(Debug)]
+pub(super) struct Parts(Vec<Part>);
+
+fn top_k(k: u16) -> Result<usize, Refused> {
+    match usize::from(k) {
+        k @ 1..=TOP_K_MAX => Ok(k),
+        _ => Err(Invalid::TopK { max: TOP_K_MAX }.into()),
+    }
+}
+
+impl Part {
+    /// Counts an operation just appended: into the last step if that is a write like it.
+    fn wrote(&mut self, shard: u16, length: usize, wanted: Durability, wants_each: bool) -> Place {
+        self.cost += 1;
+        let open = self.steps.len() > self.fenced;
+        match self.steps.last_mut().filter(|_| open) {
+            Some(Step::Write { bytes, count, durability, each }) if *durability == wanted && *each == wants_each => {
+                *bytes += length;
+                *count += 1;
+                let outcome = if wants_each { *count as usize - 1 } else { 0 };
+                Place { shard, step: self.steps.len() - 1, outcome }
+            }
+            _ => {
+                self.steps.push(Step::Write { bytes: length, count: 1, durability: wanted, each: wants_each });
+                Place { shard, step: self.steps.len() - 1, outcome: 0 }
+            }
+        }
+    }
+
+    /// What comes next is a step of its own, so that a batch's counts are its own.
+    fn fence(&mut self) {
+        self.fenced = self.steps.len();
+    }
+}

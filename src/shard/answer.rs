@@ -1,0 +1,78 @@
+//! Questions, carried out against the machine.
+
+use super::messages::{Answer, Histories, ItemAnswer, OwnedFilter, ProfileAnswer, Query};
+use crate::base::Id;
+use crate::model::Entry;
+use crate::state::{Filter, Shard};
+
+/// Answers one question. Changes nothing that is kept.
+pub(super) fn answer(shard: &mut Shard, query: &Query) -> Answer {
+    match query {
+        Query::Profile { user, factors, recent_max } => profile(shard, user, *factors, *recent_max),
+        Query::Item { item } => item_facts(shard, item),
+        Query::Predict { user, items, strategy } => {
+            let Some(arm) = shard.arm_named(strategy) else { return Answer::NoStrategy };
+            let version = shard.profile(user.as_ref(), false).map_or(0, |view| view.user.version);
+            let predictions = shard.predict(arm, user.as_ref(), items);
+            Answer::Predictions(shard.arm_name(arm), version, predictions)
+        }
+        Query::Recommend { user, k, filter, strategy } => {
+            let Some(arm) = shard.arm_named(strategy) else { return Answer::NoStrategy };
+            let ranking = shard.recommend(arm, user.as_ref(), *k, &borrowed(filter));
+            Answer::Ranking(shard.arm_name(arm), ranking, shard.sequence())
+        }
+        Query::Similar { item, k, strategy } => {
+            let Some(arm) = shard.arm_named(strategy) else { return Answer::NoStrategy };
+            match shard.similar(arm, item.as_ref(), *k) {
+                Some(items) => Answer::Similar(shard.arm_name(arm), items),
+                None => Answer::NotFound,
+            }
+        }
+        Query::Reports => Answer::Reports(shard.reports()),
+        Query::Digest => Answer::Digest(shard.sequence(), shard.digest()),
+        Query::Histories => Answer::Histories(Box::new(Histories {
+            items: shard.item_ids().cloned().collect(),
+            users: shard.histories(),
+            dims: shard.model_dims(),
+        })),
+    }
+}
+
+fn borrowed(filter: &OwnedFilter) -> Filter<'_> {
+    let OwnedFilter { exclude_seen, allow_items, deny_items, allow_tags, deny_tags } = filter;
+    Filter { exclude_seen: *exclude_seen, allow_items, deny_items, allow_tags, deny_tags }
+}
+
+fn profile(shard: &mut Shard, user: &Id, factors: bool, recent_max: usize) -> Answer {
+    let Some(view) = shard.profile(user.as_ref(), factors) else { return Answer::NotFound };
+    let known = view.user;
+    let recent: Vec<Entry> = known.history.newest_first().take(recent_max).copied().collect();
+    let mut profile = ProfileAnswer {
+        user: known.id.clone(),
+        version: known.version,
+        events: known.events,
+        first_ms: known.first_ms,
+        last_ms: known.last_ms,
+        value_mean: known.value_mean(),
+        attributes: known.attributes.as_deref().cloned().unwrap_or_default(),
+        arms: view.arms,
+        recent: Vec::new(),
+        digest: view.digest,
+    };
+    profile.recent = recent.into_iter().map(|entry| (shard.item_id(entry.item).clone(), entry)).collect();
+    Answer::Profile(Box::new(profile))
+}
+
+fn item_facts(shard: &Shard, item: &Id) -> Answer {
+    let Some(view) = shard.item(item.as_ref()) else { return Answer::NotFound };
+    let known = view.item;
+    Answer::Item(Box::new(ItemAnswer {
+        item: known.id.clone(),
+        version: known.version,
+        events: known.events,
+        popularity: view.popularity,
+        last_ms: known.last_ms,
+        tags: view.tags.into_iter().map(str::to_owned).collect(),
+        attributes: known.attributes.as_deref().cloned().unwrap_or_default(),
+    }))
+}

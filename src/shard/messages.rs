@@ -1,0 +1,278 @@
+//! What a shard actor is asked. Messages are kinds of turn; the commands of the protocol are inside.
+
+use std::sync::Arc;
+
+use actix::Message;
+use crossbeam::channel::Sender;
+use tokio::sync::oneshot;
+
+use super::queue::Credits;
+use crate::base::Id;
+use crate::model::{Attributes, Durability, Entry};
+use crate::state::{ArmView, EpochModel, Outcome, Prediction, Ranking, Scored, Section, StrategyReport};
+use crate::storage::SyncHandle;
+
+/// What one read of one connection holds for one shard, in order; answered as a whole.
+#[derive(Debug)]
+pub struct Turn {
+    /// Encoded operations of all its writes, back to back.
+    pub ops: Vec<u8>,
+    /// Writes and questions, in order.
+    pub steps: Vec<Step>,
+    /// Held until the turn is done.
+    pub credits: Option<Credits>,
+    /// Where the answers go.
+    pub reply: oneshot::Sender<Vec<StepDone>>,
+}
+
+impl Message for Turn {
+    type Result = ();
+}
+
+/// One request within a turn.
+#[derive(Debug)]
+pub enum Step {
+    /// The next `count` operations, in the next `bytes` bytes.
+    Write {
+        /// Bytes of the operations.
+        bytes: usize,
+        /// Operations, at least 1.
+        count: u32,
+        /// What the answer must mean.
+        durability: Durability,
+        /// Whether every operation's outcome is wanted, or their counts alone.
+        each: bool,
+    },
+    /// A question.
+    Ask(Query),
+}
+
+/// The answer to one step.
+#[derive(Debug)]
+pub enum StepDone {
+    /// A write was carried out.
+    Written(Written),
+    /// The answer to a question.
+    Answered(Answer),
+    /// It was not carried out.
+    Refused(Refusal),
+}
+
+/// Why a step was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Something broke inside; the shard was rebuilt from disk and nothing of the step was kept.
+    Broken,
+    /// The journal failed: the shard answers questions and takes no writes.
+    ReadOnly,
+    /// The server stops.
+    Stopping,
+}
+
+/// What became of a write.
+#[derive(Debug)]
+pub struct Written {
+    /// Sequence of its first operation; the others follow without a gap.
+    pub first_sequence: u64,
+    /// Operations that changed something.
+    pub applied: u32,
+    /// Events that were known.
+    pub duplicates: u32,
+    /// What the answer means.
+    pub durability: Durability,
+    /// Outcomes by operation; the last one alone if not every one was wanted.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// A question to one shard.
+#[derive(Debug)]
+pub enum Query {
+    /// A user.
+    Profile {
+        /// Who.
+        user: Id,
+        /// Whether vectors are wanted.
+        factors: bool,
+        /// How many of the newest events are wanted.
+        recent_max: usize,
+    },
+    /// An item.
+    Item {
+        /// Which.
+        item: Id,
+    },
+    /// Scores of some items for one user.
+    Predict {
+        /// Who.
+        user: Id,
+        /// Which.
+        items: Vec<Id>,
+        /// By which strategy; empty is the first.
+        strategy: String,
+    },
+    /// The best items for one user.
+    Recommend {
+        /// Who.
+        user: Id,
+        /// How many.
+        k: usize,
+        /// What is left out.
+        filter: OwnedFilter,
+        /// By which strategy; empty is the first.
+        strategy: String,
+    },
+    /// Items like one item.
+    Similar {
+        /// Which.
+        item: Id,
+        /// How many.
+        k: usize,
+        /// By which strategy; empty is the first.
+        strategy: String,
+    },
+    /// How the strategies have done.
+    Reports,
+    /// Hash of everything known.
+    Digest,
+    /// Retained histories and item ids, for a refit.
+    Histories,
+}
+
+/// See [`Filter`](crate::state::Filter).
+#[derive(Clone, Debug, Default)]
+pub struct OwnedFilter {
+    /// Leave out what the user's history holds.
+    pub exclude_seen: bool,
+    /// If not empty, only these items.
+    pub allow_items: Vec<Id>,
+    /// Never these items.
+    pub deny_items: Vec<Id>,
+    /// If not empty, only items with one of these tags.
+    pub allow_tags: Vec<String>,
+    /// Never items with one of these tags.
+    pub deny_tags: Vec<String>,
+}
+
+/// The answer to a question.
+#[derive(Debug)]
+pub enum Answer {
+    /// The user or item is not known.
+    NotFound,
+    /// No strategy of this name is active.
+    NoStrategy,
+    /// To [`Query::Profile`].
+    Profile(Box<ProfileAnswer>),
+    /// To [`Query::Item`].
+    Item(Box<ItemAnswer>),
+    /// To [`Query::Predict`]: the strategy, the profile's version (0: not known), scores in the order asked.
+    Predictions(&'static str, u32, Vec<Prediction>),
+    /// To [`Query::Recommend`]: the strategy, the list, and the shard's sequence, which makes the decision's id.
+    Ranking(&'static str, Ranking, u64),
+    /// To [`Query::Similar`].
+    Similar(&'static str, Vec<Scored>),
+    /// To [`Query::Reports`].
+    Reports(Vec<StrategyReport>),
+    /// To [`Query::Digest`]: sequence and hash.
+    Digest(u64, u64),
+    /// To [`Query::Histories`].
+    Histories(Box<Histories>),
+}
+
+/// A user as seen from outside.
+#[derive(Debug)]
+pub struct ProfileAnswer {
+    /// Who.
+    pub user: Id,
+    /// Version of the profile.
+    pub version: u32,
+    /// Events learned.
+    pub events: u64,
+    /// Earliest event, in milliseconds.
+    pub first_ms: i64,
+    /// Latest event, in milliseconds.
+    pub last_ms: i64,
+    /// Mean of explicit values; NaN without any.
+    pub value_mean: f64,
+    /// Typed attributes.
+    pub attributes: Attributes,
+    /// Vectors, if asked for.
+    pub arms: Vec<ArmView>,
+    /// The newest events with the ids of their items, newest first.
+    pub recent: Vec<(Id, Entry)>,
+    /// Hash of every bit that is kept of this user.
+    pub digest: u64,
+}
+
+/// An item as seen from outside.
+#[derive(Debug)]
+pub struct ItemAnswer {
+    /// Which.
+    pub item: Id,
+    /// Version of its facts.
+    pub version: u32,
+    /// Events learned.
+    pub events: u64,
+    /// Popularity as it ranks.
+    pub popularity: f64,
+    /// Latest event, in milliseconds.
+    pub last_ms: i64,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// Typed attributes.
+    pub attributes: Attributes,
+}
+
+/// What a refit needs of one shard.
+#[derive(Debug)]
+pub struct Histories {
+    /// Item ids by row.
+    pub items: Vec<Id>,
+    /// Rows, rising, of each user with a history.
+    pub users: Vec<Vec<u32>>,
+    /// Lengths of factor that the strategies want.
+    pub dims: Vec<usize>,
+}
+
+/// Install the item model of an epoch; answered with the sequence once it is journaled.
+#[derive(Debug)]
+pub struct Install {
+    /// The model; its bytes are stored already.
+    pub model: Arc<EpochModel>,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<Result<u64, Refusal>>,
+}
+
+impl Message for Install {
+    type Result = ();
+}
+
+/// Write an image into `parts` while going on.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Bounded; the actor waits for room without blocking its thread.
+    pub parts: Sender<SnapshotPart>,
+}
+
+impl Message for Snapshot {
+    type Result = ();
+}
+
+/// A piece of a shard's image. Ends when the sender is dropped: without [`SnapshotPart::End`] it is not whole.
+#[derive(Debug)]
+pub enum SnapshotPart {
+    /// The image is of this sequence; the journal up to it is synced by the handle.
+    Begin {
+        /// Which shard.
+        shard: u16,
+        /// Sequence of the newest operation in the image.
+        sequence: u64,
+        /// Epoch of the item model.
+        epoch: u32,
+        /// Syncs the journal at least as far.
+        sync: SyncHandle,
+    },
+    /// Some sections.
+    Sections(u16, Vec<Section>),
+    /// All sections of this shard have been sent.
+    End(u16),
+}

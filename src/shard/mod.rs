@@ -1,0 +1,21 @@
+//! Floor 6: shards as actors. One actix actor owns one [`Shard`](crate::state::Shard), its journal and its queue.
+//!
+//! * [`messages`]: what an actor is asked: kinds of turn, not kinds of command.
+//! * [`queue`]: how many events may wait; the only bound, because actix mailboxes are soft.
+//! * [`actor`]: the turn: apply, journal, answer.
+//! * [`sync`]: the thread that syncs the journal and then lets durable answers go.
+//! * [`recovery`]: newest valid snapshot and the journal's tail make the same bits as before.
+
+pub mod actor;
+mod answer;
+mod exchange;
+pub mod messages;
+pub mod queue;
+pub mod recovery;
+mod snapshot;
+mod sync;
+
+pub use actor::{ShardActor, ShardSetup};
+pub use messages::{Answer, Install, Query, Refusal, Snapshot, SnapshotPart, Step, StepDone, Turn, Written};
+pub use queue::Queue;
+pub use recovery::{Home, RecoverError, Recovered, recover};

@@ -1,0 +1,97 @@
+//! Writing a shard's image while it serves: a few leaves, then whatever else the thread has to do.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use actix::{AsyncContext, Context, Handler, Message};
+use crossbeam::channel::{Sender, TrySendError};
+
+use super::actor::ShardActor;
+use super::messages::{Snapshot, SnapshotPart};
+
+/// Leaves encoded between two looks at the rest of the work: well under a millisecond.
+const LEAVES_A_STEP: usize = 2;
+
+/// How long to wait for the writer when it has not kept up.
+const WAIT: Duration = Duration::from_millis(1);
+
+/// An image under way.
+#[derive(Debug)]
+pub(super) struct SnapshotRun {
+    parts: Sender<SnapshotPart>,
+    waiting: VecDeque<SnapshotPart>,
+    captured: bool,
+}
+
+impl Handler<Snapshot> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, snapshot: Snapshot, ctx: &mut Self::Context) {
+        if !self.write_journal() {
+            return; // dropping the sender tells the coordinator that there will be no image
+        }
+        self.shard.capture_begin();
+        let begin = SnapshotPart::Begin {
+            shard: self.shard.index(),
+            sequence: self.shard.sequence(),
+            epoch: self.shard.epoch(),
+            sync: self.journal.sync_handle(),
+        };
+        self.snapshot = Some(SnapshotRun { parts: snapshot.parts, waiting: VecDeque::from([begin]), captured: false });
+        self.go_on(ctx, Duration::ZERO);
+    }
+}
+
+impl ShardActor {
+    fn go_on(&self, ctx: &mut Context<Self>, wait: Duration) {
+        let me = ctx.address();
+        actix_rt::spawn(async move {
+            if wait.is_zero() {
+                tokio::task::yield_now().await;
+            } else {
+                tokio::time::sleep(wait).await;
+            }
+            let _ = me.send(Capture).await; // fails only when the actor is gone
+        });
+    }
+}
+
+/// Encode some more.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Capture;
+
+impl Handler<Capture> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Capture, ctx: &mut Self::Context) {
+        let Some(run) = &mut self.snapshot else { return };
+        while let Some(part) = run.waiting.pop_front() {
+            match run.parts.try_send(part) {
+                Ok(()) => {}
+                Err(TrySendError::Full(part)) => {
+                    run.waiting.push_front(part);
+                    return self.go_on(ctx, WAIT);
+                }
+                Err(TrySendError::Disconnected(_)) => {
+                    self.snapshot = None;
+                    self.shard.capture_stop();
+                    return;
+                }
+            }
+        }
+        if run.captured {
+            self.snapshot = None;
+            return;
+        }
+        let index = self.shard.index();
+        run.waiting.push_back(match self.shard.capture_some(LEAVES_A_STEP) {
+            Some(sections) => SnapshotPart::Sections(index, sections),
+            None => {
+                run.captured = true;
+                SnapshotPart::End(index)
+            }
+        });
+        self.go_on(ctx, Duration::ZERO);
+    }
+}

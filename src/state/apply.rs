@@ -1,0 +1,302 @@
+//! What each operation does. Nothing here can fail or wait.
+
+use super::{Op, Shard};
+use crate::base::{IdRef, ids::mix};
+use crate::learn::{ItemSide, Recent, Seen};
+use crate::model::{Attributes, Entry, Event};
+use crate::state::arm::{Arm, Tested};
+use crate::state::model::EpochModel;
+
+/// What became of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutcomeKind {
+    /// It was applied.
+    Applied,
+    /// An event with this id was learned before; nothing changed.
+    Duplicate,
+}
+
+/// The answer to one operation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outcome {
+    /// What became of it.
+    pub kind: OutcomeKind,
+    /// Version of the profile (of the item, for item operations) after it.
+    pub version: u32,
+    /// The first arm's score of the item before it learned this event; NaN where there is none.
+    pub score_before: f32,
+    /// The first arm's rank of the item before it learned this event; 0 if it was not ranked.
+    pub rank_before: u32,
+}
+
+impl Outcome {
+    pub(super) fn applied(version: u32) -> Self {
+        Self { kind: OutcomeKind::Applied, version, score_before: f32::NAN, rank_before: 0 }
+    }
+}
+
+impl Shard {
+    /// Applies the operation with the next sequence. Epochs come with their model through [`Shard::install`] instead.
+    pub fn apply(&mut self, op: &Op<'_>) -> Outcome {
+        self.sequence += 1;
+        match op {
+            Op::Event(event) => self.learn(event),
+            Op::UserUpsert { user, attributes, .. } => self.upsert_user(*user, attributes),
+            Op::ItemUpsert { item, time_ms, tags, attributes } => self.upsert_item(*item, *time_ms, tags, attributes),
+            Op::Merge { source, bytes, .. } => self.merge(*source, bytes),
+            Op::Rows { owner, count, bytes, .. } => self.take_rows(*owner, *count, bytes),
+            Op::Epoch { .. } => Outcome::applied(self.epoch),
+        }
+    }
+
+    /// Learns one event: find, test, learn, remember.
+    fn learn(&mut self, event: &Event<'_>) -> Outcome {
+        let slot = match self.users.find(event.user) {
+            Some(slot) => slot,
+            None => self.insert_user(event.user),
+        };
+        if self.users.get(slot).history.holds(event.event_id) {
+            let outcome = Outcome::applied(self.users.get(slot).version);
+            return Outcome { kind: OutcomeKind::Duplicate, ..outcome };
+        }
+        self.touch_user(slot);
+        self.refresh_user(slot);
+        let (known, row) = match self.items.find(event.item) {
+            Some(row) => (true, row),
+            None => (false, self.insert_item(event.item)),
+        };
+        let owned = self.items.get(row).owner == self.index;
+
+        let (explicit, weight) = self.weigh(event);
+        let tested = self.test(slot, row, known, explicit, weight, event);
+        if explicit {
+            self.spread.add(f64::from(event.value));
+        }
+        let user = self.users.get_mut(slot);
+        let since_ms = user.observe(event.time_ms);
+        if explicit {
+            user.value_sum += f64::from(event.value);
+            user.value_count += 1;
+        }
+        let mean = self.spread.mean as f32;
+        let seen = Seen { value: event.value, weight, explicit, mean, since_ms };
+        if owned {
+            self.touch_item(row);
+            self.count_item(row, weight, event.time_ms);
+        } else {
+            self.observe_foreign(slot, row, &seen, event.time_ms);
+        }
+        for arm in &mut self.arms {
+            if !arm.strategy.learns_from_history() && (weight > 0.0 || arm.shape.predicts_value) {
+                arm.learn_one(slot, row, owned, &seen);
+            }
+        }
+        self.remember(slot, row, event, weight);
+        self.events += 1;
+        Outcome {
+            kind: OutcomeKind::Applied,
+            version: self.users.get(slot).version,
+            score_before: tested.score,
+            rank_before: tested.rank.unwrap_or(0),
+        }
+    }
+
+    /// Whether an event is a judgement, and what it weighs as a sign of interest.
+    ///
+    /// A judgement weighs by where it stands among all judgements so far: `0.5 + 0.5 z`, within 0 and 1, so that a low
+    /// rating teaches a ranking strategy nothing and a high one counts fully.
+    fn weigh(&self, event: &Event<'_>) -> (bool, f32) {
+        let Some(kind) = self.options.kinds.get(event.kind) else {
+            return (false, 0.0); // a kind that was taken out of the configuration since it was journaled
+        };
+        if !kind.explicit {
+            return (false, kind.weight);
+        }
+        let deviation = self.spread.deviation();
+        let z = if deviation > 0.0 { (f64::from(event.value) - self.spread.mean) / deviation } else { 1.0 };
+        (true, kind.weight * (0.5 + 0.5 * z).clamp(0.0, 1.0) as f32)
+    }
+
+    /// Tests every arm on the event before any learns it; returns the first arm's result.
+    fn test(&mut self, slot: usize, row: usize, known: bool, explicit: bool, weight: f32, event: &Event<'_>) -> Tested {
+        let every = u64::from(self.options.rank_every);
+        let due = every > 0 && self.events.is_multiple_of(every) && weight > 0.0;
+        let mut repeated = false;
+        if due {
+            self.collect_seen(slot);
+            repeated = u32::try_from(row).is_ok_and(|row| self.scratch.seen.binary_search(&row).is_ok());
+        }
+        let mean = self.spread.mean as f32;
+        let mut first = Tested { score: f32::NAN, rank: None };
+        for index in 0..self.arms.len() {
+            let popularity = self.arms[index].strategy.ranks_by_popularity();
+            let score =
+                if popularity { self.items.popularity(row) as f32 } else { self.arms[index].score(slot, row, mean) };
+            if explicit && self.arms[index].shape.predicts_value {
+                let clipped = self.options.kinds.get(event.kind).map_or(score, |kind| kind.clip(score));
+                self.arms[index].prequential.record_error(f64::from(clipped), f64::from(event.value));
+            }
+            let mut rank = None;
+            if due && !repeated {
+                // An item that nobody mentioned before is a miss: one past the last candidate.
+                rank = Some(if known { self.rank_item(index, slot, row) } else { self.candidates() });
+                self.arms[index].prequential.record_rank(rank.filter(|_| known));
+            }
+            if index == 0 {
+                first = Tested { score, rank };
+            }
+        }
+        first
+    }
+
+    fn candidates(&self) -> u32 {
+        u32::try_from(self.items.len() - self.scratch.seen.len()).unwrap_or(u32::MAX)
+    }
+
+    fn rank_item(&mut self, index: usize, slot: usize, row: usize) -> u32 {
+        self.fill_scores(index, Some(slot));
+        Arm::rank(&self.scratch.scores, row, &self.scratch.seen)
+    }
+
+    /// Appends the event to the history, and runs the strategies that learn from it.
+    fn remember(&mut self, slot: usize, row: usize, event: &Event<'_>, weight: f32) {
+        let item = u32::try_from(row).expect("rows are numbered in u32");
+        let Event { event_id, kind, value, time_ms, .. } = *event;
+        let user = self.users.get_mut(slot);
+        user.history.push(Entry { event_id, time_ms, item, value, weight, kind }, self.options.history_max);
+        if self.arms.iter().any(|arm| arm.strategy.learns_from_history()) {
+            self.collect_recent(slot);
+            for arm in self.arms.iter_mut().filter(|arm| arm.strategy.learns_from_history()) {
+                arm.fold_in(slot, &self.scratch.recent, &mut self.scratch.work);
+            }
+        }
+    }
+
+    /// Brings a user's vectors into the space of the present epoch, at the first touch after a refit.
+    fn refresh_user(&mut self, slot: usize) {
+        if self.users.get(slot).epoch == self.epoch {
+            return;
+        }
+        self.collect_recent(slot);
+        for arm in self.arms.iter_mut().filter(|arm| arm.shape.items == ItemSide::Model) {
+            arm.fold_in(slot, &self.scratch.recent, &mut self.scratch.work);
+        }
+        self.users.get_mut(slot).epoch = self.epoch;
+    }
+
+    /// The user's events that weigh something, newest first, into `scratch.recent`.
+    pub(super) fn collect_recent(&mut self, slot: usize) {
+        let recent = &mut self.scratch.recent;
+        recent.clear();
+        let mut entries = self.users.get(slot).history.newest_first().filter(|entry| entry.weight > 0.0).peekable();
+        while let Some(entry) = entries.next() {
+            let since_ms = entries.peek().map_or(0, |before| entry.time_ms.saturating_sub(before.time_ms));
+            recent.push(Recent { item: entry.item, weight: entry.weight, since_ms });
+        }
+    }
+
+    /// The rows in the user's history, rising and once each, into `scratch.seen`.
+    pub(super) fn collect_seen(&mut self, slot: usize) {
+        let seen = &mut self.scratch.seen;
+        seen.clear();
+        seen.extend(self.users.get(slot).history.entries().iter().map(|entry| entry.item));
+        seen.sort_unstable();
+        seen.dedup();
+    }
+
+    fn insert_user(&mut self, id: IdRef<'_>) -> usize {
+        for arm in &mut self.arms {
+            arm.insert_user(id);
+        }
+        self.users.insert(id, self.epoch)
+    }
+
+    pub(super) fn insert_item(&mut self, id: IdRef<'_>) -> usize {
+        for arm in &mut self.arms {
+            arm.insert_item(id);
+        }
+        let owner = self.owner(id);
+        self.items.insert(id, owner)
+    }
+
+    pub(super) fn count_item(&mut self, row: usize, weight: f32, time_ms: i64) {
+        if self.items.would_rescale(time_ms) {
+            self.touch_all_items();
+        }
+        self.items.count(row, weight, time_ms);
+        self.mark_dirty(row);
+    }
+
+    pub(super) fn mark_dirty(&mut self, row: usize) {
+        let item = self.items.get_mut(row);
+        if self.options.shards > 1 && !item.dirty {
+            item.dirty = true;
+            self.dirty.push_back(u32::try_from(row).expect("rows are numbered in u32"));
+        }
+    }
+
+    fn upsert_user(&mut self, id: IdRef<'_>, attributes: &Attributes) -> Outcome {
+        let slot = self.users.find(id).unwrap_or_else(|| self.insert_user(id));
+        self.touch_user(slot);
+        let user = self.users.get_mut(slot);
+        user.attributes.get_or_insert_default().merge(attributes);
+        user.version = user.version.wrapping_add(1);
+        Outcome::applied(user.version)
+    }
+
+    fn upsert_item(&mut self, id: IdRef<'_>, time_ms: i64, tags: &[&str], attributes: &Attributes) -> Outcome {
+        let row = self.items.find(id).unwrap_or_else(|| self.insert_item(id));
+        self.touch_item(row);
+        self.set_tags(row, time_ms, tags);
+        let item = self.items.get_mut(row);
+        if !attributes.is_empty() {
+            item.attributes.get_or_insert_default().merge(attributes);
+        }
+        item.version = item.version.wrapping_add(1);
+        let version = item.version;
+        self.mark_dirty(row);
+        Outcome::applied(version)
+    }
+
+    /// Sets the tags of an item, unless newer ones are known, and its signature with them.
+    pub(super) fn set_tags(&mut self, row: usize, time_ms: i64, tags: &[&str]) {
+        if self.items.get(row).tags_ms > time_ms {
+            return;
+        }
+        let mut numbers: Vec<u32> = tags.iter().map(|tag| self.tags.number(tag)).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let hashes: Vec<u64> = tags.iter().map(|tag| mix(IdRef::Text(tag).stable_hash() ^ self.options.seed)).collect();
+        for arm in &mut self.arms {
+            arm.sign_item(row, &hashes);
+        }
+        let item = self.items.get_mut(row);
+        item.tags = numbers;
+        item.tags_ms = time_ms;
+    }
+
+    /// Installs the item model of an epoch: the operation that [`Op::Epoch`] names. Users follow at their first touch.
+    pub fn install(&mut self, model: &EpochModel) -> Outcome {
+        self.sequence += 1;
+        self.touch_all_items();
+        let rows: Vec<usize> = model
+            .ids
+            .iter()
+            .map(|id| self.items.find(id.as_ref()).unwrap_or_else(|| self.insert_item(id.as_ref())))
+            .collect();
+        for arm in self.arms.iter_mut().filter(|arm| arm.shape.items == ItemSide::Model) {
+            let Some(part) = model.parts.iter().find(|part| part.dim == arm.shape.item_rows) else { continue };
+            for column in 0..arm.items.len() {
+                arm.items.col_mut(column).fill(0.0);
+            }
+            for (row, factor) in rows.iter().zip(part.factors.chunks_exact(part.dim)) {
+                arm.items.col_mut(*row)[..part.dim].copy_from_slice(factor);
+            }
+            arm.model.epoch = model.epoch;
+            arm.model.gram.clone_from(&part.gram);
+            arm.model.items = model.ids.len() as u64;
+        }
+        self.epoch = model.epoch;
+        Outcome::applied(model.epoch)
+    }
+}

@@ -1,0 +1,144 @@
+//! One strategy at work in one shard: its columns, its item model, and how well it does.
+
+use crate::base::ids::mix;
+use crate::base::{IdRef, Rng};
+use crate::evaluate::{Prequential, PrequentialOptions, rank_of};
+use crate::learn::{ItemModel, ItemSide, Recent, Seen, Shape, Strategy, Work};
+use crate::linalg::score::score_all;
+use crate::linalg::{Slab, kernels};
+
+/// A strategy with its memory.
+#[derive(Debug)]
+pub struct Arm {
+    /// The strategy.
+    pub strategy: Strategy,
+    /// What it keeps.
+    pub shape: Shape,
+    /// One column a user.
+    pub users: Slab,
+    /// One column an item.
+    pub items: Slab,
+    /// The fitted model behind the item columns; epoch 0 if there is none.
+    pub model: ItemModel,
+    /// Test-then-learn figures.
+    pub prequential: Prequential,
+    seed: u64,
+    query: Vec<f32>,
+    scratch_item: Vec<f32>,
+}
+
+/// How an arm stood before it learned an event.
+#[derive(Clone, Copy, Debug)]
+pub struct Tested {
+    /// Score of the item.
+    pub score: f32,
+    /// Rank of the item among those the user had not seen; one past the last for an item that was not known.
+    pub rank: Option<u32>,
+}
+
+impl Arm {
+    /// An arm that has seen nothing. `seed` is where first values of factors come from.
+    #[must_use]
+    pub fn new(strategy: Strategy, fading: f64, seed: u64) -> Self {
+        let shape = strategy.shape();
+        let (users, items) = (Slab::new(shape.user_rows), Slab::new(shape.item_rows));
+        let (query, scratch_item) = (vec![0.0; items.stride()], vec![0.0; items.stride()]);
+        let model = ItemModel { epoch: 0, gram: Vec::new(), items: 0 };
+        let prequential = Prequential::new(PrequentialOptions { fading });
+        Self { strategy, shape, users, items, model, prequential, seed, query, scratch_item }
+    }
+
+    /// Adds the column of a new user.
+    pub fn insert_user(&mut self, id: IdRef<'_>) {
+        let column = self.users.push();
+        self.strategy.init_user(mix(self.seed ^ id.stable_hash()), self.users.col_mut(column));
+    }
+
+    /// Adds the column of a new item.
+    pub fn insert_item(&mut self, id: IdRef<'_>) {
+        let column = self.items.push();
+        // Another stream than that of a user with the same id.
+        self.strategy.init_item(mix(self.seed ^ id.stable_hash().rotate_left(32)), self.items.col_mut(column));
+    }
+
+    /// Sets the column of an item that is in no fitted model from its tags: the normalised sum of one random direction
+    /// a tag (random indexing: Kanerva, Kristoferson & Holst 2000). Without tags the column is zero: no opinion.
+    ///
+    /// Only at epoch 0: fitted factors span another space.
+    #[expect(clippy::cast_possible_truncation, reason = "factors are f32")]
+    pub fn sign_item(&mut self, item: usize, tag_hashes: &[u64]) {
+        if self.shape.items != ItemSide::Model || self.model.epoch > 0 {
+            return;
+        }
+        let rows = self.shape.item_rows;
+        let column = self.items.col_mut(item);
+        column.fill(0.0);
+        for hash in tag_hashes {
+            let mut rng = Rng::new(*hash);
+            for value in &mut column[..rows] {
+                *value += rng.normal() as f32;
+            }
+        }
+        let norm = kernels::squared_norm(column).sqrt();
+        if norm > 0.0 {
+            for value in column {
+                *value /= norm;
+            }
+        }
+    }
+
+    /// The query of a user's column, in `self.query`; returns the offset.
+    fn make_query(&mut self, user: usize, mean: f32) -> f32 {
+        self.query.fill(0.0);
+        self.strategy.query(self.users.col(user), mean, &mut self.query)
+    }
+
+    /// The score of one item.
+    pub fn score(&mut self, user: usize, item: usize, mean: f32) -> f32 {
+        let offset = self.make_query(user, mean);
+        offset + kernels::dot(&self.query, self.items.col(item))
+    }
+
+    /// The scores of all items, into `scores`. Says whether the user's column has an opinion at all; where it has none
+    /// (nothing learned yet, or no model yet) scores are all equal and popularity should answer.
+    pub fn score_all(&mut self, user: usize, mean: f32, scores: &mut Vec<f32>) -> bool {
+        let offset = self.make_query(user, mean);
+        score_all(&self.items, &self.query, offset, scores);
+        self.query.iter().any(|value| *value != 0.0)
+    }
+
+    /// Rank of `item` in `scores`, items in `seen` (rising) left out.
+    #[must_use]
+    pub fn rank(scores: &[f32], item: usize, seen: &[u32]) -> u32 {
+        rank_of(scores, item, seen)
+    }
+
+    /// Learns one event. `owned` says whether the item column is this shard's to change.
+    #[inline]
+    pub fn learn_one(&mut self, user: usize, item: usize, owned: bool, seen: &Seen) {
+        let user = self.users.col_mut(user);
+        if owned || self.shape.items != ItemSide::Learned {
+            // Strategies over an item model do not change its columns (the conformance suite checks it).
+            self.strategy.learn_one(user, self.items.col_mut(item), seen);
+        } else {
+            self.scratch_item.copy_from_slice(self.items.col(item));
+            self.strategy.learn_one(user, &mut self.scratch_item, seen);
+        }
+    }
+
+    /// The owner's half of an event of another shard: the item learns from the user column as it was read.
+    pub fn learn_item(&mut self, user: &mut [f32], item: usize, seen: &Seen) {
+        self.strategy.learn_one(user, self.items.col_mut(item), seen);
+    }
+
+    /// Makes the user's column anew from the history.
+    pub fn fold_in(&mut self, user: usize, recent: &[Recent], work: &mut Work) {
+        self.strategy.fold_in(self.users.col_mut(user), recent, &self.items, &self.model, work);
+    }
+
+    /// Bytes mapped for columns.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.users.bytes() + self.items.bytes()
+    }
+}

@@ -1,0 +1,259 @@
+//! Floor 4: what a shard knows, as a deterministic machine.
+//!
+//! Operations go in with a sequence ([`Shard::apply`]), outcomes come out; questions are answered without changing
+//! anything that is kept. No clock, no randomness, no I/O: the same operations give the same bytes, so replay,
+//! evaluation, simulation and recovery are one property. `apply` cannot fail and cannot wait: what can go wrong is
+//! checked before an operation is made.
+//!
+//! Invariants: user slots and item rows are dense, in the order of first mention, and never reused; every arm has one
+//! column for each of them; the shard changes only users whose id routes here and items that it owns, all else are
+//! copies as published.
+
+mod apply;
+pub mod arm;
+mod directory;
+pub mod exchange;
+mod image;
+mod items;
+pub mod model;
+pub mod op;
+mod query;
+mod trade;
+mod users;
+
+pub use apply::{Outcome, OutcomeKind};
+pub use exchange::Parcel;
+pub use image::{ImageError, ImageReader, Section};
+pub use items::Item;
+pub use model::{EpochModel, EpochPart};
+pub use op::Op;
+pub use query::{ArmView, Basis, Filter, ItemView, Prediction, ProfileView, Ranking, Scored, StrategyReport};
+pub use users::User;
+
+use arm::Arm;
+use exchange::Outbox;
+use image::Capture;
+use items::Items;
+use users::Users;
+
+use crate::base::IdRef;
+use crate::learn::{Recent, Strategy, Work};
+use crate::linalg::TopK;
+use crate::model::Kinds;
+
+/// What a shard is made with. The same for all shards of a server, and for every replay of their journals.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// Shards of the server.
+    pub shards: u16,
+    /// The strategies that learn side by side; the first answers where none is named.
+    pub strategies: Vec<Strategy>,
+    /// Behaviour kinds.
+    pub kinds: Kinds,
+    /// Events remembered of each user.
+    pub history_max: usize,
+    /// Half-life of popularity in seconds; 0 means plain counts.
+    pub popularity_half_life_s: f64,
+    /// Every n-th event is ranked against all known items before it is learned; 0 means never.
+    pub rank_every: u32,
+    /// Factor on recent figures at each new record.
+    pub fading: f64,
+    /// Where first values of factors come from.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            shards: 1,
+            strategies: vec![Strategy::Decay(crate::learn::Decay::default())],
+            kinds: Kinds::default(),
+            history_max: 256,
+            popularity_half_life_s: 0.0,
+            rank_every: 0,
+            fading: 0.999,
+            seed: 1,
+        }
+    }
+}
+
+impl Options {
+    /// What journals and images depend on: data written under one fingerprint cannot be read under another.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let Self { shards, strategies, kinds, history_max, popularity_half_life_s, rank_every, fading, seed } = self;
+        let kinds: Vec<_> = kinds.iter().map(|kind| (kind.code, kind.weight, kind.explicit, kind.range)).collect();
+        format!(
+            "state 1; shards {shards}; strategies {strategies:?}; kinds {kinds:?}; history {history_max}; popularity \
+             {popularity_half_life_s}; ranked {rank_every}; fading {fading}; seed {seed}"
+        )
+    }
+}
+
+/// Running mean and spread of explicit values (Welford 1962).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Spread {
+    count: u64,
+    mean: f64,
+    squares: f64,
+}
+
+impl Spread {
+    #[expect(clippy::cast_precision_loss, reason = "a count of events")]
+    fn add(&mut self, value: f64) {
+        self.count += 1;
+        let off = value - self.mean;
+        self.mean += off / self.count as f64;
+        self.squares += off * (value - self.mean);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a count of events")]
+    fn deviation(&self) -> f64 {
+        if self.count < 2 { 0.0 } else { (self.squares / (self.count - 1) as f64).sqrt() }
+    }
+}
+
+/// One shard: its users, its items, its arms.
+#[derive(Debug)]
+pub struct Shard {
+    options: Options,
+    index: u16,
+    /// Sequence of the newest operation applied; 0 before the first.
+    sequence: u64,
+    /// Events learned.
+    events: u64,
+    /// Epoch of the item model.
+    epoch: u32,
+    spread: Spread,
+    users: Users,
+    items: Items,
+    tags: Tags,
+    arms: Vec<Arm>,
+    /// Observations for each other shard, by shard.
+    outboxes: Vec<Outbox>,
+    /// Newest sequence merged from each other shard, by shard.
+    merged: Vec<u64>,
+    /// Rows changed since they were last published, in the order of their first change.
+    dirty: std::collections::VecDeque<u32>,
+    published: u64,
+    capture: Option<Capture>,
+    scratch: Scratch,
+}
+
+/// Buffers that are used and forgotten: no part of the state.
+#[derive(Debug, Default)]
+struct Scratch {
+    work: Work,
+    recent: Vec<Recent>,
+    seen: Vec<u32>,
+    scores: Vec<f32>,
+    column: Vec<f32>,
+    top: TopK,
+    allowed: Vec<bool>,
+}
+
+/// Tag names and their numbers in this shard.
+#[derive(Debug, Default)]
+struct Tags {
+    names: Vec<Box<str>>,
+    numbers: hashbrown::HashMap<Box<str>, u32, foldhash::fast::RandomState>,
+}
+
+impl Tags {
+    fn number(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let number = u32::try_from(self.names.len()).expect("memory ends before 2^32 tags");
+        self.names.push(name.into());
+        self.numbers.insert(name.into(), number);
+        number
+    }
+
+    fn find(&self, name: &str) -> Option<u32> {
+        self.numbers.get(name).copied()
+    }
+
+    fn name(&self, number: u32) -> &str {
+        &self.names[number as usize]
+    }
+}
+
+impl Shard {
+    /// An empty shard.
+    ///
+    /// # Panics
+    /// If there is no strategy, or `index` is no shard of `options.shards`.
+    #[must_use]
+    pub fn new(index: u16, options: Options) -> Self {
+        assert!(!options.strategies.is_empty(), "a shard learns with at least one strategy");
+        assert!(index < options.shards, "shard {index} of {}", options.shards);
+        let shards = usize::from(options.shards);
+        let arm = |strategy: &Strategy| Arm::new(strategy.clone(), options.fading, options.seed);
+        Self {
+            index,
+            sequence: 0,
+            events: 0,
+            epoch: 0,
+            spread: Spread::default(),
+            users: Users::default(),
+            items: Items::new(options.popularity_half_life_s),
+            tags: Tags::default(),
+            arms: options.strategies.iter().map(arm).collect(),
+            outboxes: vec![Outbox::default(); shards],
+            merged: vec![0; shards],
+            dirty: std::collections::VecDeque::new(),
+            published: 0,
+            capture: None,
+            scratch: Scratch::default(),
+            options,
+        }
+    }
+
+    /// Which shard this is.
+    #[must_use]
+    pub fn index(&self) -> u16 {
+        self.index
+    }
+
+    /// What it was made with.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Sequence of the newest operation applied; 0 before the first.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Epoch of the item model in use; 0 before the first refit.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// Newest sequence merged from shard `source`.
+    #[must_use]
+    pub fn merged(&self, source: u16) -> u64 {
+        self.merged[usize::from(source)]
+    }
+
+    /// Sequences up to `sequence` are taken, by operations that are lost: the next one comes after them.
+    pub fn skip_to(&mut self, sequence: u64) {
+        self.sequence = self.sequence.max(sequence);
+    }
+
+    /// The outbox for shard `target`.
+    pub fn outbox(&mut self, target: u16) -> &mut Outbox {
+        &mut self.outboxes[usize::from(target)]
+    }
+
+    fn owner(&self, item: IdRef<'_>) -> u16 {
+        item.shard(self.options.shards)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+//! Operations: what changes a shard, and what the journal means. One operation is one sequence number.
+//!
+//! ```text
+//! event        1 | event_id u64 | user id | item id | kind u8 | value f32 | time_ms i64
+//! user upsert  2 | user id | time_ms i64 | attributes
+//! item upsert  3 | item id | time_ms i64 | tags: u32 count, texts | attributes
+//! merge        4 | source u16 | upto u64 | count u32 | bytes u32 | observations (exchange.rs)
+//! rows         5 | owner u16 | generation u64 | count u32 | bytes u32 | rows (exchange.rs)
+//! epoch        6 | epoch u32
+//! attributes:  u32 count | (name text, time_ms i64, value)...
+//! ```
+//!
+//! These bytes travel from the door to the shard, are what the shard decodes, and are the payload of its journal: one
+//! codec, no copies. Tags are for ever. Operations are made from checked input only, so applying one cannot fail.
+
+use crate::base::IdRef;
+use crate::base::cursor::{CursorError, Reader, Writer};
+use crate::base::limits::ITEM_TAGS_MAX;
+use crate::model::{Attributes, Event};
+
+/// One operation. Borrowed from the bytes it came in.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op<'a> {
+    /// A user did something.
+    Event(Event<'a>),
+    /// Attributes of a user were stated.
+    UserUpsert {
+        /// Who.
+        user: IdRef<'a>,
+        /// When that was so, in milliseconds.
+        time_ms: i64,
+        /// The statements; their own times are `time_ms`.
+        attributes: Attributes,
+    },
+    /// Tags and attributes of an item were stated.
+    ItemUpsert {
+        /// Which.
+        item: IdRef<'a>,
+        /// When that was so, in milliseconds.
+        time_ms: i64,
+        /// All tags of the item from now on.
+        tags: Vec<&'a str>,
+        /// The statements; their own times are `time_ms`.
+        attributes: Attributes,
+    },
+    /// Observations that another shard's users made of items of this shard.
+    Merge {
+        /// The shard they come from.
+        source: u16,
+        /// Sequence, at the source, of the newest event among them.
+        upto: u64,
+        /// Observations.
+        count: u32,
+        /// Their bytes.
+        bytes: &'a [u8],
+    },
+    /// Item rows that their owner has published.
+    Rows {
+        /// The shard that owns them.
+        owner: u16,
+        /// The owner's publication number.
+        generation: u64,
+        /// Rows.
+        count: u32,
+        /// Their bytes.
+        bytes: &'a [u8],
+    },
+    /// The item model of this epoch takes over; its data are stored beside the journal.
+    Epoch {
+        /// Which.
+        epoch: u32,
+    },
+}
+
+const EVENT: u8 = 1;
+const USER_UPSERT: u8 = 2;
+const ITEM_UPSERT: u8 = 3;
+const MERGE: u8 = 4;
+const ROWS: u8 = 5;
+const EPOCH: u8 = 6;
+
+/// Appends an event: the hot path, 40 bytes with integer ids.
+#[inline]
+pub fn put_event(out: &mut Vec<u8>, event: &Event<'_>) {
+    Writer::new(out)
+        .u8(EVENT)
+        .u64(event.event_id)
+        .id(event.user)
+        .id(event.item)
+        .u8(event.kind)
+        .f32(event.value)
+        .i64(event.time_ms);
+}
+
+impl<'a> Op<'a> {
+    /// Appends the operation.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let mut writer = Writer::new(out);
+        match self {
+            Self::Event(event) => put_event(out, event),
+            Self::UserUpsert { user, time_ms, attributes } => {
+                writer.u8(USER_UPSERT).id(*user).i64(*time_ms);
+                attributes.encode(&mut writer);
+            }
+            Self::ItemUpsert { item, time_ms, tags, attributes } => {
+                writer.u8(ITEM_UPSERT).id(*item).i64(*time_ms).count(tags.len());
+                for tag in tags {
+                    writer.text(tag);
+                }
+                attributes.encode(&mut writer);
+            }
+            Self::Merge { source, upto, count, bytes } => {
+                writer.u8(MERGE).u16(*source).u64(*upto).u32(*count).count(bytes.len()).bytes(bytes);
+            }
+            Self::Rows { owner, generation, count, bytes } => {
+                writer.u8(ROWS).u16(*owner).u64(*generation).u32(*count).count(bytes.len()).bytes(bytes);
+            }
+            Self::Epoch { epoch } => {
+                writer.u8(EPOCH).u32(*epoch);
+            }
+        }
+    }
+
+    /// Reads one operation.
+    ///
+    /// # Errors
+    /// [`CursorError`] for bytes that are not one.
+    #[inline]
+    pub fn decode(from: &mut Reader<'a>) -> Result<Self, CursorError> {
+        let offset = from.at();
+        match from.u8()? {
+            EVENT => Ok(Self::Event(Event {
+                event_id: from.u64()?,
+                user: from.id()?,
+                item: from.id()?,
+                kind: from.u8()?,
+                value: from.f32()?,
+                time_ms: from.i64()?,
+            })),
+            tag => Self::decode_rare(tag, offset, from),
+        }
+    }
+
+    #[cold]
+    fn decode_rare(tag: u8, offset: usize, from: &mut Reader<'a>) -> Result<Self, CursorError> {
+        Ok(match tag {
+            USER_UPSERT => {
+                Self::UserUpsert { user: from.id()?, time_ms: from.i64()?, attributes: Attributes::decode(from)? }
+            }
+            ITEM_UPSERT => {
+                let (item, time_ms) = (from.id()?, from.i64()?);
+                let count = from.count(2, ITEM_TAGS_MAX)?;
+                let tags = (0..count).map(|_| from.text()).collect::<Result<_, _>>()?;
+                Self::ItemUpsert { item, time_ms, tags, attributes: Attributes::decode(from)? }
+            }
+            MERGE => {
+                let (source, upto, count) = (from.u16()?, from.u64()?, from.u32()?);
+                let length = from.count(1, usize::MAX)?;
+                Self::Merge { source, upto, count, bytes: from.bytes(length)? }
+            }
+            ROWS => {
+                let (owner, generation, count) = (from.u16()?, from.u64()?, from.u32()?);
+                let length = from.count(1, usize::MAX)?;
+                Self::Rows { owner, generation, count, bytes: from.bytes(length)? }
+            }
+            EPOCH => Self::Epoch { epoch: from.u32()? },
+            _ => {
+                return Err(CursorError::Bad {
+                    what: "operation tag",
+                    offset,
+                    found: u64::from(tag),
+                    allowed: "1 to 6 (a newer version of mirra may have written this)",
+                });
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Value;
+
+    fn samples(attributes: &Attributes) -> Vec<Op<'static>> {
+        let event =
+            Event { event_id: 9, user: IdRef::Int(1), item: IdRef::Text("x"), kind: 5, value: 4.5, time_ms: 1_000 };
+        vec![
+            Op::Event(event),
+            Op::UserUpsert { user: IdRef::Text("ann"), time_ms: 7, attributes: attributes.clone() },
+            Op::ItemUpsert {
+                item: IdRef::Int(3),
+                time_ms: 8,
+                tags: vec!["red", "shoe"],
+                attributes: attributes.clone(),
+            },
+            Op::Merge { source: 1, upto: 77, count: 2, bytes: &[1, 2, 3] },
+            Op::Rows { owner: 0, generation: 5, count: 1, bytes: &[9] },
+            Op::Epoch { epoch: 4 },
+        ]
+    }
+
+    #[test]
+    fn round_trip_and_truncation() {
+        let mut attributes = Attributes::default();
+        attributes.patch("age", Value::Number(41.0), 7);
+        for op in samples(&attributes) {
+            let mut bytes = Vec::new();
+            op.encode(&mut bytes);
+            let mut reader = Reader::new(&bytes);
+            assert_eq!(Op::decode(&mut reader), Ok(op));
+            assert_eq!(reader.finish(), Ok(()));
+            for cut in 0..bytes.len() {
+                assert!(Op::decode(&mut Reader::new(&bytes[..cut])).is_err(), "cut at {cut}");
+            }
+        }
+    }
+
+    /// Golden: journals hold these bytes.
+    #[test]
+    fn event_bytes_are_frozen() {
+        let event =
+            Event { event_id: 258, user: IdRef::Int(1), item: IdRef::Text("ab"), kind: 5, value: 1.0, time_ms: -1 };
+        let mut bytes = Vec::new();
+        put_event(&mut bytes, &event);
+        let expected = [
+            &[1_u8][..],
+            &[2, 1, 0, 0, 0, 0, 0, 0],
+            &[0, 1, 0, 0, 0, 0, 0, 0, 0],
+            &[2, b'a', b'b'],
+            &[5],
+            &[0, 0, 0x80, 0x3F],
+            &[255; 8],
+        ]
+        .concat();
+        assert_eq!(bytes, expected);
+    }
+}

@@ -1,0 +1,409 @@
+//! Questions. They change nothing that is kept; `&mut self` is for scratch buffers.
+
+use super::arm::Arm;
+use super::{Item, Shard, User};
+use crate::base::{Id, IdRef};
+use crate::evaluate::Report;
+use crate::learn::{ItemSide, Strategy};
+use crate::linalg::kernels;
+
+/// What an answer rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// What was learned of this user and this item.
+    Learned,
+    /// The user was not seen before (or taught nothing yet).
+    NewUser,
+    /// The item was not seen before.
+    NewItem,
+    /// Neither was seen before.
+    NeitherSeen,
+}
+
+/// One predicted score.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prediction {
+    /// The score: a value for strategies that predict values, else only an order.
+    pub score: f32,
+    /// What it rests on.
+    pub basis: Basis,
+}
+
+/// An item and its score.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scored {
+    /// The item.
+    pub item: Id,
+    /// Its score; higher is better.
+    pub score: f32,
+}
+
+/// A ranked list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ranking {
+    /// Best first.
+    pub items: Vec<Scored>,
+    /// [`Basis::Learned`], or [`Basis::NewUser`] where popularity answered.
+    pub basis: Basis,
+    /// Version of the profile; 0 for a user that was not seen.
+    pub version: u32,
+}
+
+/// What may be recommended.
+#[derive(Clone, Debug, Default)]
+pub struct Filter<'a> {
+    /// Leave out what the user's history holds.
+    pub exclude_seen: bool,
+    /// If not empty, only these items.
+    pub allow_items: &'a [Id],
+    /// Never these items.
+    pub deny_items: &'a [Id],
+    /// If not empty, only items with one of these tags.
+    pub allow_tags: &'a [String],
+    /// Never items with one of these tags.
+    pub deny_tags: &'a [String],
+}
+
+/// One strategy's part of a profile.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArmView {
+    /// Its name.
+    pub strategy: &'static str,
+    /// Epoch of the item model.
+    pub epoch: u32,
+    /// The user's vector.
+    pub factor: Vec<f32>,
+}
+
+/// A user as seen from outside.
+#[derive(Debug)]
+pub struct ProfileView<'a> {
+    /// Facts and history.
+    pub user: &'a User,
+    /// Vectors, if they were asked for.
+    pub arms: Vec<ArmView>,
+    /// Hash of every bit that is kept of this user.
+    pub digest: u64,
+}
+
+/// An item as seen from outside.
+#[derive(Debug)]
+pub struct ItemView<'a> {
+    /// Facts.
+    pub item: &'a Item,
+    /// Tag names.
+    pub tags: Vec<&'a str>,
+    /// Popularity, decayed to the newest event of the shard's table.
+    pub popularity: f64,
+}
+
+/// How one strategy has done in this shard.
+#[derive(Clone, Debug)]
+pub struct StrategyReport {
+    /// Its name.
+    pub strategy: &'static str,
+    /// Events learned.
+    pub events: u64,
+    /// Test-then-learn figures, to be merged over shards.
+    pub prequential: crate::evaluate::Prequential,
+}
+
+impl StrategyReport {
+    /// The figures.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        self.prequential.report()
+    }
+}
+
+impl Shard {
+    /// Number of users.
+    #[must_use]
+    pub fn user_count(&self) -> usize {
+        self.users.len()
+    }
+
+    /// Number of items known, owned ones and copies.
+    #[must_use]
+    pub fn item_count(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Events learned.
+    #[must_use]
+    pub fn event_count(&self) -> u64 {
+        self.events
+    }
+
+    /// Bytes mapped for columns.
+    #[must_use]
+    pub fn column_bytes(&self) -> usize {
+        self.arms.iter().map(Arm::bytes).sum()
+    }
+
+    /// The arm of this strategy; an empty name is the first.
+    #[must_use]
+    pub fn arm_named(&self, strategy: &str) -> Option<usize> {
+        if strategy.is_empty() { Some(0) } else { self.arms.iter().position(|arm| arm.strategy.name() == strategy) }
+    }
+
+    /// The name of an arm.
+    ///
+    /// # Panics
+    /// If there is no such arm.
+    #[must_use]
+    pub fn arm_name(&self, arm: usize) -> &'static str {
+        self.arms[arm].strategy.name()
+    }
+
+    /// A user.
+    pub fn profile(&mut self, id: IdRef<'_>, with_factors: bool) -> Option<ProfileView<'_>> {
+        let slot = self.users.find(id)?;
+        let digest = self.user_digest(slot);
+        let mut arms = Vec::new();
+        if with_factors {
+            for index in 0..self.arms.len() {
+                let restore = self.present(index, slot);
+                let arm = &self.arms[index];
+                let rows = arm.shape.user_rows;
+                let factor = arm.users.col(slot)[..rows].to_vec();
+                arms.push(ArmView { strategy: arm.strategy.name(), epoch: self.epoch, factor });
+                self.put_back(index, slot, restore);
+            }
+        }
+        Some(ProfileView { user: self.users.get(slot), arms, digest })
+    }
+
+    /// The id of an item in a history.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    #[must_use]
+    pub fn item_id(&self, row: u32) -> &Id {
+        &self.items.get(row as usize).id
+    }
+
+    /// An item.
+    #[must_use]
+    pub fn item(&self, id: IdRef<'_>) -> Option<ItemView<'_>> {
+        let row = self.items.find(id)?;
+        let item = self.items.get(row);
+        let tags = item.tags.iter().map(|tag| self.tags.name(*tag)).collect();
+        Some(ItemView { item, tags, popularity: self.items.popularity(row) })
+    }
+
+    /// Scores items for a user, one by one.
+    pub fn predict(&mut self, arm: usize, user: IdRef<'_>, items: &[Id]) -> Vec<Prediction> {
+        let slot = self.users.find(user);
+        let restore = slot.and_then(|slot| self.present(arm, slot));
+        let predictions = items.iter().map(|item| self.predict_one(arm, slot, item.as_ref())).collect();
+        if let Some(slot) = slot {
+            self.put_back(arm, slot, restore);
+        }
+        predictions
+    }
+
+    /// Neither side known: the mean of explicit values. Only the item known: its column with an average user. Only the
+    /// user known: the column that a new item would start with is random, so the user's offset alone.
+    #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
+    fn predict_one(&mut self, arm: usize, slot: Option<usize>, item: IdRef<'_>) -> Prediction {
+        let mean = self.spread.mean as f32;
+        let row = self.items.find(item);
+        let basis = match (slot, row) {
+            (Some(_), Some(_)) => Basis::Learned,
+            (None, Some(_)) => Basis::NewUser,
+            (Some(_), None) => Basis::NewItem,
+            (None, None) => Basis::NeitherSeen,
+        };
+        let known = &mut self.arms[arm];
+        let score = match (slot, row) {
+            _ if known.strategy.ranks_by_popularity() => row.map_or(0.0, |row| self.items.popularity(row) as f32),
+            (Some(slot), Some(row)) => known.score(slot, row, mean),
+            _ if !known.shape.predicts_value => 0.0,
+            (None, Some(row)) => {
+                let mut query = vec![0.0; known.items.stride()];
+                let nobody = vec![0.0; known.users.stride()];
+                known.strategy.score_one(&nobody, known.items.col(row), mean, &mut query)
+            }
+            (Some(slot), None) => {
+                let mut query = vec![0.0; known.items.stride()];
+                known.strategy.query(known.users.col(slot), mean, &mut query)
+            }
+            (None, None) => mean,
+        };
+        Prediction { score, basis }
+    }
+
+    /// The best `k` items for a user.
+    pub fn recommend(&mut self, arm: usize, user: IdRef<'_>, k: usize, filter: &Filter<'_>) -> Ranking {
+        let slot = self.users.find(user);
+        let version = slot.map_or(0, |slot| self.users.get(slot).version);
+        let restore = slot.and_then(|slot| self.present(arm, slot));
+        let learned = self.fill_scores(arm, slot);
+        if let Some(slot) = slot {
+            self.put_back(arm, slot, restore);
+        }
+        self.scratch.seen.clear();
+        if let Some(slot) = slot.filter(|_| filter.exclude_seen) {
+            self.collect_seen(slot);
+        }
+        self.fill_allowed(filter);
+        let items = self.best(k);
+        Ranking { items, basis: if learned { Basis::Learned } else { Basis::NewUser }, version }
+    }
+
+    /// Items whose columns point the way of this one's, by cosine; `None` if the item is not known.
+    pub fn similar(&mut self, arm: usize, item: IdRef<'_>, k: usize) -> Option<Vec<Scored>> {
+        let row = self.items.find(item)?;
+        let known = &self.arms[arm];
+        let mut query = known.items.col(row).to_vec();
+        // The bias and the count of a factor model say how liked and how known an item is, not what it is like.
+        let direction = match &known.strategy {
+            Strategy::BiasedMf(mf) => crate::linalg::padded(mf.dim),
+            _ => known.shape.item_rows,
+        };
+        query[direction..].fill(0.0);
+        let scores = &mut self.scratch.scores;
+        crate::linalg::score::score_all(&known.items, &query, 0.0, scores);
+        let norm = kernels::squared_norm(&query).sqrt();
+        let mut column = vec![0.0; known.items.stride()];
+        for (other, score) in scores.iter_mut().enumerate() {
+            column[..direction].copy_from_slice(&known.items.col(other)[..direction]);
+            let norms = norm * kernels::squared_norm(&column).sqrt();
+            *score = if norms > 0.0 { *score / norms } else { f32::NAN };
+        }
+        scores[row] = f32::NAN;
+        self.scratch.seen.clear();
+        self.scratch.allowed.clear();
+        Some(self.best(k))
+    }
+
+    /// How every strategy has done.
+    #[must_use]
+    pub fn reports(&self) -> Vec<StrategyReport> {
+        let report = |arm: &Arm| StrategyReport {
+            strategy: arm.strategy.name(),
+            events: self.events,
+            prequential: arm.prequential.clone(),
+        };
+        self.arms.iter().map(report).collect()
+    }
+
+    /// Lengths of factor that a refit must fit, each once.
+    #[must_use]
+    pub fn model_dims(&self) -> Vec<usize> {
+        let mut dims: Vec<usize> =
+            self.arms.iter().filter(|arm| arm.shape.items == ItemSide::Model).map(|arm| arm.shape.item_rows).collect();
+        dims.sort_unstable();
+        dims.dedup();
+        dims
+    }
+
+    /// Retained histories for a refit: for each user with any, the items of events that weigh something, each once.
+    #[must_use]
+    pub fn histories(&self) -> Vec<Vec<u32>> {
+        let items = |user: &User| {
+            let mut rows: Vec<u32> =
+                user.history.entries().iter().filter(|entry| entry.weight > 0.0).map(|entry| entry.item).collect();
+            rows.sort_unstable();
+            rows.dedup();
+            rows
+        };
+        self.users.iter().map(items).filter(|rows| !rows.is_empty()).collect()
+    }
+
+    /// All item ids, by row.
+    pub fn item_ids(&self) -> impl Iterator<Item = &Id> {
+        self.items.iter().map(|item| &item.id)
+    }
+
+    /// The scores of all items for a user (`None`: not seen) as one arm has them, into `scratch.scores`. Where the arm
+    /// has no opinion, popularity; says whether it had one.
+    #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
+    pub(super) fn fill_scores(&mut self, arm: usize, slot: Option<usize>) -> bool {
+        let arm = &mut self.arms[arm];
+        let popularity = arm.strategy.ranks_by_popularity();
+        if let Some(slot) = slot.filter(|_| !popularity)
+            && arm.score_all(slot, self.spread.mean as f32, &mut self.scratch.scores)
+        {
+            return true;
+        }
+        self.scratch.scores.clear();
+        self.scratch.scores.extend((0..self.items.len()).map(|row| self.items.popularity(row) as f32));
+        popularity
+    }
+
+    /// Scores of one arm for one user over all items, as ranking uses them: for offline evaluation.
+    pub fn scores(&mut self, arm: usize, user: IdRef<'_>) -> &[f32] {
+        let slot = self.users.find(user);
+        self.fill_scores(arm, slot);
+        &self.scratch.scores
+    }
+
+    /// The row of an item: for offline evaluation.
+    #[must_use]
+    pub fn item_row(&self, id: IdRef<'_>) -> Option<usize> {
+        self.items.find(id)
+    }
+
+    fn fill_allowed(&mut self, filter: &Filter<'_>) {
+        let allowed = &mut self.scratch.allowed;
+        allowed.clear();
+        let lists =
+            [filter.allow_items.len(), filter.deny_items.len(), filter.allow_tags.len(), filter.deny_tags.len()];
+        if lists == [0; 4] {
+            return;
+        }
+        allowed.resize(self.items.len(), filter.allow_items.is_empty());
+        for row in filter.allow_items.iter().filter_map(|id| self.items.find(id.as_ref())) {
+            allowed[row] = true;
+        }
+        for row in filter.deny_items.iter().filter_map(|id| self.items.find(id.as_ref())) {
+            allowed[row] = false;
+        }
+        let numbers = |names: &[String]| names.iter().filter_map(|name| self.tags.find(name)).collect::<Vec<u32>>();
+        let (allow, deny) = (numbers(filter.allow_tags), numbers(filter.deny_tags));
+        if filter.allow_tags.is_empty() && deny.is_empty() {
+            return;
+        }
+        for (allowed, item) in allowed.iter_mut().zip(self.items.iter()) {
+            let has = |tags: &[u32]| item.tags.iter().any(|tag| tags.contains(tag));
+            *allowed &= (filter.allow_tags.is_empty() || has(&allow)) && !has(&deny);
+        }
+    }
+
+    /// The best `k` of `scratch.scores`, without what `scratch.seen` and `scratch.allowed` leave out.
+    fn best(&mut self, k: usize) -> Vec<Scored> {
+        let super::Scratch { scores, seen, allowed, top, .. } = &mut self.scratch;
+        for row in seen.iter() {
+            scores[*row as usize] = f32::NAN;
+        }
+        for (score, _) in scores.iter_mut().zip(allowed.iter()).filter(|(_, allowed)| !**allowed) {
+            *score = f32::NAN;
+        }
+        top.reset(k);
+        for (score, row) in scores.iter().zip(0_u32..) {
+            top.offer(*score, row);
+        }
+        let item = |&(score, row): &(f32, u32)| Scored { item: self.items.get(row as usize).id.clone(), score };
+        top.best().iter().map(item).collect()
+    }
+
+    /// If the user's column still stands in the space of an older epoch, puts the present one in its place and returns
+    /// the old one, which [`Self::put_back`] restores: a read changes nothing.
+    fn present(&mut self, arm: usize, slot: usize) -> Option<Vec<f32>> {
+        if self.users.get(slot).epoch == self.epoch || self.arms[arm].shape.items != ItemSide::Model {
+            return None;
+        }
+        self.collect_recent(slot);
+        let old = self.arms[arm].users.col(slot).to_vec();
+        self.arms[arm].fold_in(slot, &self.scratch.recent, &mut self.scratch.work);
+        Some(old)
+    }
+
+    fn put_back(&mut self, arm: usize, slot: usize, column: Option<Vec<f32>>) {
+        if let Some(column) = column {
+            self.arms[arm].users.col_mut(slot).copy_from_slice(&column);
+        }
+    }
+}

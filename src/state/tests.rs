@@ -1,0 +1,272 @@
+//! The machine as a whole: replay, images taken under way, shards that deal with each other.
+
+use super::*;
+use crate::base::{Id, Rng};
+use crate::learn::Strategy;
+use crate::model::{Attributes, Event, Value};
+
+/// A seeded mix of operations over few users and items, so that everything meets everything.
+struct Workload {
+    rng: Rng,
+    next_event_id: u64,
+    time_ms: i64,
+}
+
+impl Workload {
+    fn new(seed: u64) -> Self {
+        println!("seed {seed}");
+        Self { rng: Rng::new(seed), next_event_id: 1, time_ms: 1_700_000_000_000 }
+    }
+
+    /// The bytes of one operation, and the user (or item) that routes it.
+    fn draw(&mut self) -> (Vec<u8>, Id) {
+        let mut bytes = Vec::new();
+        let (user, item) = (self.rng.below(600), self.rng.below(700));
+        self.time_ms += self.rng.below(60_000) as i64;
+        let id = match self.rng.below(100) {
+            0 => {
+                let mut attributes = Attributes::default();
+                attributes.patch("age", Value::Number(self.rng.below(90) as f64), self.time_ms);
+                Op::UserUpsert { user: IdRef::Int(user), time_ms: self.time_ms, attributes }.encode(&mut bytes);
+                Id::Int(user)
+            }
+            1..=3 => {
+                let tags = vec![["red", "green", "blue"][self.rng.below(3) as usize], "all"];
+                let (time_ms, attributes) = (self.time_ms, Attributes::default());
+                Op::ItemUpsert { item: IdRef::Int(item), time_ms, tags, attributes }.encode(&mut bytes);
+                Id::Int(item)
+            }
+            4..=6 => self.event(&mut bytes, user, item, self.next_event_id / 2),
+            _ => self.event(&mut bytes, user, item, self.next_event_id),
+        };
+        self.next_event_id += 1;
+        (bytes, id)
+    }
+
+    fn event(&mut self, bytes: &mut Vec<u8>, user: u64, item: u64, event_id: u64) -> Id {
+        let late = if self.rng.below(10) == 0 { self.rng.below(90_000_000) as i64 } else { 0 };
+        let (kind, value) = if self.rng.below(2) == 0 { (5, 1.0 + self.rng.below(5) as f32) } else { (0, 1.0) };
+        let (user, item) = (IdRef::Int(user), IdRef::Int(item));
+        let time_ms = self.time_ms - late;
+        op::put_event(bytes, &Event { event_id, user, item, kind, value, time_ms });
+        user.to_owned()
+    }
+}
+
+fn options(shards: u16) -> Options {
+    let named = |name: &&str| Strategy::default_named(name).expect("listed");
+    Options {
+        shards,
+        strategies: Strategy::NAMES.iter().map(named).collect(),
+        history_max: 20,
+        popularity_half_life_s: 3_600.0,
+        rank_every: 7,
+        ..Options::default()
+    }
+}
+
+fn apply(shard: &mut Shard, bytes: &[u8]) -> Outcome {
+    let mut reader = crate::base::Reader::new(bytes);
+    let op = Op::decode(&mut reader).expect("own bytes");
+    reader.finish().expect("one operation");
+    shard.apply(&op)
+}
+
+/// A model of random factors for all items that the shard knows.
+fn model(shard: &Shard, epoch: u32) -> EpochModel {
+    let mut rng = Rng::new(u64::from(epoch));
+    let ids: Vec<Id> = shard.item_ids().cloned().collect();
+    let parts = shard
+        .model_dims()
+        .into_iter()
+        .map(|dim| {
+            let factors: Vec<f32> = (0..ids.len() * dim).map(|_| rng.normal() as f32 / 8.0).collect();
+            EpochPart { dim, gram: crate::linalg::solve::gram(&factors, dim, 0.3), factors }
+        })
+        .collect();
+    EpochModel { epoch, ids, parts }
+}
+
+#[test]
+fn the_same_operations_give_the_same_bits() {
+    let mut workload = Workload::new(31);
+    let (mut one, mut two) = (Shard::new(0, options(1)), Shard::new(0, options(1)));
+    for step in 0..4_000 {
+        if step == 2_000 {
+            let model = model(&one, 1);
+            one.install(&model);
+            two.install(&model);
+        }
+        let (bytes, _) = workload.draw();
+        let (first, second) = (apply(&mut one, &bytes), apply(&mut two, &bytes));
+        assert_eq!(format!("{first:?}"), format!("{second:?}"), "step {step}");
+    }
+    assert_eq!(one.digest(), two.digest());
+    assert_eq!(one.sequence(), 4_001);
+}
+
+/// An image begun at some sequence holds exactly that moment, whatever is learned while it is written.
+#[test]
+fn an_image_taken_under_way_is_the_moment_it_began() {
+    let mut workload = Workload::new(37);
+    let mut shard = Shard::new(0, options(1));
+    for _ in 0..3_000 {
+        apply(&mut shard, &workload.draw().0);
+    }
+    shard.install(&model(&shard, 1));
+    for _ in 0..500 {
+        apply(&mut shard, &workload.draw().0);
+    }
+    let (digest, sequence) = (shard.digest(), shard.sequence());
+    shard.capture_begin();
+    let mut reader = ImageReader::new(options(1));
+    let mut tail = Vec::new();
+    while let Some(sections) = shard.capture_some(1) {
+        for section in sections {
+            for cut in section.chunks(1_000) {
+                reader.feed(cut).expect("own sections");
+            }
+        }
+        let (bytes, _) = workload.draw();
+        apply(&mut shard, &bytes);
+        tail.push(bytes);
+    }
+    assert!(tail.len() > 4, "operations went on meanwhile");
+    let mut restored = reader.finish().expect("a whole image");
+    assert_eq!((restored.digest(), restored.sequence()), (digest, sequence));
+    for bytes in &tail {
+        apply(&mut restored, bytes);
+    }
+    assert_eq!(restored.digest(), shard.digest(), "image and tail are the present");
+}
+
+#[test]
+fn a_repeated_event_id_changes_nothing() {
+    let mut shard = Shard::new(0, options(1));
+    let mut bytes = Vec::new();
+    let event = Event { event_id: 7, user: IdRef::Int(1), item: IdRef::Int(2), kind: 5, value: 4.0, time_ms: 5 };
+    op::put_event(&mut bytes, &event);
+    assert_eq!(apply(&mut shard, &bytes).kind, OutcomeKind::Applied);
+    let before = (shard.event_count(), shard.profile(IdRef::Int(1), true).map(|view| view.digest));
+    let again = apply(&mut shard, &bytes);
+    assert_eq!((again.kind, again.version), (OutcomeKind::Duplicate, 1));
+    assert_eq!(before, (shard.event_count(), shard.profile(IdRef::Int(1), true).map(|view| view.digest)));
+}
+
+/// Two shards with parcels and publications between them, against one shard that does it all.
+#[test]
+fn item_counts_over_shards_are_exact_and_parcels_count_once() {
+    let mut workload = Workload::new(41);
+    let mut whole = Shard::new(0, options(1));
+    let mut parts: Vec<Shard> = (0..2).map(|index| Shard::new(index, options(2))).collect();
+    for step in 0..3_000 {
+        let (bytes, id) = workload.draw();
+        apply(&mut whole, &bytes);
+        apply(&mut parts[usize::from(id.as_ref().shard(2))], &bytes);
+        if step % 50 == 0 {
+            trade(&mut parts);
+        }
+    }
+    trade(&mut parts);
+    trade(&mut parts);
+    for row in 0..whole.item_count() {
+        let id = whole.item_id(row as u32).clone();
+        let expected = whole.item(id.as_ref()).expect("known");
+        for part in &parts {
+            let found = part.item(id.as_ref()).expect("published everywhere");
+            assert_eq!((found.item.events, &found.tags), (expected.item.events, &expected.tags), "item {id}");
+        }
+    }
+    let users: usize = parts.iter().map(Shard::user_count).sum();
+    assert_eq!(users, whole.user_count());
+}
+
+/// Delivers everything, each parcel twice: what was merged must not count again.
+fn trade(parts: &mut [Shard]) {
+    for (source, target) in [(0_u16, 1_u16), (1, 0)] {
+        while let Some(parcel) = parts[usize::from(source)].outbox(target).take() {
+            let Parcel { upto, count, bytes } = &parcel;
+            let mut encoded = Vec::new();
+            Op::Merge { source, upto: *upto, count: *count, bytes }.encode(&mut encoded);
+            apply(&mut parts[usize::from(target)], &encoded);
+            apply(&mut parts[usize::from(target)], &encoded);
+            parts[usize::from(source)].outbox(target).acknowledge(*upto);
+        }
+    }
+    for (owner, other) in [(0_u16, 1_u16), (1, 0)] {
+        while let Some(Parcel { upto, count, bytes }) = parts[usize::from(owner)].publish(100) {
+            let mut encoded = Vec::new();
+            Op::Rows { owner, generation: upto, count, bytes: &bytes }.encode(&mut encoded);
+            apply(&mut parts[usize::from(other)], &encoded);
+        }
+    }
+}
+
+#[test]
+fn filters_hold_and_new_users_get_what_is_popular() {
+    let mut shard = Shard::new(0, Options::default());
+    let tags = |item: u64| if item.is_multiple_of(2) { "even" } else { "odd" };
+    for item in 0..20_u64 {
+        let (id, time_ms) = (IdRef::Int(item), 1);
+        shard.apply(&Op::ItemUpsert { item: id, time_ms, tags: vec![tags(item)], attributes: Attributes::default() });
+        for user in 0..item {
+            let (user, item) = (IdRef::Int(100 + user), id);
+            shard.apply(&Op::Event(Event { event_id: 0, user, item, kind: 0, value: 1.0, time_ms: 2 }));
+        }
+    }
+    let ids = |ranking: &Ranking| ranking.items.iter().map(|scored| scored.item.clone()).collect::<Vec<_>>();
+    let newcomer = shard.recommend(0, IdRef::Int(9_999), 3, &Filter::default());
+    assert_eq!((ids(&newcomer), newcomer.basis), (vec![Id::Int(19), Id::Int(18), Id::Int(17)], Basis::NewUser));
+
+    let user = IdRef::Int(500);
+    for item in [1, 3, 5] {
+        let item = IdRef::Int(item);
+        shard.apply(&Op::Event(Event { event_id: 0, user, item, kind: 0, value: 1.0, time_ms: 3 }));
+    }
+    let seen = Filter { exclude_seen: true, ..Filter::default() };
+    let odd = shard.recommend(0, user, 5, &seen);
+    assert_eq!(odd.basis, Basis::Learned);
+    let is_odd = |id: &Id| matches!(id, Id::Int(number) if number % 2 == 1);
+    assert!(ids(&odd).iter().all(|id| is_odd(id) && ![Id::Int(1), Id::Int(3), Id::Int(5)].contains(id)), "{odd:?}");
+
+    let even = ["even".to_owned()];
+    let deny = [Id::Int(18)];
+    let filter = Filter { deny_items: &deny, allow_tags: &even, ..Filter::default() };
+    let some = ids(&shard.recommend(0, user, 100, &filter));
+    assert!(some.len() == 9 && !some.iter().any(is_odd) && !some.contains(&Id::Int(18)), "{some:?}");
+    let only = [Id::Int(2), Id::Int(7)];
+    let filter = Filter { allow_items: &only, deny_tags: &even, ..Filter::default() };
+    assert_eq!(ids(&shard.recommend(0, user, 100, &filter)), vec![Id::Int(7)]);
+    assert_eq!(shard.similar(0, IdRef::Int(2), 3).map(|items| items.len()), Some(3));
+}
+
+/// After a refit, a read of a user not touched since sees the new space, and changes nothing that is kept.
+#[test]
+fn reads_after_a_refit_fold_in_without_keeping() {
+    let mut workload = Workload::new(43);
+    let mut shard = Shard::new(0, options(1));
+    let mut read_later = Shard::new(0, options(1));
+    for _ in 0..2_000 {
+        let (bytes, _) = workload.draw();
+        apply(&mut shard, &bytes);
+        apply(&mut read_later, &bytes);
+    }
+    let model = model(&shard, 1);
+    shard.install(&model);
+    read_later.install(&model);
+    let before = shard.digest();
+    for user in 0..600 {
+        for arm in 0..Strategy::NAMES.len() {
+            shard.recommend(arm, IdRef::Int(user), 10, &Filter::default());
+            shard.predict(arm, IdRef::Int(user), &[Id::Int(3), Id::Int(100_000)]);
+        }
+        shard.profile(IdRef::Int(user), true);
+    }
+    assert_eq!(shard.digest(), before);
+    for _ in 0..2_000 {
+        let (bytes, _) = workload.draw();
+        apply(&mut shard, &bytes);
+        apply(&mut read_later, &bytes);
+    }
+    assert_eq!(shard.digest(), read_later.digest());
+}

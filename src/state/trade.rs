@@ -1,0 +1,133 @@
+//! A shard's dealings with the others: observations out and in, rows out and in (formats: `exchange`).
+
+use super::Shard;
+use super::apply::Outcome;
+use super::exchange::{Observation, Parcel, put_column, take_column};
+use super::users::{decode_attributes, encode_attributes};
+use crate::base::CursorError;
+use crate::base::cursor::{Reader, Writer};
+use crate::learn::{ItemSide, Seen};
+
+impl Shard {
+    /// Puts an event with an item of another shard into the outbox, with the user columns as they are now.
+    pub(super) fn observe_foreign(&mut self, slot: usize, row: usize, seen: &Seen, time_ms: i64) {
+        let item = self.items.get(row);
+        let outbox = &mut self.outboxes[usize::from(item.owner)];
+        let Seen { value, weight, explicit, mean, .. } = *seen;
+        let mut out = Writer::new(outbox.bytes());
+        Observation { sequence: self.sequence, item: item.id.as_ref(), weight, value, mean, explicit, time_ms }
+            .encode(&mut out);
+        for arm in self.arms.iter().filter(|arm| arm.shape.items == ItemSide::Learned) {
+            put_column(&mut out, &arm.users.col(slot)[..arm.shape.user_rows]);
+        }
+        outbox.counted(self.sequence);
+    }
+
+    /// Items of this shard learn from events of another shard's users. What was merged before is left out.
+    pub(super) fn merge(&mut self, source: u16, bytes: &[u8]) -> Outcome {
+        let mut from = Reader::new(bytes);
+        let newest = self.merged[usize::from(source)];
+        let mut column = std::mem::take(&mut self.scratch.column);
+        while from.left() > 0 {
+            let Ok(observation) = Observation::decode(&mut from) else { break };
+            let fresh = observation.sequence > newest;
+            let row = self.items.find(observation.item).unwrap_or_else(|| self.insert_item(observation.item));
+            let Observation { value, weight, explicit, mean, .. } = observation;
+            let seen = Seen { value, weight, explicit, mean, since_ms: 0 };
+            self.touch_item(row);
+            if fresh {
+                self.count_item(row, weight, observation.time_ms);
+            }
+            for arm in self.arms.iter_mut().filter(|arm| arm.shape.items == ItemSide::Learned) {
+                column.clear();
+                column.resize(arm.users.stride(), 0.0);
+                if take_column(&mut from, &mut column, arm.shape.user_rows).is_ok() && fresh {
+                    arm.learn_item(&mut column, row, &seen);
+                }
+            }
+            self.merged[usize::from(source)] = observation.sequence.max(newest);
+        }
+        self.scratch.column = column;
+        Outcome::applied(0)
+    }
+
+    /// The next rows to publish: the bytes of an [`Op::Rows`] for the other shards, and how many; at most `max`.
+    pub fn publish(&mut self, max: usize) -> Option<Parcel> {
+        if self.dirty.is_empty() {
+            return None;
+        }
+        self.published += 1;
+        let mut parcel = Parcel { upto: self.published, ..Parcel::default() };
+        while (parcel.count as usize) < max
+            && let Some(row) = self.dirty.pop_front()
+        {
+            self.items.get_mut(row as usize).dirty = false;
+            self.put_row(row as usize, &mut parcel.bytes);
+            parcel.count += 1;
+        }
+        Some(parcel)
+    }
+
+    /// Marks every owned row for publication: after a start, the others may have missed some.
+    pub fn publish_all(&mut self) {
+        for row in 0..self.items.len() {
+            let item = self.items.get(row);
+            if item.owner == self.index && (item.events > 0 || item.version > 0) {
+                self.mark_dirty(row);
+            }
+        }
+    }
+
+    fn put_row(&self, row: usize, bytes: &mut Vec<u8>) {
+        let item = self.items.get(row);
+        let mut out = Writer::new(bytes);
+        out.owned_id(&item.id).u64(item.events).f64(item.weight).f64(item.decayed).f64(self.items.reference_ms());
+        out.i64(item.last_ms).u32(item.version).i64(item.tags_ms).count(item.tags.len());
+        for tag in &item.tags {
+            out.text(self.tags.name(*tag));
+        }
+        encode_attributes(item.attributes.as_deref(), &mut out);
+        for arm in self.arms.iter().filter(|arm| arm.shape.items == ItemSide::Learned) {
+            put_column(&mut out, &arm.items.col(row)[..arm.shape.item_rows]);
+        }
+    }
+
+    /// Takes over rows as their owner published them.
+    pub(super) fn take_rows(&mut self, owner: u16, count: u32, bytes: &[u8]) -> Outcome {
+        let mut from = Reader::new(bytes);
+        for _ in 0..count {
+            if self.take_row(owner, &mut from).is_err() {
+                debug_assert!(false, "rows are made by put_row");
+                break;
+            }
+        }
+        Outcome::applied(0)
+    }
+
+    fn take_row(&mut self, owner: u16, from: &mut Reader<'_>) -> Result<(), CursorError> {
+        let id = from.id()?;
+        let row = self.items.find(id).unwrap_or_else(|| self.insert_item(id));
+        let (events, weight, decayed, reference_ms) = (from.u64()?, from.f64()?, from.f64()?, from.f64()?);
+        let (last_ms, version, tags_ms) = (from.i64()?, from.u32()?, from.i64()?);
+        let tags = (0..from.count(2, usize::MAX)?).map(|_| from.text()).collect::<Result<Vec<_>, _>>()?;
+        let attributes = decode_attributes(from)?;
+        if self.items.would_rescale(last_ms) {
+            self.touch_all_items();
+        }
+        self.items.advance(last_ms);
+        self.touch_item(row);
+        if version != self.items.get(row).version {
+            self.set_tags(row, tags_ms, &tags);
+        }
+        let decayed = self.items.translated(decayed, reference_ms);
+        let item = self.items.get_mut(row);
+        debug_assert_eq!(item.owner, owner, "only owners publish");
+        (item.events, item.weight, item.decayed) = (events, weight, decayed);
+        (item.last_ms, item.version, item.attributes) = (last_ms, version, attributes);
+        for arm in self.arms.iter_mut().filter(|arm| arm.shape.items == ItemSide::Learned) {
+            let rows = arm.shape.item_rows;
+            take_column(from, arm.items.col_mut(row), rows)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! Counters and gauges: one table. From it come the names in STATS and `docs/metrics.md`.
+//!
+//! Every shard has an instance of its own, written by its thread and read by whoever asks; relaxed atomics, because
+//! each is a figure by itself.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! metrics {
+    ($($(#[doc = $doc:literal])+ $variant:ident $name:literal $kind:ident $merge:ident;)*) => {
+        /// One figure.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Metric { $($(#[doc = $doc])+ $variant,)* }
+
+        impl Metric {
+            /// All figures, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Its name in STATS; the unit stands last.
+            #[must_use]
+            pub const fn name(self) -> &'static str { match self { $(Self::$variant => $name,)* } }
+
+            /// `counter` or `gauge`.
+            #[must_use]
+            pub const fn kind(self) -> &'static str { match self { $(Self::$variant => stringify!($kind),)* } }
+
+            /// What it tells.
+            #[must_use]
+            pub fn help(self) -> String { match self { $(Self::$variant => concat!($($doc),+).trim().to_owned(),)* } }
+
+            /// The figure over shards.
+            #[must_use]
+            pub fn over(self, shards: impl Iterator<Item = u64>) -> u64 { match self { $(Self::$variant => metrics!(@$merge shards),)* } }
+        }
+    };
+    (@sum $shards:ident) => { $shards.sum() };
+    (@max $shards:ident) => { $shards.max().unwrap_or(0) };
+}
+
+metrics! {
+    /// Events learned since the start of the process.
+    EventsApplied "events_applied" counter sum;
+    /// Events whose id had been learned before.
+    EventsDuplicate "events_duplicate" counter sum;
+    /// Events refused because the shard's queue was full.
+    EventsOverloaded "events_overloaded" counter sum;
+    /// Events refused at the door: unknown kind, value out of range, time in the future.
+    EventsRejected "events_rejected" counter sum;
+    /// Questions answered: profiles, predictions, recommendations and the like.
+    Queries "queries" counter sum;
+    /// Turns: messages of one or more requests that a shard carried out.
+    Turns "turns" counter sum;
+    /// Events and queries waiting in the queues now.
+    Queued "queued" gauge sum;
+    /// Users known.
+    Users "users" gauge sum;
+    /// Items known to the shard that knows most.
+    Items "items" gauge max;
+    /// Bytes mapped for vectors.
+    ColumnBytes "column_bytes" gauge sum;
+    /// Operations in the journals, ever (newest sequences).
+    Sequence "sequence" gauge sum;
+    /// Operations that are synced to the device.
+    DurableSequence "durable_sequence" gauge sum;
+    /// Bytes appended to the journals since the start of the process.
+    JournalBytes "journal_bytes" counter sum;
+    /// Epoch of the item model.
+    Epoch "epoch" gauge max;
+    /// Panics caught in a shard; after each it was rebuilt from disk.
+    Panics "panics" counter sum;
+    /// Journals that failed and take no more writes.
+    JournalsPoisoned "journals_poisoned" gauge sum;
+}
+
+/// The figures of one shard.
+#[derive(Debug)]
+pub struct Metrics {
+    values: Vec<AtomicU64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { values: Metric::ALL.iter().map(|_| AtomicU64::new(0)).collect() }
+    }
+}
+
+impl Metrics {
+    /// Adds to a counter.
+    #[inline]
+    pub fn add(&self, metric: Metric, count: u64) {
+        self.values[metric as usize].fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Sets a gauge.
+    pub fn set(&self, metric: Metric, value: u64) {
+        self.values[metric as usize].store(value, Ordering::Relaxed);
+    }
+
+    /// Reads a figure.
+    #[must_use]
+    pub fn get(&self, metric: Metric) -> u64 {
+        self.values[metric as usize].load(Ordering::Relaxed)
+    }
+}
+
+/// The table as a page for `docs/metrics.md`.
+#[must_use]
+pub fn page() -> String {
+    let mut page = String::from(
+        "# Metrics\n\nWhat STATS and `mirra stats` tell. Written by a test from `src/telemetry/metrics.rs`.\n\n| name | kind | what it tells |\n|---|---|---|\n",
+    );
+    for metric in Metric::ALL {
+        page.push_str(&format!("| `{}` | {} | {} |\n", metric.name(), metric.kind(), metric.help()));
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_figures_merge_as_the_table_says() {
+        let mut names: Vec<_> = Metric::ALL.iter().map(|metric| metric.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Metric::ALL.len());
+        let (one, two) = (Metrics::default(), Metrics::default());
+        for (metrics, count) in [(&one, 3), (&two, 4)] {
+            metrics.add(Metric::EventsApplied, count);
+            metrics.set(Metric::Epoch, count);
+        }
+        let over = |metric: Metric| metric.over([&one, &two].iter().map(|metrics| metrics.get(metric)));
+        assert_eq!((over(Metric::EventsApplied), over(Metric::Epoch)), (7, 4));
+    }
+}

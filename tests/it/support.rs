@@ -1,0 +1,118 @@
+//! What the integration tests share: a server on a free port over a temporary directory, and a plain way to ask it.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use mirra::base::SystemClock;
+use mirra::engine::{self, Options, StartReport};
+use mirra::server::{self, Server};
+use mirra::wire::commands::{Hello, HelloReply, Shutdown};
+use mirra::wire::message::decode_error;
+use mirra::wire::{Command, ErrorBody, HEADER_BYTES, Header, Status, decode_reply, put_request};
+
+/// A server in a thread of its own.
+pub struct TestServer {
+    pub addr: SocketAddr,
+    pub report: StartReport,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Options over `dir`, with one shard and nothing unusual.
+pub fn options(dir: &Path) -> Options {
+    Options::new(dir)
+}
+
+impl TestServer {
+    pub fn start(options: Options) -> Self {
+        let (sender, receiver) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            actix_rt::System::new().block_on(async move {
+                let opened = engine::Engine::start(options, Arc::new(SystemClock)).expect("the engine starts");
+                let server = Server::open(opened.engine.clone(), server::Options::default()).expect("the door opens");
+                sender.send((server.addr(), opened.report)).expect("the test waits");
+                server.stopped().await;
+                server.close(Duration::from_secs(5)).await;
+                assert!(opened.engine.stop().await, "the journals are synced at the end");
+            });
+        });
+        let (addr, report) = receiver.recv().expect("the server thread lives");
+        Self { addr, report, thread: Some(thread) }
+    }
+
+    /// Stops as an operator would.
+    pub fn stop(mut self) {
+        let mut connection = Connection::open(self.addr);
+        connection.ask(&Shutdown { snapshot: false }).expect("SHUTDOWN is answered");
+        drop(connection);
+        let thread = self.thread.take().expect("stopped once");
+        thread.join().expect("the server ends without a panic");
+    }
+}
+
+/// A connection that has said HELLO, one request at a time.
+pub struct Connection {
+    pub stream: TcpStream,
+    pub hello: HelloReply,
+    next_id: u64,
+}
+
+impl Connection {
+    pub fn open(addr: SocketAddr) -> Self {
+        let stream = TcpStream::connect(addr).expect("the port answers");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket takes a timeout");
+        stream.set_nodelay(true).expect("a socket takes nodelay");
+        let hello = HelloReply {
+            version: 0,
+            server: String::new(),
+            shards: 0,
+            shard_map: Vec::new(),
+            kinds: Vec::new(),
+            strategies: Vec::new(),
+            frame_bytes_max: 0,
+            batch_events_max: 0,
+            in_flight_max: 0,
+            durability: 0,
+        };
+        let mut connection = Self { stream, hello, next_id: 1 };
+        let hello = Hello { client: "it".to_owned(), version_min: 1, version_max: 1, token: String::new() };
+        connection.hello = connection.ask(&hello).expect("HELLO is answered");
+        connection
+    }
+
+    /// Sends one request and waits for its reply; a refusal comes as its status and body.
+    pub fn ask<C: Command>(&mut self, request: &C) -> Result<C::Reply, (Status, ErrorBody)> {
+        self.ask_status(request).map(|(_, reply)| reply)
+    }
+
+    /// As [`Self::ask`], with the status.
+    pub fn ask_status<C: Command>(&mut self, request: &C) -> Result<(Status, C::Reply), (Status, ErrorBody)> {
+        let id = self.next_id;
+        self.next_id += 1;
+        let mut bytes = Vec::new();
+        put_request(&mut bytes, id, request).expect("a test sends what can be sent");
+        self.stream.write_all(&bytes).expect("the server reads");
+        let (header, body) = self.read();
+        assert_eq!(header.request_id, id);
+        let status = Status::from_number(header.code).expect("a known status");
+        if status.is_success() {
+            Ok((status, decode_reply::<C>(&body).expect("a well-formed reply")))
+        } else {
+            Err((status, decode_error(&body).expect("a well-formed refusal")))
+        }
+    }
+
+    /// Reads one frame.
+    pub fn read(&mut self) -> (Header, Vec<u8>) {
+        let mut raw = [0; HEADER_BYTES];
+        self.stream.read_exact(&mut raw).expect("a reply comes");
+        let header = Header::decode(raw);
+        let mut body = vec![0; header.length as usize];
+        self.stream.read_exact(&mut body).expect("the reply is whole");
+        (header, body)
+    }
+}
