@@ -27,3 +27,21 @@ pub use journal::{
 pub use snapshot::{
     Choice, GenerationWriter, Manifest, OpenReport, Rejected, ShardManifest, SnapshotOptions, SnapshotStore,
 };
+
+/// Files of format version 1 that were written once; what is written today must be the same bytes.
+#[cfg(test)]
+pub(crate) mod fixture {
+    use std::path::Path;
+
+    /// Compares `bytes` with the fixture, and gives it. If there is none it is written, and the test fails, so that
+    /// somebody looks at it and commits it.
+    pub(crate) fn golden(name: &str, bytes: &[u8]) -> Vec<u8> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/storage/v1").join(name);
+        let Ok(golden) = std::fs::read(&path) else {
+            std::fs::write(&path, bytes).unwrap();
+            panic!("fixture {name} was missing and has been written: check it, commit it, run again");
+        };
+        assert_eq!(bytes, golden, "the bytes of {name} changed: that needs a new format version");
+        golden
+    }
+}
