@@ -2,7 +2,7 @@
 //!
 //! One segment is in memory at a time. A record's payload is borrowed from it. A torn tail (see the folder's header)
 //! is cut and reported; damage is an error that says where. Reading changes nothing on disk. How much was synced is
-//! looked for behind a bad record only ([`mod@super::tail`]).
+//! looked for behind a bad record only (module `tail`).
 
 use std::path::{Path, PathBuf};
 
