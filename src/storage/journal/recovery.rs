@@ -187,7 +187,10 @@ mod tests {
                 bad[bit / 8] ^= 1 << (bit % 8);
                 put(&path, &bad);
                 match read(dir.path(), 1) {
-                    Err(StorageError::JournalDamaged { .. }) => damaged += 1,
+                    Err(StorageError::JournalDamaged { path: blamed, .. }) => {
+                        assert_eq!(blamed, path, "bit {bit}");
+                        damaged += 1;
+                    }
                     Err(other) => panic!("segment {segment}, bit {bit}: {other}"),
                     Ok((read_back, reader)) => {
                         // Only the very last record may be taken for torn.
