@@ -125,3 +125,74 @@ pub(crate) mod failing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::segments::list_segments;
+    use super::super::testing::{CLUSTER, SHARD, fill, open, read};
+    use super::super::{JournalOptions, JournalWriter};
+    use super::failing::FailingFiles;
+    use crate::storage::StorageError;
+    use std::sync::atomic::Ordering;
+
+    fn small() -> JournalOptions {
+        JournalOptions { segment_bytes: 0, buffer_bytes: 512 }
+    }
+
+    #[test]
+    fn an_open_syncs_what_earlier_processes_wrote_before_it_makes_a_segment() {
+        let dir = tempfile::tempdir().unwrap();
+        fill(&mut open(dir.path(), 1), 2);
+        let end = read(dir.path(), 1).unwrap().1.next_sequence();
+        let files = FailingFiles::default();
+        let refused =
+            JournalWriter::open_with(dir.path(), SHARD, CLUSTER, end, small(), Box::new(files.clone())).map(drop);
+        assert!(matches!(refused, Err(StorageError::Io { action: "sync", .. })), "{refused:?}");
+        assert_eq!(list_segments(dir.path(), SHARD, CLUSTER).unwrap().len(), 1);
+        assert_eq!(open(dir.path(), end).durable_sequence(), end);
+    }
+
+    /// The n-th call fails, for every n: what was acknowledged before is there, nothing is acknowledged after.
+    #[test]
+    fn any_failed_call_poisons_and_loses_nothing_acknowledged() {
+        // Past two rotations.
+        for n in 0..170 {
+            let dir = tempfile::tempdir().unwrap();
+            drop(open(dir.path(), 1));
+            let files = FailingFiles::default();
+            files.calls_left.store(n, Ordering::SeqCst);
+            let (mut written, mut durable) = (1, 1);
+            if let Ok(mut writer) =
+                JournalWriter::open_with(dir.path(), SHARD, CLUSTER, 1, small(), Box::new(files.clone()))
+            {
+                let mut failed = false;
+                for step in 0..500_u64 {
+                    writer.append(1, writer.next_sequence(), 1, 0, &[&[7; 40]]).unwrap();
+                    let result =
+                        writer.write().and_then(|()| if step % 3 == 0 { writer.sync().map(drop) } else { Ok(()) });
+                    (written, durable) = (writer.written_sequence(), writer.durable_sequence());
+                    if result.is_err() {
+                        failed = true;
+                        break;
+                    }
+                }
+                assert_eq!(failed, writer.is_poisoned(), "call {n}");
+                assert!(failed, "call {n} was never made");
+                // Later calls would succeed, and are not made.
+                let left = files.calls_left.load(Ordering::SeqCst);
+                let next = writer.next_sequence();
+                assert!(matches!(writer.append(1, next, 1, 0, &[]), Err(StorageError::Poisoned { .. })));
+                assert!(matches!(writer.gap(next + 1), Err(StorageError::Poisoned { .. })));
+                assert!(matches!(writer.write(), Err(StorageError::Poisoned { .. })));
+                assert!(matches!(writer.sync(), Err(StorageError::Poisoned { .. })));
+                assert_eq!(files.calls_left.load(Ordering::SeqCst), left, "call {n}");
+                assert_eq!((writer.written_sequence(), writer.durable_sequence()), (written, durable));
+            }
+            let (records, reader) = read(dir.path(), 1).unwrap();
+            assert!(reader.next_sequence() >= written && durable <= written, "call {n}");
+            assert_eq!(records.len() as u64, reader.next_sequence() - 1);
+            fill(&mut open(dir.path(), reader.next_sequence()), 2);
+            assert_eq!(read(dir.path(), 1).unwrap().0.len(), records.len() + 2, "call {n}");
+        }
+    }
+}

@@ -1,18 +1,21 @@
 //! The bytes of a journal segment. Frozen: a change is a new format version, and version 1 stays readable.
 //!
 //! ```text
-//! segment header, 40 bytes                       record, 33 bytes and the payload
+//! segment header, 48 bytes                       record, 41 bytes and the payload
 //! offset  size  field                            offset  size  field
-//!      0     8  magic "MIRRAJL1"                      0     4  length    u32, bytes after the checksum: 25 + payload
+//!      0     8  magic "MIRRAJL1"                      0     4  length    u32, bytes after the checksum: 33 + payload
 //!      8     2  format version  u16                   4     4  checksum  u32, masked crc32c
 //!     10     2  shard           u16                   8     4  previous  u32, checksum of the record before (of the
 //!     12     8  segment id      u64                               header for the first): the chain
 //!     20     8  cluster id      u64                  12     8  first sequence u64
-//!     28     8  first sequence  u64                  20     8  stamp_ms  i64
-//!     36     4  masked crc32c of bytes 0..36         28     4  count     u32, sequences that the record covers
-//!                                                    32     1  kind      u8, 0 = GAP
-//!                                                    33   ...  payload, opaque
+//!     28     8  first sequence  u64                  20     8  synced    u64
+//!     36     8  synced          u64                  28     8  stamp_ms  i64
+//!     44     4  masked crc32c of bytes 0..44         36     4  count     u32, sequences that the record covers
+//!                                                    40     1  kind      u8, 0 = GAP
+//!                                                    41   ...  payload, opaque
 //! ```
+//! *Synced.* Every sequence below it was synced when the header or record was made; never above its first sequence.
+//! It tells, after power loss, damage in what was synced from disorder in what was not.
 //! *Checksum.* crc32c over segment id (u64), shard (u16), length (u32), then everything after the checksum; masked as
 //! in LevelDB, so that a checksum of bytes that contain checksums stays good. Bytes of another segment or shard do not
 //! validate; a length of 0 is never valid, so zero-filled space does not either.
@@ -28,10 +31,10 @@ pub const MAGIC: [u8; 8] = *b"MIRRAJL1";
 pub const FORMAT_VERSION: u16 = 1;
 
 /// Bytes of a segment's header.
-pub const HEADER_BYTES: usize = 40;
+pub const HEADER_BYTES: usize = 48;
 
 /// Bytes of a record before its payload.
-pub const RECORD_HEAD_BYTES: usize = 33;
+pub const RECORD_HEAD_BYTES: usize = 41;
 
 /// Longest payload of one record, in bytes: four frames of the longest kind.
 pub const PAYLOAD_BYTES_MAX: usize = 16 << 20;
@@ -58,6 +61,8 @@ pub struct SegmentHeader {
     pub cluster_id: u64,
     /// Sequence at which the segment starts.
     pub first_sequence: u64,
+    /// Every sequence below was synced when the segment was made; at most `first_sequence`.
+    pub synced: u64,
 }
 
 /// One record, as it lies in the segment.
@@ -81,6 +86,8 @@ pub(crate) struct Framed<'a> {
     pub(crate) record: Record<'a>,
     pub(crate) checksum: u32,
     pub(crate) previous: u32,
+    /// Every sequence below was synced when the record was appended.
+    pub(crate) synced: u64,
     /// Bytes of the whole record.
     pub(crate) bytes: usize,
 }
@@ -108,30 +115,32 @@ pub(crate) fn encode_header(header: &SegmentHeader) -> (Vec<u8>, u32) {
     let mut bytes = Vec::with_capacity(HEADER_BYTES);
     let mut writer = Writer::new(&mut bytes);
     writer.bytes(&MAGIC).u16(header.version).u16(header.shard);
-    writer.u64(header.segment).u64(header.cluster_id).u64(header.first_sequence);
+    writer.u64(header.segment).u64(header.cluster_id).u64(header.first_sequence).u64(header.synced);
     let checksum = mask(crc32c::crc32c(&bytes));
     Writer::new(&mut bytes).u32(checksum);
     (bytes, checksum)
 }
 
-/// Decodes the header at the start of `bytes`; `None` if it is short or its checksum or magic is wrong.
+/// Decodes the header at the start of `bytes`; `None` if it is short, its checksum or magic is wrong, or it claims that
+/// more was synced than there was.
 pub(crate) fn decode_header(bytes: &[u8]) -> Option<(SegmentHeader, u32)> {
     let mut reader = Reader::new(bytes.get(..HEADER_BYTES)?);
     let magic = reader.bytes(MAGIC.len()).ok()?;
     let (version, shard) = (reader.u16().ok()?, reader.u16().ok()?);
     let (segment, cluster_id) = (reader.u64().ok()?, reader.u64().ok()?);
-    let (first_sequence, checksum) = (reader.u64().ok()?, reader.u32().ok()?);
+    let (first_sequence, synced, checksum) = (reader.u64().ok()?, reader.u64().ok()?, reader.u32().ok()?);
     let whole = magic == MAGIC && checksum == mask(crc32c::crc32c(&bytes[..HEADER_BYTES - 4]));
-    whole.then_some((SegmentHeader { version, shard, segment, cluster_id, first_sequence }, checksum))
+    let header = SegmentHeader { version, shard, segment, cluster_id, first_sequence, synced };
+    (whole && synced <= first_sequence).then_some((header, checksum))
 }
 
 /// Appends a record to `out`; its payload is `parts` in order, at most [`PAYLOAD_BYTES_MAX`] together (the caller has
-/// checked). Gives its checksum. One pass over the bytes, no allocation once `out` has grown.
+/// checked), and every sequence below `synced` is synced. Gives its checksum. One pass over the bytes, no allocation once `out` has grown.
 #[inline]
 pub(crate) fn encode_record(
     out: &mut Vec<u8>,
     seed: u32,
-    previous: u32,
+    (previous, synced): (u32, u64),
     record: &Record<'_>,
     parts: &[&[u8]],
     payload_bytes: usize,
@@ -143,9 +152,10 @@ pub(crate) fn encode_record(
     head[..4].copy_from_slice(&length.to_le_bytes());
     head[8..12].copy_from_slice(&previous.to_le_bytes());
     head[12..20].copy_from_slice(&record.first_sequence.to_le_bytes());
-    head[20..28].copy_from_slice(&record.stamp_ms.to_le_bytes());
-    head[28..32].copy_from_slice(&record.count.to_le_bytes());
-    head[32] = record.kind;
+    head[20..28].copy_from_slice(&synced.to_le_bytes());
+    head[28..36].copy_from_slice(&record.stamp_ms.to_le_bytes());
+    head[36..40].copy_from_slice(&record.count.to_le_bytes());
+    head[40] = record.kind;
     out.reserve(RECORD_HEAD_BYTES + payload_bytes);
     out.extend_from_slice(&head);
     for part in parts {
@@ -174,14 +184,18 @@ pub(crate) fn decode_record(bytes: &[u8], seed: u32) -> Result<Framed<'_>, Strin
         return Err(format!("record checksum {checksum:08x} said, {computed:08x} computed"));
     }
     let previous = reader.u32().map_err(short)?;
-    let (first_sequence, stamp_ms) = (reader.u64().map_err(short)?, reader.i64().map_err(short)?);
+    let (first_sequence, synced) = (reader.u64().map_err(short)?, reader.u64().map_err(short)?);
+    let stamp_ms = reader.i64().map_err(short)?;
     let (count, kind) = (reader.u32().map_err(short)?, reader.u8().map_err(short)?);
     let payload = &bytes[RECORD_HEAD_BYTES..PREFIX_BYTES + length];
     if (kind == KIND_GAP) != (count == 0) || (kind == KIND_GAP && !payload.is_empty()) {
         return Err(format!("record of kind {kind} with count {count} and {} bytes", payload.len()));
     }
+    if synced > first_sequence {
+        return Err(format!("record at sequence {first_sequence} calls everything below {synced} synced"));
+    }
     let record = Record { kind, first_sequence, count, stamp_ms, payload };
-    Ok(Framed { record, checksum, previous, bytes: PREFIX_BYTES + length })
+    Ok(Framed { record, checksum, previous, synced, bytes: PREFIX_BYTES + length })
 }
 
 /// Bytes that [`decode_record`] would checksum at the start of `bytes`, if what lies there could be a record at or
@@ -193,11 +207,13 @@ pub(crate) fn plausible_record(bytes: &[u8], from: u64) -> Option<usize> {
     if !(LENGTH_MIN..=LENGTH_MAX).contains(&length) || length > bytes.len() - PREFIX_BYTES {
         return None;
     }
-    let count = u32::from_le_bytes([head[28], head[29], head[30], head[31]]);
-    let mut sequence = [0; 8];
+    let count = u32::from_le_bytes([head[36], head[37], head[38], head[39]]);
+    let (mut sequence, mut synced) = ([0; 8], [0; 8]);
     sequence.copy_from_slice(&head[12..20]);
-    let ordered = u64::from_le_bytes(sequence) >= from;
-    (ordered && (head[32] == KIND_GAP) == (count == 0)).then_some(length)
+    synced.copy_from_slice(&head[20..28]);
+    let sequence = u64::from_le_bytes(sequence);
+    let ordered = sequence >= from && u64::from_le_bytes(synced) <= sequence;
+    (ordered && (head[40] == KIND_GAP) == (count == 0)).then_some(length)
 }
 
 #[inline]
@@ -215,7 +231,7 @@ mod tests {
 
     #[test]
     fn headers_round_trip_and_every_flip_is_seen() {
-        let header = SegmentHeader { version: 1, shard: 2, segment: 3, cluster_id: 4, first_sequence: 5 };
+        let header = SegmentHeader { version: 1, shard: 2, segment: 3, cluster_id: 4, first_sequence: 5, synced: 5 };
         let (bytes, checksum) = encode_header(&header);
         assert_eq!((bytes.len(), decode_header(&bytes)), (HEADER_BYTES, Some((header, checksum))));
         for bit in 0..HEADER_BYTES * 8 {
@@ -224,13 +240,14 @@ mod tests {
             assert_eq!(decode_header(&bad), None, "bit {bit}");
         }
         assert_eq!(decode_header(&[0; HEADER_BYTES]), None);
+        assert_eq!(decode_header(&encode_header(&SegmentHeader { synced: 6, ..header }).0), None);
     }
 
     #[test]
     fn records_round_trip_and_every_flip_cut_and_other_place_is_seen() {
         let seed = segment_seed(9, 1);
         let mut bytes = Vec::new();
-        let checksum = encode_record(&mut bytes, seed, 77, &record(b""), &[b"pay", b"", b"load"], 7);
+        let checksum = encode_record(&mut bytes, seed, (77, 39), &record(b""), &[b"pay", b"", b"load"], 7);
         let framed = decode_record(&bytes, seed).unwrap();
         assert_eq!(framed.record, record(b"payload"));
         assert_eq!((framed.checksum, framed.previous, framed.bytes), (checksum, 77, bytes.len()));
@@ -261,10 +278,17 @@ mod tests {
             let first_sequence = rng.bits() >> rng.below(64);
             let record = Record { kind, first_sequence, count, stamp_ms: rng.bits() as i64, payload };
             let mut bytes = Vec::new();
-            encode_record(&mut bytes, 5, 6, &record, &[payload], payload.len());
-            assert_eq!(decode_record(&bytes, 5).unwrap().record, record, "seed 11");
+            let synced = first_sequence - (rng.bits() >> rng.below(64)).min(first_sequence);
+            encode_record(&mut bytes, 5, (6, synced), &record, &[payload], payload.len());
+            let framed = decode_record(&bytes, 5).unwrap();
+            assert_eq!((framed.record, framed.previous, framed.synced), (record, 6, synced), "seed 11");
             assert_eq!(plausible_record(&bytes, first_sequence), Some(bytes.len() - 8));
             assert_eq!(plausible_record(&bytes, first_sequence.saturating_add(1)).is_none(), first_sequence < u64::MAX);
+            if first_sequence < u64::MAX {
+                bytes.clear();
+                encode_record(&mut bytes, 5, (6, first_sequence + 1), &record, &[payload], payload.len());
+                assert!(decode_record(&bytes, 5).is_err() && plausible_record(&bytes, 0).is_none());
+            }
         }
     }
 }

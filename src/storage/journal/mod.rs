@@ -5,10 +5,11 @@
 //! * [`reader`]: every record in order, with checksum, chain and sequence checked;
 //! * [`recovery`]: verify, trim, salvage.
 //!
-//! *Torn tail.* What a crash left half-written is cut: the first bad record, if no valid record of the same segment
-//! lies after it, in the last segment or in one whose successor goes on exactly at the cut (the writer never appends
-//! to an old segment, so after a crash there is such a successor). Everything else is damage, and is refused: going on
-//! would lose records that were acknowledged.
+//! *Torn tail.* Every record and header says below which sequence everything was synced when it was made. Power loss
+//! keeps what was synced and any part of the rest, in any order. So the journal is cut at the first bad record if that
+//! is at or after the largest such mark, or if the next segment goes on exactly there (the writer never appends to an
+//! old segment, so after a crash there is such a successor). A bad record before the mark is damage, and is refused:
+//! going on would lose records that were acknowledged as durable.
 //! Functions take the shard's journal directory; that only the owner of the data directory calls them is the caller's
 //! duty ([`DataDir`](super::DataDir) holds the lock).
 
@@ -18,14 +19,18 @@ pub mod reader;
 pub mod recovery;
 pub(crate) mod segments;
 pub mod sync;
+pub(crate) mod tail;
 pub mod writer;
 
 pub use file::{DiskFiles, JournalFile, JournalFiles};
 pub use format::Record;
-pub use reader::{JournalReader, TornTail};
+pub use reader::{Counts, JournalReader, TornTail};
 pub use recovery::{JournalReport, SalvageReport, salvage, trim, verify};
 pub use sync::SyncHandle;
 pub use writer::{JournalOptions, JournalWriter};
+
+#[cfg(test)]
+mod power_tests;
 
 #[cfg(test)]
 pub(crate) mod testing {
@@ -56,6 +61,23 @@ pub(crate) mod testing {
         written
     }
 
+    /// As [`fill`], each record synced before the next: every mark is its record's first sequence.
+    pub(crate) fn fill_synced(writer: &mut JournalWriter, records: u64) -> Vec<Owned> {
+        let mut written = Vec::new();
+        for _ in 0..records {
+            written.extend(fill(writer, 1));
+            writer.sync().unwrap();
+        }
+        written
+    }
+
+    /// Replaces a file's bytes in place: a file system may sync one that is truncated first, which takes long.
+    pub(crate) fn put(path: &Path, bytes: &[u8]) {
+        let file = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(path).unwrap();
+        JournalFile::write(&file, bytes).unwrap();
+        file.set_len(bytes.len() as u64).unwrap();
+    }
+
     pub(crate) fn read(dir: &Path, from: u64) -> Result<(Vec<Owned>, JournalReader), crate::storage::StorageError> {
         let mut reader = JournalReader::open(dir, SHARD, CLUSTER, from)?;
         let mut records = Vec::new();
@@ -79,6 +101,8 @@ mod tests {
         writer.append(1, 100, 1, 1_700_000_000_000, &[b"first"]).unwrap();
         writer.append(200, 101, 3, 1_700_000_000_001, &[b"three ", b"", b"at once"]).unwrap();
         writer.gap(200).unwrap();
+        writer.write().unwrap();
+        assert_eq!(writer.sync().unwrap(), 200);
         writer.append(2, 200, 1, -1, &[]).unwrap();
         writer.write().unwrap();
         let name = "0000000001.mjl";
@@ -98,6 +122,6 @@ mod tests {
             assert_eq!(reader.next_record().unwrap(), Some(record));
         }
         assert_eq!(reader.next_record().unwrap(), None);
-        assert_eq!((reader.next_sequence(), reader.torn().len()), (201, 0));
+        assert_eq!((reader.next_sequence(), reader.synced(), reader.torn().len()), (201, 200, 0));
     }
 }

@@ -1,30 +1,30 @@
 //! Reads a shard's journal in order and trusts nothing: header, checksum, chain and sequence of every record.
 //!
 //! One segment is in memory at a time. A record's payload is borrowed from it. A torn tail (see the folder's header)
-//! is cut and reported; damage is an error that says where. Reading changes nothing on disk.
+//! is cut and reported; damage is an error that says where. Reading changes nothing on disk. How much was synced is
+//! looked for behind a bad record only (module `tail`).
 
 use std::path::{Path, PathBuf};
 
-use super::format::{HEADER_BYTES, KIND_GAP, Record, decode_header, decode_record, plausible_record, segment_seed};
+use super::format::{HEADER_BYTES, KIND_GAP, Record, decode_header, decode_record, segment_seed};
 use super::segments::{SEGMENT_FILE_BYTES_MAX, Segment, list_segments, start_index};
+use super::tail::{largest_mark, scan};
 use crate::storage::error::StorageError;
 use crate::storage::files::read_bounded;
 
-/// Most bytes that the search for a valid record after a bad one checksums: some seconds. Only bytes that were made
-/// to look like records all over come near; then the segment counts as damaged, which loses nothing.
-const SCAN_CHECKSUM_BYTES_MAX: u64 = 16 << 30;
-
-/// A half-written end that was cut.
+/// An end that was never synced and that a crash left incomplete: it was cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TornTail {
     /// The segment's number.
     pub segment: u64,
     /// Its file.
     pub path: PathBuf,
-    /// Bytes of it that are good.
+    /// Bytes of it that are good; 0 if nothing of the segment belongs to the journal.
     pub offset: u64,
     /// Bytes after that, which are ignored.
     pub bytes_dropped: u64,
+    /// Whole records among them.
+    pub records_dropped: u64,
     /// The first sequence that is not there: the journal goes on with it.
     pub next_sequence: u64,
     /// What was wrong with the first bytes that were dropped.
@@ -41,6 +41,8 @@ pub struct JournalReader {
     current: Option<Current>,
     bytes: Vec<u8>,
     next_sequence: u64,
+    /// The largest mark of what was read: everything below was synced.
+    synced: u64,
     /// Whether any whole header was met: before that, `next_sequence` is only what the caller asked for.
     anchored: bool,
     torn: Vec<TornTail>,
@@ -73,6 +75,7 @@ struct Current {
 /// A record's fields and where its payload lies in `bytes`.
 struct Found {
     record: Record<'static>,
+    synced: u64,
     payload: std::ops::Range<usize>,
 }
 
@@ -104,6 +107,7 @@ impl JournalReader {
             current: None,
             bytes: Vec::new(),
             next_sequence: from_sequence,
+            synced: 0,
             anchored: false,
             torn: Vec::new(),
             counts: Counts::default(),
@@ -132,6 +136,12 @@ impl JournalReader {
         self.next_sequence
     }
 
+    /// Every sequence below this is known to have been synced, from the marks of what was read so far.
+    #[must_use]
+    pub fn synced(&self) -> u64 {
+        self.synced
+    }
+
     /// The torn tails met so far: what the last crash left, and what earlier ones did.
     #[must_use]
     pub fn torn(&self) -> &[TornTail] {
@@ -150,13 +160,6 @@ impl JournalReader {
         self.counts
     }
 
-    /// Where the journal in `dir` ends; `None` if it has no segment with a whole header. Reads the newest segments.
-    pub(crate) fn end_sequence(dir: &Path, shard: u16, cluster_id: u64) -> Result<Option<u64>, StorageError> {
-        let mut reader = Self::open(dir, shard, cluster_id, u64::MAX)?;
-        while reader.next_record()?.is_some() {}
-        Ok(reader.end())
-    }
-
     fn step(&mut self) -> Result<Option<Found>, StorageError> {
         loop {
             let Some(current) = &mut self.current else {
@@ -172,6 +175,7 @@ impl JournalReader {
             match decode_next(current, &self.bytes, self.next_sequence) {
                 Ok(found) => {
                     self.next_sequence = found.record.end_sequence().unwrap_or(u64::MAX);
+                    self.synced = self.synced.max(found.synced);
                     let gap = found.record.kind == KIND_GAP;
                     self.counts.gaps += u64::from(gap);
                     self.counts.records += u64::from(!gap);
@@ -196,8 +200,9 @@ impl JournalReader {
             self.cut(reason)?;
             return Ok(true);
         };
+        self.synced = self.synced.max(header.synced);
         if self.anchored && header.first_sequence != self.next_sequence {
-            return Err(self.discontinuity(&segment, header.first_sequence));
+            return self.discontinuity(segment, header.first_sequence, seed).map(|()| true);
         }
         if !self.anchored && header.first_sequence > self.from {
             return Err(missing_history(&segment.path, self.from, header.first_sequence));
@@ -208,36 +213,54 @@ impl JournalReader {
         Ok(true)
     }
 
-    /// Ends the current segment at its offset, if nothing valid lies behind.
+    /// Ends the current segment at its offset, if nothing that was synced is missing.
     fn cut(&mut self, reason: String) -> Result<(), StorageError> {
         let Some(Current { segment, seed, offset, .. }) = self.current.take() else { return Ok(()) };
+        let next_sequence = self.next_sequence;
         let lowest = segment.header.map_or(0, |header| header.first_sequence);
-        if let Some(behind) = find_valid(&self.bytes, offset, seed, lowest) {
-            let reason = format!("{reason}, and {behind}");
-            let sequence = self.next_sequence;
-            return Err(StorageError::JournalDamaged { path: segment.path, offset: offset as u64, sequence, reason });
+        let behind = scan(&self.bytes[offset..], seed, lowest);
+        let mut synced = self.synced.max(behind.synced);
+        // A segment that goes on exactly here was made by a writer that knew of the cut: what younger ones say was
+        // synced came after it. Before the first whole header it is not known where the journal ends.
+        if self.anchored && !self.goes_on_at(next_sequence) {
+            synced = synced.max(largest_mark(self.ahead.as_slice(), self.shard, next_sequence)?);
+        }
+        if synced > next_sequence || behind.gave_up {
+            let why = match synced > next_sequence {
+                true => format!("{reason}; everything below {synced} was synced, {} records behind", behind.records),
+                false => format!("{reason}; too much behind it looks like records to rule them out"),
+            };
+            let (path, offset) = (segment.path, offset as u64);
+            return Err(StorageError::JournalDamaged { path, offset, sequence: next_sequence, reason: why });
         }
         self.torn.push(TornTail {
             segment: segment.id,
             path: segment.path,
             offset: offset as u64,
             bytes_dropped: (self.bytes.len() - offset) as u64,
-            next_sequence: self.next_sequence,
+            records_dropped: behind.records,
+            next_sequence,
             reason,
         });
         Ok(())
     }
 
-    /// `segment` does not go on where the one before ends: the fault is where that one was cut, if it was.
-    fn discontinuity(&self, segment: &Segment, first: u64) -> StorageError {
+    /// Whether the next segment with a whole header starts at `sequence`.
+    fn goes_on_at(&self, sequence: u64) -> bool {
+        let next = self.ahead.as_slice().iter().find_map(|segment| segment.header);
+        next.is_some_and(|header| header.first_sequence == sequence)
+    }
+
+    /// `segment`, whose bytes are loaded, does not go on where the one before ends: it is dropped if it is later and
+    /// nothing in between was synced.
+    fn discontinuity(&mut self, segment: Segment, first: u64, seed: u32) -> Result<(), StorageError> {
         let sequence = self.next_sequence;
-        let last_torn = self.torn.last().filter(|torn| torn.next_sequence == sequence && first > sequence);
-        let (path, offset, cause) = match last_torn {
-            Some(torn) => (torn.path.clone(), torn.offset, torn.reason.as_str()),
-            None => (segment.path.clone(), 0, "no tail was cut before it"),
-        };
-        let reason = format!("segment {} starts at sequence {first}, expected {sequence} ({cause})", segment.id);
-        StorageError::JournalDamaged { path, offset, sequence, reason }
+        let reason = format!("segment {} starts at sequence {first}, expected {sequence}", segment.id);
+        if first < sequence {
+            return Err(StorageError::JournalDamaged { path: segment.path, offset: 0, sequence, reason });
+        }
+        self.current = Some(Current { segment, seed, chain: 0, offset: 0 });
+        self.cut(reason)
     }
 }
 
@@ -265,23 +288,8 @@ fn decode_next(current: &mut Current, bytes: &[u8], expected: u64) -> Result<Fou
     let payload = end - payload.len()..end;
     current.offset = end;
     current.chain = framed.checksum;
-    Ok(Found { record: Record { kind, first_sequence, count, stamp_ms, payload: &[] }, payload })
-}
-
-/// Looks at every offset from `from` on for a record that belongs to this segment; says what it found.
-fn find_valid(bytes: &[u8], from: usize, seed: u32, lowest_sequence: u64) -> Option<String> {
-    let mut budget = SCAN_CHECKSUM_BYTES_MAX;
-    for offset in from..bytes.len() {
-        let Some(cost) = plausible_record(&bytes[offset..], lowest_sequence) else { continue };
-        if decode_record(&bytes[offset..], seed).is_ok() {
-            return Some(format!("a valid record lies at offset {offset}"));
-        }
-        budget = budget.saturating_sub(cost as u64);
-        if budget == 0 {
-            return Some("too much behind it looks like records to rule them out".to_owned());
-        }
-    }
-    None
+    let record = Record { kind, first_sequence, count, stamp_ms, payload: &[] };
+    Ok(Found { record, synced: framed.synced, payload })
 }
 
 #[cfg(test)]
@@ -319,15 +327,5 @@ mod tests {
         drop(open(dir.path(), 1));
         let other = JournalReader::open(dir.path(), SHARD, CLUSTER + 1, 1);
         assert!(matches!(other, Err(StorageError::WrongCluster { expected, .. }) if expected == CLUSTER + 1));
-    }
-
-    /// A payload that looks like records everywhere may cost time, but not much.
-    #[test]
-    fn the_search_behind_a_bad_record_is_fast() {
-        // At every fourth offset a length of 32 KiB, and a sequence, count and kind that could be.
-        let hostile = [0x01, 0x80, 0, 0].repeat(1 << 18);
-        let started = std::time::Instant::now();
-        assert_eq!(find_valid(&hostile, 0, 1, 0), None);
-        assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
     }
 }

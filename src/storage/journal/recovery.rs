@@ -39,7 +39,7 @@ pub struct SalvageReport {
 pub fn verify(dir: &Path, shard: u16, cluster_id: u64) -> Result<JournalReport, StorageError> {
     let segments = list_segments(dir, shard, cluster_id)?;
     let first_sequence = segments.iter().find_map(|segment| Some(segment.header?.first_sequence));
-    let mut reader = JournalReader::over(segments, shard, first_sequence.unwrap_or(0));
+    let mut reader = JournalReader::over(segments, shard, first_sequence.unwrap_or(1));
     while reader.next_record()?.is_some() {}
     Ok(JournalReport {
         counts: reader.counts(),
@@ -115,19 +115,21 @@ fn set_aside_from(dir: &Path, damaged: &Path, offset: u64, moved: &mut Vec<PathB
 
 #[cfg(test)]
 mod tests {
+    use super::super::format::{HEADER_BYTES, RECORD_HEAD_BYTES};
     use super::super::segments::segment_path;
-    use super::super::testing::{CLUSTER, Owned, SHARD, fill, open, read};
+    use super::super::testing::{CLUSTER, Owned, SHARD, fill, fill_synced, open, put, read};
     use super::*;
     use tempfile::TempDir;
 
-    /// A journal of three runs; its records, and how many lie in segments before the last.
+    /// A journal of three runs, every record synced before the next; its records, and how many lie in segments before
+    /// the last.
     fn three_runs() -> (TempDir, Vec<Owned>, usize) {
         let dir = tempfile::tempdir().unwrap();
         let (mut records, mut next, mut before) = (Vec::new(), 1, 0);
         for run in 0..3 {
             let mut writer = open(dir.path(), next);
             before = records.len();
-            records.extend(fill(&mut writer, 6 + run));
+            records.extend(fill_synced(&mut writer, 6 + run));
             next = writer.next_sequence();
         }
         (dir, records, before)
@@ -145,11 +147,11 @@ mod tests {
         // Where each of the last three records ends, from the back.
         let mut ends = vec![good.len()];
         for (_, _, payload) in records.iter().rev().take(3) {
-            ends.push(ends[ends.len() - 1] - payload.len() - 33);
+            ends.push(ends[ends.len() - 1] - payload.len() - RECORD_HEAD_BYTES);
         }
         let mut outcomes = 0;
         for cut in ends[3]..=good.len() {
-            fs::write(&path, &good[..cut]).unwrap();
+            put(&path, &good[..cut]);
             let kept = records.len() - ends.iter().filter(|end| **end > cut).count();
             let (read_back, reader) = read(dir.path(), 1).unwrap();
             assert_eq!(read_back, records[..kept], "cut at {cut}");
@@ -183,9 +185,12 @@ mod tests {
             for bit in 0..good.len() * 8 {
                 let mut bad = good.clone();
                 bad[bit / 8] ^= 1 << (bit % 8);
-                fs::write(&path, &bad).unwrap();
+                put(&path, &bad);
                 match read(dir.path(), 1) {
-                    Err(StorageError::JournalDamaged { .. }) => damaged += 1,
+                    Err(StorageError::JournalDamaged { path: blamed, .. }) => {
+                        assert_eq!(blamed, path, "bit {bit}");
+                        damaged += 1;
+                    }
                     Err(other) => panic!("segment {segment}, bit {bit}: {other}"),
                     Ok((read_back, reader)) => {
                         // Only the very last record may be taken for torn.
@@ -196,9 +201,9 @@ mod tests {
                     }
                 }
             }
-            fs::write(&path, &good).unwrap();
+            put(&path, &good);
         }
-        assert_eq!(torn, (33 + records[records.len() - 1].2.len()) * 8, "{damaged} damaged");
+        assert_eq!(torn, (RECORD_HEAD_BYTES + records[records.len() - 1].2.len()) * 8, "{damaged} damaged");
         assert!(before > 0 && damaged > 1_000);
     }
 
@@ -210,24 +215,24 @@ mod tests {
         // The same records, in another shard's journal and in another segment of the same shard.
         let other = tempfile::tempdir().unwrap();
         let next = read(dir.path(), 1).unwrap().1.next_sequence();
-        fill(&mut open(dir.path(), next), 3);
+        fill_synced(&mut open(dir.path(), next), 3);
         let mut writer =
             super::super::JournalWriter::open(other.path(), SHARD + 1, CLUSTER, next, Default::default()).unwrap();
-        fill(&mut writer, 3);
+        fill_synced(&mut writer, 3);
         fs::remove_file(&path).unwrap();
         assert!(
             matches!(read(dir.path(), 1), Err(StorageError::JournalDamaged { offset: 0, .. })),
             "a missing segment"
         );
-        fs::write(&path, &good).unwrap();
+        put(&path, &good);
         let own = fs::read(segment_path(dir.path(), 4)).unwrap();
         let foreign = fs::read(segment_path(other.path(), 1)).unwrap();
         assert_eq!(own.len(), foreign.len());
         let fourth = segment_path(dir.path(), 4);
         // Records of another shard behind our own header: none validates.
-        fs::write(&fourth, [&own[..40], &foreign[40..]].concat()).unwrap();
+        fs::write(&fourth, [&own[..HEADER_BYTES], &foreign[HEADER_BYTES..]].concat()).unwrap();
         let (_, reader) = read(dir.path(), 1).unwrap();
-        assert_eq!((reader.next_sequence(), reader.torn()[0].offset), (next, 40));
+        assert_eq!((reader.next_sequence(), reader.torn()[0].offset), (next, HEADER_BYTES as u64));
         // The oldest segment is torn away whole: what follows starts too late, and that is said.
         let first = segment_path(dir.path(), 1);
         let whole = fs::read(&first).unwrap();
@@ -235,18 +240,46 @@ mod tests {
         assert!(matches!(read(dir.path(), 1), Err(StorageError::MissingHistory { needed: 1, .. })));
         fs::write(&first, whole).unwrap();
         // One foreign record in the middle.
-        let second = 40 + 33 + own[40..].len() / 3;
+        let first_bytes = u32::from_le_bytes(*own[HEADER_BYTES..].first_chunk().unwrap()) as usize + 8;
+        let second = HEADER_BYTES + first_bytes;
         let mut spliced = own.clone();
-        spliced[40..second].copy_from_slice(&foreign[40..second]);
+        spliced[HEADER_BYTES..second].copy_from_slice(&foreign[HEADER_BYTES..second]);
         fs::write(&fourth, spliced).unwrap();
-        assert!(matches!(read(dir.path(), 1), Err(StorageError::JournalDamaged { offset: 40, .. })));
-        // A valid record of this very segment, a second time.
-        fs::write(&fourth, [&own[..], &own[40..]].concat()).unwrap();
-        assert!(matches!(read(dir.path(), 1), Err(StorageError::JournalDamaged { .. })));
+        let at = HEADER_BYTES as u64;
+        assert!(matches!(read(dir.path(), 1), Err(StorageError::JournalDamaged { offset, .. }) if offset == at));
+        // Valid records of this very segment a second time, in the middle and at the end, where they take nothing away.
+        fs::write(&fourth, [&own[..second], &own[HEADER_BYTES..]].concat()).unwrap();
+        let at = second as u64;
+        assert!(matches!(read(dir.path(), 1), Err(StorageError::JournalDamaged { offset, .. }) if offset == at));
+        fs::write(&fourth, [&own[..], &own[HEADER_BYTES..]].concat()).unwrap();
+        let (_, reader) = read(dir.path(), 1).unwrap();
+        let [torn] = reader.torn() else { panic!("{:?}", reader.torn()) };
+        assert_eq!((torn.offset, torn.records_dropped), (own.len() as u64, 3));
+        assert!(reader.next_sequence() > next + 2 && torn.next_sequence == reader.next_sequence());
         // A whole segment under another name, or of another shard.
         for wrong in [&good, &foreign] {
             fs::write(&fourth, wrong).unwrap();
             assert!(matches!(read(dir.path(), 1), Err(StorageError::JournalDamaged { offset: 0, .. })));
+        }
+    }
+
+    /// Before a gap the sequences do not tell that a record is missing: the chain does.
+    #[test]
+    fn a_record_that_was_cut_out_before_a_gap_is_missed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = open(dir.path(), 1);
+        let mut ends = vec![HEADER_BYTES];
+        for _ in 0..3 {
+            fill_synced(&mut writer, 1);
+            ends.push(fs::metadata(segment_path(dir.path(), 1)).unwrap().len() as usize);
+        }
+        writer.gap(1_000).unwrap();
+        fill(&mut writer, 1);
+        let good = fs::read(segment_path(dir.path(), 1)).unwrap();
+        for (from, to) in [(ends[0], ends[3]), (ends[1], ends[3]), (ends[2], ends[3])] {
+            fs::write(segment_path(dir.path(), 1), [&good[..from], &good[to..]].concat()).unwrap();
+            let missed = read(dir.path(), 1);
+            assert!(matches!(missed, Err(StorageError::JournalDamaged { offset, .. }) if offset == from as u64));
         }
     }
 
@@ -257,7 +290,9 @@ mod tests {
         let (mut records, mut next) = (Vec::new(), 1);
         for _ in 0..3 {
             let mut writer = open(dir.path(), next);
-            records.extend(fill(&mut writer, 120));
+            records.extend(fill(&mut writer, 60));
+            writer.sync().unwrap();
+            records.extend(fill(&mut writer, 60));
             next = writer.next_sequence();
         }
         let mut rng = crate::base::Rng::new(77);
@@ -280,7 +315,7 @@ mod tests {
             if bad == good {
                 continue;
             }
-            fs::write(&path, &bad).unwrap();
+            put(&path, &bad);
             match read(dir.path(), 1) {
                 Err(StorageError::JournalDamaged { .. }) => refused += 1,
                 // The oldest segment was zeroed whole.
@@ -295,7 +330,7 @@ mod tests {
                     cut += 1;
                 }
             }
-            fs::write(&path, &good).unwrap();
+            put(&path, &good);
         }
         assert!(refused > 300 && cut > 10, "refused {refused}, cut {cut}");
     }
@@ -308,13 +343,14 @@ mod tests {
         fs::write(&path, [&good[..], &[0; 4_096]].concat()).unwrap();
         let (read_back, reader) = read(dir.path(), 1).unwrap();
         assert_eq!((&read_back, reader.torn()[0].bytes_dropped), (&records, 4_096));
-        for tail in [&[][..], &[0; 4_096], &good[..17], &good[..39]] {
+        for tail in [&[][..], &[0; 4_096], &good[..17], &good[..HEADER_BYTES - 1]] {
             fs::write(segment_path(dir.path(), 4), tail).unwrap();
             let (read_back, reader) = read(dir.path(), 1).unwrap();
             assert_eq!((&read_back, reader.torn().len()), (&records, 2));
             assert_eq!(reader.torn()[1].bytes_dropped, tail.len() as u64);
             let mut writer = open(dir.path(), end(&records));
-            assert_eq!(writer.segment(), 5);
+            assert_eq!((writer.segment(), writer.set_aside().len()), (5, 1));
+            assert_eq!(fs::read(&writer.set_aside()[0]).unwrap(), tail, "set aside, not deleted");
             let added = fill(&mut writer, 1);
             assert_eq!(read(dir.path(), 1).unwrap().0, [&records[..], &added].concat());
             fs::remove_file(segment_path(dir.path(), 5)).unwrap();

@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 
 use super::format::{FORMAT_VERSION, HEADER_BYTES, SegmentHeader, decode_header};
 use crate::storage::error::StorageError;
-use crate::storage::files::list_numbered;
+use crate::storage::files::{list, list_numbered};
 
 /// How a segment's name ends, after ten digits.
 pub(crate) const SUFFIX: &str = ".mjl";
 
 /// How the name of a segment that was set aside by a salvage ends.
 pub(crate) const ASIDE_SUFFIX: &str = ".mjl.damaged";
+
+/// How the name of a segment goes on that was set aside because nothing of it belongs to the journal; then a number.
+pub(crate) const DROPPED_INFIX: &str = ".dropped-";
 
 /// Longest segment file, in bytes: the reader holds one in memory. The writer's limits keep below.
 pub(crate) const SEGMENT_FILE_BYTES_MAX: u64 = 512 << 20;
@@ -33,10 +36,27 @@ pub(crate) fn segment_path(dir: &Path, id: u64) -> PathBuf {
 
 /// The number for a new segment: one above every one that is there or was set aside.
 pub(crate) fn next_segment_id(dir: &Path) -> Result<u64, StorageError> {
-    let live = list_numbered(dir, "", SUFFIX)?;
-    let aside = list_numbered(dir, "", ASIDE_SUFFIX)?;
-    let newest = live.iter().chain(&aside).map(|(id, _)| *id).max().unwrap_or(0);
-    Ok(newest.saturating_add(1))
+    let numbers = list(dir)?.into_iter().filter_map(|path| {
+        let (digits, _) = path.file_name()?.to_str()?.split_once(SUFFIX)?;
+        digits.parse::<u64>().ok()
+    });
+    Ok(numbers.max().unwrap_or(0).saturating_add(1))
+}
+
+/// Renames a segment of which nothing belongs to the journal, so that the reader does not meet it again; replaces
+/// nothing. Gives the new name. The caller syncs the directory.
+pub(crate) fn set_dropped_aside(path: &Path) -> Result<PathBuf, StorageError> {
+    let mut number = 1_u64;
+    loop {
+        let mut aside = path.as_os_str().to_owned();
+        aside.push(format!("{DROPPED_INFIX}{number}"));
+        let aside = PathBuf::from(aside);
+        if !aside.try_exists().map_err(StorageError::io("look for", &aside))? {
+            std::fs::rename(path, &aside).map_err(StorageError::io("set aside", path))?;
+            return Ok(aside);
+        }
+        number += 1;
+    }
 }
 
 /// Every segment with its header, oldest first. A header that is whole but belongs elsewhere is an error.

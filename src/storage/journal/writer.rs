@@ -2,7 +2,7 @@
 //!
 //! Three steps, three levels: [`append`](JournalWriter::append) copies into memory (no system call, no allocation in
 //! steady state), [`write`](JournalWriter::write) hands the buffer to the system in one write (survives a killed
-//! process), a sync makes it survive power loss; [`sync_handle`](JournalWriter::sync_handle) lets another thread do
+//! process), a sync makes it survive power loss (every record says how much was synced when it was appended); [`sync_handle`](JournalWriter::sync_handle) lets another thread do
 //! the last. Invariants: every open starts a new segment; a segment that is full is synced before the next is used;
 //! the first failed write or sync poisons the journal for good (what a failed fsync left behind is unknown, and the
 //! next may report success: Rebello et al., "Can applications recover from fsync failures?", ATC 2020).
@@ -16,7 +16,7 @@ use super::format::{
     encode_record, segment_seed,
 };
 use super::reader::JournalReader;
-use super::segments::{list_segments, next_segment_id, segment_path};
+use super::segments::{list_segments, next_segment_id, segment_path, set_dropped_aside};
 use super::sync::{Shared, SyncHandle};
 use crate::storage::error::StorageError;
 use crate::storage::files::make_private_dir;
@@ -54,6 +54,7 @@ pub struct JournalWriter {
     buffer: Vec<u8>,
     next_sequence: u64,
     written_sequence: u64,
+    set_aside: Vec<PathBuf>,
 }
 
 /// The segment that is written.
@@ -69,12 +70,14 @@ struct OpenSegment {
 }
 
 impl JournalWriter {
-    /// Continues the journal in `dir` (made if missing) at `next_sequence`, in a new segment.
+    /// Continues the journal in `dir` (made if missing) at `next_sequence`, in a new segment. Segments behind the end
+    /// of which nothing belongs to the journal (an unsynced tail that a crash left) are renamed to `*.dropped-<n>`.
     ///
     /// # Errors
     /// [`StorageError::OutOfSequence`] if the journal there ends at another sequence (ask
-    /// [`JournalReader::next_sequence`]; to go on later, use [`gap`](Self::gap)); what reading the last segment
-    /// finds; [`StorageError::Io`].
+    /// [`JournalReader::next_sequence`]; to go on later, use [`gap`](Self::gap)),
+    /// [`StorageError::MissingHistory`] if it even begins later; what reading the last segments finds;
+    /// [`StorageError::Io`].
     pub fn open(
         dir: &Path,
         shard: u16,
@@ -98,14 +101,21 @@ impl JournalWriter {
         files: Box<dyn JournalFiles>,
     ) -> Result<Self, StorageError> {
         make_private_dir(dir)?;
-        let end = JournalReader::end_sequence(dir, shard, cluster_id)?;
-        if let Some(expected) = end.filter(|end| *end != next_sequence) {
+        let mut reader = JournalReader::open(dir, shard, cluster_id, next_sequence)?;
+        while reader.next_record()?.is_some() {}
+        if let Some(expected) = reader.end().filter(|end| *end != next_sequence) {
             return Err(StorageError::OutOfSequence { path: dir.to_path_buf(), expected, given: next_sequence });
         }
         // What a killed process wrote may still be in the page cache only: without this, a sync of the new segment
         // would call old sequences durable that are not.
         for old in list_segments(dir, shard, cluster_id)? {
             files.sync_existing(&old.path).map_err(StorageError::io("sync", &old.path))?;
+        }
+        // Left in place, a segment that starts elsewhere would later stand between the end and the new segment.
+        let dropped = reader.torn().iter().filter(|torn| torn.offset == 0);
+        let set_aside = dropped.map(|torn| set_dropped_aside(&torn.path)).collect::<Result<Vec<_>, _>>()?;
+        if !set_aside.is_empty() {
+            files.sync_dir(dir).map_err(StorageError::io("sync the directory", dir))?;
         }
         let id = next_segment_id(dir)?;
         let segment = OpenSegment::create(files.as_ref(), dir, id, shard, cluster_id, next_sequence)?;
@@ -125,6 +135,7 @@ impl JournalWriter {
             buffer: Vec::with_capacity(options.buffer_bytes),
             next_sequence,
             written_sequence: next_sequence,
+            set_aside,
         })
     }
 
@@ -240,6 +251,12 @@ impl JournalWriter {
         self.segment.id
     }
 
+    /// Segments that opening found to hold nothing but a dropped tail, under their new names.
+    #[must_use]
+    pub fn set_aside(&self) -> &[PathBuf] {
+        &self.set_aside
+    }
+
     /// Whether a write or sync has failed.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
@@ -259,7 +276,8 @@ impl JournalWriter {
             return Err(self.too_large("unwritten buffer", buffered, BUFFER_BYTES_MAX));
         }
         let segment = &mut self.segment;
-        segment.chain = encode_record(&mut self.buffer, segment.seed, segment.chain, record, parts, bytes);
+        let ties = (segment.chain, self.shared.durable());
+        segment.chain = encode_record(&mut self.buffer, segment.seed, ties, record, parts, bytes);
         Ok(())
     }
 
@@ -300,6 +318,7 @@ impl JournalWriter {
 }
 
 impl OpenSegment {
+    /// Everything below `first_sequence` is synced.
     fn create(
         files: &dyn JournalFiles,
         dir: &Path,
@@ -309,7 +328,8 @@ impl OpenSegment {
         first_sequence: u64,
     ) -> Result<Self, StorageError> {
         let path = segment_path(dir, id);
-        let header = SegmentHeader { version: FORMAT_VERSION, shard, segment: id, cluster_id, first_sequence };
+        let synced = first_sequence;
+        let header = SegmentHeader { version: FORMAT_VERSION, shard, segment: id, cluster_id, first_sequence, synced };
         let (bytes, chain) = encode_header(&header);
         let file = files.create(&path).map_err(StorageError::io("create", &path))?;
         file.write(&bytes).map_err(StorageError::io("write the header of", &path))?;
@@ -320,10 +340,8 @@ impl OpenSegment {
 
 #[cfg(test)]
 mod tests {
-    use super::super::file::failing::FailingFiles;
     use super::super::testing::{CLUSTER, SHARD, fill, open, read};
     use super::*;
-    use std::sync::atomic::Ordering;
 
     fn small() -> JournalOptions {
         JournalOptions { segment_bytes: 0, buffer_bytes: 512 }
@@ -421,49 +439,5 @@ mod tests {
         writer.append(1, end + 100, 1, 0, &[b"x"]).unwrap();
         writer.write().unwrap();
         assert_eq!(read(dir.path(), 1).unwrap().1.next_sequence(), end + 101);
-    }
-
-    /// The n-th call fails, for every n: what was acknowledged before is there, nothing is acknowledged after.
-    #[test]
-    fn any_failed_call_poisons_and_loses_nothing_acknowledged() {
-        let calls = 400;
-        for n in 0..calls {
-            let dir = tempfile::tempdir().unwrap();
-            drop(open(dir.path(), 1));
-            let files = FailingFiles::default();
-            files.calls_left.store(n, Ordering::SeqCst);
-            let (mut written, mut durable) = (1, 1);
-            if let Ok(mut writer) =
-                JournalWriter::open_with(dir.path(), SHARD, CLUSTER, 1, small(), Box::new(files.clone()))
-            {
-                let mut failed = false;
-                for step in 0..500_u64 {
-                    writer.append(1, writer.next_sequence(), 1, 0, &[&[7; 40]]).unwrap();
-                    let result =
-                        writer.write().and_then(|()| if step % 3 == 0 { writer.sync().map(drop) } else { Ok(()) });
-                    (written, durable) = (writer.written_sequence(), writer.durable_sequence());
-                    if result.is_err() {
-                        failed = true;
-                        break;
-                    }
-                }
-                assert_eq!(failed, writer.is_poisoned(), "call {n}");
-                assert!(failed, "call {n} was never made");
-                // Later calls would succeed, and are not made.
-                let left = files.calls_left.load(Ordering::SeqCst);
-                let next = writer.next_sequence();
-                assert!(matches!(writer.append(1, next, 1, 0, &[]), Err(StorageError::Poisoned { .. })));
-                assert!(matches!(writer.gap(next + 1), Err(StorageError::Poisoned { .. })));
-                assert!(matches!(writer.write(), Err(StorageError::Poisoned { .. })));
-                assert!(matches!(writer.sync(), Err(StorageError::Poisoned { .. })));
-                assert_eq!(files.calls_left.load(Ordering::SeqCst), left, "call {n}");
-                assert_eq!((writer.written_sequence(), writer.durable_sequence()), (written, durable));
-            }
-            let (records, reader) = read(dir.path(), 1).unwrap();
-            assert!(reader.next_sequence() >= written && durable <= written, "call {n}");
-            assert_eq!(records.len() as u64, reader.next_sequence() - 1);
-            fill(&mut open(dir.path(), reader.next_sequence()), 2);
-            assert_eq!(read(dir.path(), 1).unwrap().0.len(), records.len() + 2, "call {n}");
-        }
     }
 }
