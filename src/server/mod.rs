@@ -3,8 +3,8 @@
 //! Thread per core: every arbiter accepts on the shared port (SO_REUSEPORT) and on a port of its own shard, and serves
 //! the connections it accepted. Connections are plain tasks, not actors: they share nothing.
 //!
-//! [`connection`] reads once, splits all whole frames, makes a [`plan`] sorted by shard, hands every shard one turn,
-//! and writes all replies at once. [`convert`] is the only place where foreign input is checked.
+//! `connection` reads once, splits all whole frames, makes a `plan` sorted by shard, hands every shard one turn,
+//! and writes all replies at once. `convert` is the only place where foreign input is checked.
 
 mod admin;
 mod connection;

@@ -3,7 +3,7 @@
 //! * [`messages`]: what an actor is asked: kinds of turn, not kinds of command.
 //! * [`queue`]: how many events may wait; the only bound, because actix mailboxes are soft.
 //! * [`actor`]: the turn: apply, journal, answer.
-//! * [`sync`]: the thread that syncs the journal and then lets durable answers go.
+//! * `sync`: the thread that syncs the journal and then lets durable answers go.
 //! * [`recovery`]: newest valid snapshot and the journal's tail make the same bits as before.
 
 pub mod actor;

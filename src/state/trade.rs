@@ -51,7 +51,7 @@ impl Shard {
         Outcome::applied(0)
     }
 
-    /// The next rows to publish: the bytes of an [`Op::Rows`] for the other shards, and how many; at most `max`.
+    /// The next rows to publish: the bytes of an [`Op::Rows`](super::Op::Rows) for the other shards, and how many; at most `max`.
     pub fn publish(&mut self, max: usize) -> Option<Parcel> {
         if self.dirty.is_empty() {
             return None;
