@@ -15,18 +15,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
+use actix::{Actor, AsyncContext, Context, Handler, Message};
 
 use super::answer::answer;
 use super::exchange::Exchange;
-use super::messages::{Install, Refusal, Step, StepDone, Turn, Written};
+use super::messages::{Refusal, Step, StepDone, Turn, Written};
 use super::queue::Queue;
 use super::recovery::{Home, recover};
 use super::snapshot::SnapshotRun;
 use super::sync::{Held, SyncRequest, Syncer};
 use crate::base::{Clock, Reader};
 use crate::model::Durability;
-use crate::state::{Op, Outcome, OutcomeKind, Shard};
+use crate::state::{Op, OutcomeKind, Shard};
 use crate::storage::{JournalWriter, StorageError};
 use crate::telemetry::{Metric, Metrics};
 
@@ -82,12 +82,12 @@ pub struct ShardActor {
     home: Arc<Home>,
     queue: Queue,
     pub(super) metrics: Arc<Metrics>,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) pace: Pace,
     syncer: Syncer,
     held: Vec<Held>,
     flush_due: bool,
-    aside: VecDeque<Turn>,
+    pub(super) aside: VecDeque<Turn>,
     pausing: bool,
     quantum_began: Option<Instant>,
     broken: bool,
@@ -148,7 +148,7 @@ impl ShardActor {
         });
     }
 
-    fn carry_out(&mut self, turn: Turn) {
+    pub(super) fn carry_out(&mut self, turn: Turn) {
         let Turn { ops, steps, credits, reply } = turn;
         self.metrics.add(Metric::Turns, 1);
         let mut done = Vec::with_capacity(steps.len());
@@ -206,7 +206,7 @@ impl ShardActor {
     }
 
     /// Runs `work` on the machine; a panic costs the machine, not the server.
-    fn guarded<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> Result<T, Refusal> {
+    pub(super) fn guarded<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> Result<T, Refusal> {
         if self.broken {
             return Err(Refusal::Broken);
         }
@@ -242,13 +242,13 @@ impl ShardActor {
         }
     }
 
-    fn journal_failed(&self, error: &StorageError) {
+    pub(super) fn journal_failed(&self, error: &StorageError) {
         self.metrics.set(Metric::JournalsPoisoned, 1);
         tracing::error!(shard = self.shard.index(), error = %error, "the journal failed: the shard takes no more writes");
     }
 
     /// Writes the buffer and lets go what waited for it.
-    fn flush(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn flush(&mut self, ctx: &mut Context<Self>) {
         self.flush_due = false;
         if !self.held.is_empty() {
             let well = self.write_journal();
@@ -385,55 +385,5 @@ impl Handler<Resume> for ShardActor {
         {
             self.take(turn, ctx);
         }
-    }
-}
-
-impl Handler<Install> for ShardActor {
-    type Result = ();
-
-    fn handle(&mut self, install: Install, _: &mut Self::Context) {
-        let Install { model, reply } = install;
-        let mut bytes = Vec::new();
-        Op::Epoch { epoch: model.epoch }.encode(&mut bytes);
-        let sequence = self.shard.sequence() + 1;
-        let installed = self.guarded(|actor| actor.shard.install(&model)).and_then(|_: Outcome| {
-            let appended = self.journal.append(RECORD_OPS, sequence, 1, self.clock.now_ms(), &[&bytes]);
-            appended.and_then(|()| self.journal.write()).map(|()| sequence).map_err(|error| {
-                self.journal_failed(&error);
-                Refusal::ReadOnly
-            })
-        });
-        let _ = reply.send(installed);
-    }
-}
-
-/// Write and sync what is left, answer everybody, and say so: the last message before the arbiter stops.
-#[derive(Message)]
-#[rtype(result = "bool")]
-pub struct Drain;
-
-impl Handler<Drain> for ShardActor {
-    type Result = bool;
-
-    fn handle(&mut self, _: Drain, ctx: &mut Self::Context) -> bool {
-        while let Some(turn) = self.aside.pop_front() {
-            self.carry_out(turn);
-        }
-        self.flush(ctx);
-        self.write_journal() && self.journal.sync().is_ok()
-    }
-}
-
-/// The addresses of all shards, by shard; comes once, after all have started.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Peers(pub Vec<Addr<ShardActor>>);
-
-impl Handler<Peers> for ShardActor {
-    type Result = ();
-
-    fn handle(&mut self, peers: Peers, _: &mut Self::Context) {
-        self.exchange.meet(peers.0);
-        self.shard.publish_all();
     }
 }

@@ -3,11 +3,13 @@
 //! * [`messages`]: what an actor is asked: kinds of turn, not kinds of command.
 //! * [`queue`]: how many events may wait; the only bound, because actix mailboxes are soft.
 //! * [`actor`]: the turn: apply, journal, answer.
+//! * [`control`]: what the engine tells an actor beside turns.
 //! * `sync`: the thread that syncs the journal and then lets durable answers go.
 //! * [`recovery`]: newest valid snapshot and the journal's tail make the same bits as before.
 
 pub mod actor;
 mod answer;
+pub mod control;
 mod exchange;
 pub mod messages;
 pub mod queue;

@@ -1,0 +1,185 @@
+//! Putting a shard together from the sections of its image (format: `image`).
+
+use super::arm::Arm;
+use super::exchange::{Outbox, take_column};
+use super::image::{HEAD, ITEMS, USERS, VERSION};
+use super::items::Item;
+use super::users::User;
+use super::{Options, Shard, Spread};
+use crate::base::cursor::{CursorError, Reader};
+use crate::base::limits::{ARMS_MAX, DIM_MAX, SHARDS_MAX};
+use crate::evaluate::Prequential;
+use crate::linalg::padded;
+
+/// Why bytes are not an image of this shard.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ImageError {
+    /// The bytes are not sections.
+    #[error("a section of the image cannot be read")]
+    Bytes(#[from] CursorError),
+    /// The image lacks something or holds it twice.
+    #[error("the image is not whole: {what} {found}, expected {expected}")]
+    Incomplete {
+        /// What is amiss.
+        what: &'static str,
+        /// What there is.
+        found: usize,
+        /// What should be.
+        expected: usize,
+    },
+    /// The image was written under other strategies.
+    #[error("the image holds strategy `{found}` where the configuration says `{expected}`")]
+    Strategy {
+        /// In the image.
+        found: String,
+        /// Configured.
+        expected: &'static str,
+    },
+}
+
+/// Puts a shard together from the sections of its image, in whatever order and cuts they come.
+#[derive(Debug)]
+pub struct ImageReader {
+    options: Options,
+    pending: Vec<u8>,
+    head: Option<Vec<u8>>,
+    users: Vec<(u32, u32, Vec<u8>)>,
+    items: Vec<(u32, u32, Vec<u8>)>,
+}
+
+impl ImageReader {
+    /// Reads an image that was written under these options.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self { options, pending: Vec::new(), head: None, users: Vec::new(), items: Vec::new() }
+    }
+
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// [`ImageError`] for bytes that are no sections.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), ImageError> {
+        self.pending.extend_from_slice(bytes);
+        let mut used = 0;
+        loop {
+            let mut from = Reader::new(&self.pending[used..]);
+            let (Ok(kind), Ok(first), Ok(count), Ok(length)) = (from.u8(), from.u32(), from.u32(), from.u32()) else {
+                break;
+            };
+            let Ok(body) = from.bytes(length as usize) else { break };
+            match kind {
+                HEAD => self.head = Some(body.to_vec()),
+                USERS => self.users.push((first, count, body.to_vec())),
+                ITEMS => self.items.push((first, count, body.to_vec())),
+                _ => {
+                    let (offset, found) = (0, u64::from(kind));
+                    Err(CursorError::Bad { what: "section kind", offset, found, allowed: "1 to 3" })?;
+                }
+            }
+            used += from.at();
+        }
+        self.pending.drain(..used);
+        Ok(())
+    }
+
+    /// The shard.
+    ///
+    /// # Errors
+    /// [`ImageError`] if something is missing, doubled or of other strategies.
+    pub fn finish(mut self) -> Result<Shard, ImageError> {
+        let incomplete = |what, found, expected| ImageError::Incomplete { what, found, expected };
+        if !self.pending.is_empty() {
+            return Err(incomplete("bytes of a cut section", self.pending.len(), 0));
+        }
+        let head = self.head.take().ok_or(incomplete("heads", 0, 1))?;
+        let (mut shard, users, items) = take_head(&mut Reader::new(&head), self.options)?;
+        for (first, count, body) in in_order(self.users) {
+            if first as usize != shard.users.len() {
+                return Err(incomplete("next user", first as usize, shard.users.len()));
+            }
+            take_users(&mut shard, count, &mut Reader::new(&body))?;
+        }
+        for (first, count, body) in in_order(self.items) {
+            if first as usize != shard.items.len() {
+                return Err(incomplete("next item", first as usize, shard.items.len()));
+            }
+            take_items(&mut shard, count, &mut Reader::new(&body))?;
+        }
+        match (shard.users.len() == users, shard.items.len() == items) {
+            (true, true) => Ok(shard),
+            (false, _) => Err(incomplete("users", shard.users.len(), users)),
+            (true, false) => Err(incomplete("items", shard.items.len(), items)),
+        }
+    }
+}
+
+fn in_order(mut sections: Vec<(u32, u32, Vec<u8>)>) -> Vec<(u32, u32, Vec<u8>)> {
+    sections.sort_by_key(|(first, _, _)| *first);
+    sections
+}
+
+/// The shard without users and items, and how many of each it should have.
+fn take_head(from: &mut Reader<'_>, options: Options) -> Result<(Shard, usize, usize), ImageError> {
+    let version = from.u8()?;
+    if version != VERSION {
+        let found = u64::from(version);
+        Err(CursorError::Bad { what: "image version", offset: 0, found, allowed: "1" })?;
+    }
+    let mut shard = Shard::new(from.u16()?.min(options.shards - 1), options);
+    (shard.sequence, shard.events, shard.epoch) = (from.u64()?, from.u64()?, from.u32()?);
+    shard.spread = Spread { count: from.u64()?, mean: from.f64()?, squares: from.f64()? };
+    shard.items.restore_reference(from.f64()?);
+    let (users, items) = (from.u32()? as usize, from.u32()? as usize);
+    for _ in 0..from.count(2, usize::MAX)? {
+        shard.tags.number(from.text()?);
+    }
+    let merged = from.count(8, usize::from(SHARDS_MAX))?;
+    shard.merged = (0..merged).map(|_| from.u64()).collect::<Result<_, _>>()?;
+    let outboxes = from.count(16, usize::from(SHARDS_MAX))?;
+    shard.outboxes = (0..outboxes).map(|_| Outbox::decode(from)).collect::<Result<_, _>>()?;
+    let arms = from.count(14, ARMS_MAX)?;
+    if arms != shard.arms.len() {
+        return Err(ImageError::Incomplete { what: "strategies", found: arms, expected: shard.arms.len() });
+    }
+    for arm in &mut shard.arms {
+        take_arm(arm, from)?;
+    }
+    from.finish()?;
+    Ok((shard, users, items))
+}
+
+fn take_arm(arm: &mut Arm, from: &mut Reader<'_>) -> Result<(), ImageError> {
+    let found = from.text()?;
+    if found != arm.strategy.name() {
+        return Err(ImageError::Strategy { found: found.to_owned(), expected: arm.strategy.name() });
+    }
+    (arm.model.epoch, arm.model.items) = (from.u32()?, from.u64()?);
+    let length = from.count(4, DIM_MAX * DIM_MAX)?;
+    arm.model.gram = vec![0.0; length];
+    take_column(from, &mut arm.model.gram, length)?;
+    arm.prequential = Prequential::decode(from)?;
+    Ok(())
+}
+
+fn take_users(shard: &mut Shard, count: u32, from: &mut Reader<'_>) -> Result<(), ImageError> {
+    for _ in 0..count {
+        shard.users.restore(User::decode(from)?);
+        for arm in &mut shard.arms {
+            let (column, rows) = (arm.users.push(), arm.shape.user_rows);
+            take_column(from, arm.users.col_mut(column), rows)?;
+        }
+    }
+    Ok(from.finish()?)
+}
+
+fn take_items(shard: &mut Shard, count: u32, from: &mut Reader<'_>) -> Result<(), ImageError> {
+    for _ in 0..count {
+        shard.items.restore(Item::decode(from)?);
+        for arm in &mut shard.arms {
+            let (column, rows) = (arm.items.push(), arm.shape.item_rows);
+            debug_assert_eq!(arm.items.stride(), padded(rows));
+            take_column(from, arm.items.col_mut(column), rows)?;
+        }
+    }
+    Ok(from.finish()?)
+}

@@ -1,0 +1,49 @@
+//! Who may be recommended, and the best of them.
+
+use super::{Filter, Scored, Scratch, Shard};
+
+impl Shard {
+    /// Marks which rows the filter allows, into `scratch.allowed`; empty means all.
+    pub(super) fn fill_allowed(&mut self, filter: &Filter<'_>) {
+        let allowed = &mut self.scratch.allowed;
+        allowed.clear();
+        let lists =
+            [filter.allow_items.len(), filter.deny_items.len(), filter.allow_tags.len(), filter.deny_tags.len()];
+        if lists == [0; 4] {
+            return;
+        }
+        allowed.resize(self.items.len(), filter.allow_items.is_empty());
+        for row in filter.allow_items.iter().filter_map(|id| self.items.find(id.as_ref())) {
+            allowed[row] = true;
+        }
+        for row in filter.deny_items.iter().filter_map(|id| self.items.find(id.as_ref())) {
+            allowed[row] = false;
+        }
+        let numbers = |names: &[String]| names.iter().filter_map(|name| self.tags.find(name)).collect::<Vec<u32>>();
+        let (allow, deny) = (numbers(filter.allow_tags), numbers(filter.deny_tags));
+        if filter.allow_tags.is_empty() && deny.is_empty() {
+            return;
+        }
+        for (allowed, item) in allowed.iter_mut().zip(self.items.iter()) {
+            let has = |tags: &[u32]| item.tags.iter().any(|tag| tags.contains(tag));
+            *allowed &= (filter.allow_tags.is_empty() || has(&allow)) && !has(&deny);
+        }
+    }
+
+    /// The best `k` of `scratch.scores`, without what `scratch.seen` and `scratch.allowed` leave out.
+    pub(super) fn best(&mut self, k: usize) -> Vec<Scored> {
+        let Scratch { scores, seen, allowed, top, .. } = &mut self.scratch;
+        for row in seen.iter() {
+            scores[*row as usize] = f32::NAN;
+        }
+        for (score, _) in scores.iter_mut().zip(allowed.iter()).filter(|(_, allowed)| !**allowed) {
+            *score = f32::NAN;
+        }
+        top.reset(k);
+        for (score, row) in scores.iter().zip(0_u32..) {
+            top.offer(*score, row);
+        }
+        let item = |&(score, row): &(f32, u32)| Scored { item: self.items.get(row as usize).id.clone(), score };
+        top.best().iter().map(item).collect()
+    }
+}
