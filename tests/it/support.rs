@@ -1,12 +1,15 @@
-//! What the integration tests share: a server on a free port over a temporary directory, and a plain way to ask it.
+//! What the integration tests share: a server on a free port over a temporary directory, within this process
+//! ([`TestServer`]) or as the program that people run ([`ServeProcess`]), and a plain way to ask it.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::process::{Child, Command as Program, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mirra::base::SystemClock;
 use mirra::engine::{self, Options, StartReport};
@@ -51,6 +54,88 @@ impl TestServer {
         drop(connection);
         let thread = self.thread.take().expect("stopped once");
         thread.join().expect("the server ends without a panic");
+    }
+}
+
+/// Longest wait for a process to start or to end.
+const PROCESS_WAIT: Duration = Duration::from_secs(60);
+
+/// `mirra serve` as a process of its own, on a free port. Dropping it kills it.
+pub struct ServeProcess {
+    pub addr: SocketAddr,
+    child: Child,
+    /// Holds the ready file and the log.
+    scratch: tempfile::TempDir,
+}
+
+impl ServeProcess {
+    /// Starts over `data_dir` with further arguments, and waits until the port answers.
+    pub fn start(data_dir: &Path, arguments: &[&str]) -> Self {
+        let scratch = tempfile::tempdir().expect("a temporary directory");
+        let (ready, log) = (scratch.path().join("ready.json"), scratch.path().join("log"));
+        let mut program = Program::new(env!("CARGO_BIN_EXE_mirra"));
+        program.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data_dir);
+        program.arg("--ready-file").arg(&ready).args(arguments).env_clear().stdin(Stdio::null());
+        program.stdout(Stdio::null()).stderr(File::create(&log).expect("a log file"));
+        let mut child = program.spawn().expect("the program starts");
+        let until = Instant::now() + PROCESS_WAIT;
+        let addr = loop {
+            if let Ok(bytes) = std::fs::read(&ready) {
+                let ready: serde_json::Value = serde_json::from_slice(&bytes).expect("the ready file is JSON");
+                assert_eq!(ready["pid"], child.id(), "{ready}");
+                break ready["addr"].as_str().and_then(|addr| addr.parse().ok()).expect("the ready file has an addr");
+            }
+            let ended = child.try_wait().expect("a child can be asked");
+            if ended.is_some() || Instant::now() > until {
+                let _ = (child.kill(), child.wait());
+                panic!("the server did not start ({ended:?}): {}", std::fs::read_to_string(&log).unwrap_or_default());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        Self { addr, child, scratch }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.scratch.path().join("log")).expect("the log is there")
+    }
+
+    /// Kills it as `kill -9` does, and waits until it is gone.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+    }
+
+    /// Stops it with SHUTDOWN, as an operator would; checks that it ends well.
+    pub fn stop(mut self) {
+        let mut connection = Connection::open(self.addr);
+        connection.ask(&Shutdown { snapshot: false }).expect("SHUTDOWN is answered");
+        drop(connection);
+        let status = self.wait();
+        assert!(status.success(), "{status}: {}", self.log());
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        let until = Instant::now() + PROCESS_WAIT;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be asked") {
+                return status;
+            }
+            assert!(Instant::now() < until, "the server does not end: {}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for ServeProcess {
+    fn drop(&mut self) {
+        // It may have ended already: then both fail, or tell how it ended.
+        let _ = (self.child.kill(), self.child.wait());
     }
 }
 
