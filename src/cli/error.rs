@@ -8,6 +8,7 @@ use super::evaluate::EvaluateError;
 use crate::client::ClientError;
 use crate::config::ConfigError;
 use crate::engine::EngineError;
+use crate::ingest::IngestError;
 use crate::server::ServerError;
 use crate::storage::StorageError;
 
@@ -40,6 +41,12 @@ pub enum CliError {
         "the journals could not be synced at the end: the log says why; `mirra journal verify` tells what is there"
     )]
     UncleanStop,
+    /// It was carried out, or tried, and the outcome is not good: the message says all there is to say.
+    #[error("{0}")]
+    Failed(String),
+    /// A file of events cannot be read.
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
     /// Arguments that parse but contradict each other.
     #[error("{0}")]
     Usage(String),
@@ -62,13 +69,13 @@ impl CliError {
         match self {
             Self::Config(error) => error.hint(),
             Self::Usage(_) => Some("`mirra --help` and `mirra COMMAND --help` show the usage".to_owned()),
-            Self::Client(_) => Some("is a server running there? `mirra serve --data-dir DIR` starts one".to_owned()),
-            Self::Output(_)
-            | Self::Engine(_)
-            | Self::Server(_)
-            | Self::Storage(_)
-            | Self::Evaluate(_)
-            | Self::UncleanStop => None,
+            Self::Client(ClientError::NotConnected { .. }) => {
+                Some("is a server running there? `mirra serve --data-dir DIR` starts one".to_owned())
+            }
+            Self::Storage(StorageError::Locked { .. }) => {
+                Some("while a server runs on it, `mirra snapshot create` and `mirra stats` ask the server".to_owned())
+            }
+            _ => None,
         }
     }
 

@@ -4,6 +4,7 @@
 //! `--json`); errors and progress go to standard error: `error: ...`, each cause on its own line, a hint where there
 //! is one.
 
+pub mod ask;
 pub mod bench;
 pub mod config;
 pub mod demo;
@@ -15,11 +16,15 @@ pub mod predict;
 pub mod profile;
 pub mod recommend;
 pub mod replay;
+mod replay_report;
+mod restore;
+mod sender;
 pub mod serve;
 pub mod setup;
 pub mod similar;
 pub mod snapshot;
 pub mod stats;
+pub mod when;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -46,6 +51,22 @@ pub struct Cli {
 pub enum Command {
     /// Run the server until it is told to stop.
     Serve(serve::ServeArgs),
+    /// Send files of events to a server, and account for every row.
+    Replay(replay::ReplayArgs),
+    /// What a server knows about one user.
+    Profile(profile::ProfileArgs),
+    /// The items that suit one user best.
+    Recommend(recommend::RecommendArgs),
+    /// How much one user would care for given items.
+    Predict(predict::PredictArgs),
+    /// The items most like one item.
+    Similar(similar::SimilarArgs),
+    /// What a running server counts.
+    Stats(stats::StatsArgs),
+    /// Make, list, verify and restore snapshots.
+    Snapshot(snapshot::SnapshotArgs),
+    /// Look at the journal of a data directory, and end a damaged one before its damage.
+    Journal(journal::JournalArgs),
     /// Compare strategies on recorded events, by the code that serves them.
     Evaluate(evaluate::EvaluateArgs),
     /// Look at the configuration.
@@ -109,6 +130,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(cli: &Cli) -> Result<(), CliError> {
     match &cli.command {
         Command::Serve(args) => serve::run(args, cli.config.as_deref()),
+        Command::Replay(args) => replay::run(args),
+        Command::Profile(args) => profile::run(args),
+        Command::Recommend(args) => recommend::run(args),
+        Command::Predict(args) => predict::run(args),
+        Command::Similar(args) => similar::run(args),
+        Command::Stats(args) => stats::run(args),
+        Command::Snapshot(args) => snapshot::run(args),
+        Command::Journal(args) => journal::run(args),
         Command::Evaluate(args) => evaluate_with_progress(args),
         Command::Config(args) => config::run(args, cli.config.as_deref()),
     }

@@ -21,6 +21,26 @@ pub fn table(headings: &[&str]) -> Table {
     table
 }
 
+/// A table without headings: names and what they are.
+#[must_use]
+pub fn facts<const COLUMNS: usize>(rows: impl IntoIterator<Item = [String; COLUMNS]>) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+/// Aligns these columns to the right: numbers between texts.
+pub fn align_right_at(table: &mut Table, columns: &[usize]) {
+    for column in columns {
+        if let Some(column) = table.column_mut(*column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
 /// Aligns the columns from `first` on to the right: numbers.
 pub fn align_right(table: &mut Table, first: usize) {
     for column in table.column_iter_mut().skip(first) {
@@ -55,6 +75,41 @@ pub fn json(value: &impl Serialize) -> io::Result<()> {
 #[must_use]
 pub fn count(number: f64) -> String {
     scaled(number, 1_000.0, &["", " k", " M", " G", " T"])
+}
+
+/// A number with its thousands apart: `1,234,567`.
+#[must_use]
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A bar for a share of 0 to 1, `width` characters at 1, in steps of an eighth of a character: `█████▋`.
+#[must_use]
+pub fn bar(share: f64, width: usize) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    if share.is_nan() {
+        return String::new();
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 8 width, rounded")]
+    let eighths = (share.clamp(0.0, 1.0) * width as f64 * 8.0).round() as usize;
+    format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
+}
+
+/// Bars of scores that are compared with each other: from 0, or from the lowest where that is below 0, to the highest.
+#[must_use]
+pub fn bars(scores: &[f32], width: usize) -> Vec<String> {
+    let finite = || scores.iter().copied().filter(|score| score.is_finite()).map(f64::from);
+    let (low, high) = (finite().fold(0.0, f64::min), finite().fold(0.0, f64::max));
+    let span = if high > low { high - low } else { 1.0 };
+    scores.iter().map(|score| bar((f64::from(*score) - low) / span, width)).collect()
 }
 
 /// Bytes for people, in powers of 1,024: `512 B`, `1.50 KiB`.
@@ -175,6 +230,20 @@ mod tests {
         for (number, expected) in cases {
             assert_eq!(count(number), expected, "{number}");
         }
+    }
+
+    #[test]
+    fn thousands_stand_apart_and_bars_grow_with_their_share() {
+        for (number, expected) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), expected);
+        }
+        let cases = [(0.0, ""), (0.5, "██"), (1.0, "████"), (2.0, "████"), (-1.0, ""), (f64::NAN, ""), (0.65, "██▋")];
+        for (share, expected) in cases {
+            assert_eq!(bar(share, 4), expected, "{share}");
+        }
+        assert_eq!(bars(&[4.0, 2.0, f32::NAN, 0.0], 4), ["████", "██", "", ""]);
+        assert_eq!(bars(&[1.0, -1.0], 4), ["████", ""]);
+        assert_eq!(bars(&[0.0], 4), [""]);
     }
 
     #[test]

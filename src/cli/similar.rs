@@ -1,8 +1,11 @@
 //! `mirra similar`: the items most like one item.
 
 use clap::Args;
+use serde_json::json;
 
-use super::{OutputArgs, ServerAddress};
+use super::recommend::{print_scored, scored_json};
+use super::{CliError, OutputArgs, ServerAddress, ask, output};
+use crate::wire::commands::SimilarItems;
 
 /// Options of `mirra similar`.
 #[derive(Clone, Debug, Args)]
@@ -22,4 +25,22 @@ pub struct SimilarArgs {
     /// How to print.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// [`CliError`] if the server is not reached or does not know the item.
+pub fn run(args: &SimilarArgs) -> Result<(), CliError> {
+    let item = ask::id(&args.item, "item")?;
+    let mut client = ask::connect(&args.server, ask::TIMEOUT_MS)?;
+    let strategy = ask::strategy(&client, args.strategy.as_ref())?;
+    let request = SimilarItems { item, k: args.count, strategy };
+    let list = ask::ask(&mut client, &format!("item {}", request.item), &request)?;
+    if args.output.json {
+        let (item, items) = (ask::id_json(&request.item), scored_json(&list.items));
+        return Ok(output::json(&json!({ "item": item, "strategy": list.strategy, "items": items }))?);
+    }
+    output::text(&format!("most like item {}, by {} (cosine)\n\n", request.item, list.strategy))?;
+    print_scored(&list.items)
 }

@@ -3,8 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use serde_json::{Value, json};
 
-use super::{OutputArgs, ServerAddress};
+use super::journal::open_data_dir;
+use super::{CliError, OutputArgs, ServerAddress, ask, output, restore, when};
+use crate::storage::{DataDir, Manifest, Meta, OpenReport, SnapshotOptions, SnapshotStore, StorageError};
+use crate::wire::commands::Snapshot;
 
 /// Options of `mirra snapshot`.
 #[derive(Clone, Debug, Args)]
@@ -56,7 +60,7 @@ pub struct SnapshotVerifyArgs {
     #[arg(long, value_name = "DIR")]
     pub data_dir: PathBuf,
     /// Generation to check; without it all of them.
-    #[arg(long, value_name = "N")]
+    #[arg(value_name = "GENERATION")]
     pub generation: Option<u64>,
     /// How to print.
     #[command(flatten)]
@@ -81,4 +85,168 @@ pub struct SnapshotRestoreArgs {
     /// How to print.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// [`CliError`]: the server is not reached, the directory cannot be taken, or a generation is damaged.
+pub fn run(args: &SnapshotArgs) -> Result<(), CliError> {
+    match &args.action {
+        SnapshotAction::Create(args) => create(args),
+        SnapshotAction::List(args) => list(args),
+        SnapshotAction::Verify(args) => verify(args),
+        SnapshotAction::Restore(args) => restore::run(args),
+    }
+}
+
+/// A data directory that no server has, and its snapshots.
+pub(super) fn open_store(path: &std::path::Path) -> Result<(DataDir, Meta, SnapshotStore), CliError> {
+    let (dir, meta) = open_data_dir(path)?;
+    let (store, report) = SnapshotStore::open(&dir, meta.cluster_id, SnapshotOptions::default())?;
+    warn(&report);
+    Ok((dir, meta, store))
+}
+
+/// Opening a damaged store moves things: that must be told.
+fn warn(report: &OpenReport) {
+    for failure in &report.failures {
+        eprintln!("warning: the snapshot store did not open at once: {failure}");
+    }
+    for path in report.set_aside.iter().chain(&report.quarantined) {
+        eprintln!("warning: set aside: {}", path.display());
+    }
+}
+
+fn create(args: &SnapshotCreateArgs) -> Result<(), CliError> {
+    let mut client = ask::connect(&args.server, ask::LONG_TIMEOUT_MS)?;
+    let done = ask::ask(&mut client, "the server", &Snapshot {})?;
+    if args.output.json {
+        let shard =
+            |shard: &crate::wire::types::ShardSequence| json!({ "shard": shard.shard, "sequence": shard.sequence });
+        return Ok(output::json(&json!({
+            "generation": done.generation,
+            "bytes": done.bytes,
+            "took_ms": done.took_ms,
+            "shards": done.shards.iter().map(shard).collect::<Vec<_>>(),
+        }))?);
+    }
+    let took = output::duration(std::time::Duration::from_millis(done.took_ms));
+    output::text(&format!("generation {}: {} in {took}\n\n", done.generation, output::bytes(done.bytes)))?;
+    let mut table = output::table(&["shard", "up to sequence"]);
+    output::align_right(&mut table, 0);
+    for shard in &done.shards {
+        table.add_row([shard.shard.to_string(), output::grouped(shard.sequence)]);
+    }
+    Ok(output::text(&table.to_string())?)
+}
+
+fn list(args: &SnapshotListArgs) -> Result<(), CliError> {
+    let (_dir, _, store) = open_store(&args.data_dir)?;
+    let mut generations = store.generations()?;
+    generations.reverse();
+    if args.output.json {
+        for (generation, manifest) in &generations {
+            output::json(&generation_json(*generation, manifest))?;
+        }
+        return Ok(());
+    }
+    if generations.is_empty() {
+        return Ok(output::text("no snapshots; `mirra snapshot create` makes one while the server runs")?);
+    }
+    print_generations(&generations, "whole manifest")?;
+    let on_disk = output::bytes(store.size_on_disk()?);
+    Ok(output::text(&format!("\n{} generations, the store has {on_disk} on disk", generations.len()))?)
+}
+
+fn verify(args: &SnapshotVerifyArgs) -> Result<(), CliError> {
+    let (_dir, _, store) = open_store(&args.data_dir)?;
+    let mut numbers: Vec<u64> = store.generations()?.into_iter().map(|(number, _)| number).rev().collect();
+    if let Some(wanted) = args.generation {
+        if !numbers.contains(&wanted) {
+            return Err(CliError::Failed(format!("there is no generation {wanted}; there are: {numbers:?}")));
+        }
+        numbers = vec![wanted];
+    }
+    if numbers.is_empty() {
+        return Err(CliError::Failed(format!("there is no snapshot in {}", args.data_dir.display())));
+    }
+    let progress = output::Progress::new("generations", Some(numbers.len() as u64));
+    let mut found = Vec::new();
+    for number in numbers {
+        found.push((number, store.verify(number)));
+        progress.advance(1);
+    }
+    drop(progress);
+    if args.output.json {
+        for (generation, manifest) in &found {
+            output::json(&generation_json(*generation, manifest))?;
+        }
+    } else {
+        print_generations(&found, "good")?;
+    }
+    match found.iter().filter(|(_, manifest)| manifest.is_err()).count() {
+        0 => Ok(()),
+        damaged => Err(CliError::Failed(format!(
+            "{damaged} of {} generations are damaged; a start falls back to an older one and replays more journal",
+            found.len()
+        ))),
+    }
+}
+
+fn generation_json(generation: u64, manifest: &Result<Manifest, StorageError>) -> Value {
+    let manifest = match manifest {
+        Ok(manifest) => manifest,
+        Err(error) => return json!({ "generation": generation, "ok": false, "error": error.to_string() }),
+    };
+    let shards = manifest.shards.iter().map(|entry| {
+        json!({
+            "shard": entry.shard,
+            // On disk stands where replay starts: one after the newest that the image holds.
+            "sequence": entry.sequence.saturating_sub(1),
+            "chunks": entry.chunks,
+            "bytes": entry.bytes,
+            "digest": format!("{:016x}", entry.digest),
+        })
+    });
+    json!({
+        "generation": generation,
+        "ok": true,
+        "created_ms": manifest.created_ms,
+        "bytes": manifest.bytes(),
+        "epoch": manifest.epoch,
+        "shards": shards.collect::<Vec<_>>(),
+    })
+}
+
+fn print_generations(found: &[(u64, Result<Manifest, StorageError>)], good: &str) -> Result<(), CliError> {
+    let now_ms = ask::now_ms();
+    let mut table =
+        output::table(&["generation", "created", "age", "bytes", "chunks", "operations", "shards", "epoch", "state"]);
+    output::align_right_at(&mut table, &[0, 2, 3, 4, 5, 6, 7]);
+    for (generation, manifest) in found {
+        let Ok(manifest) = manifest else {
+            let dashes = std::iter::repeat_n("-".to_owned(), 7);
+            table.add_row(std::iter::once(generation.to_string()).chain(dashes).chain(["DAMAGED".to_owned()]));
+            continue;
+        };
+        let sequences = manifest.shards.iter().map(|entry| entry.sequence.saturating_sub(1)).sum();
+        let chunks = manifest.shards.iter().map(|entry| u64::from(entry.chunks)).sum();
+        table.add_row([
+            generation.to_string(),
+            when::date(manifest.created_ms),
+            when::age(manifest.created_ms, now_ms),
+            output::bytes(manifest.bytes()),
+            output::grouped(chunks),
+            output::grouped(sequences),
+            manifest.shards.len().to_string(),
+            manifest.epoch.to_string(),
+            good.to_owned(),
+        ]);
+    }
+    output::text(&table.to_string())?;
+    for (generation, error) in found.iter().filter_map(|(number, manifest)| Some((number, manifest.as_ref().err()?))) {
+        output::text(&format!("\ngeneration {generation}: {error}"))?;
+    }
+    Ok(())
 }
