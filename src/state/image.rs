@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! section: kind u8 | first u32 | count u32 | length u32 | body
-//!   kind 1, head:  version u8, index u16, sequence u64, events u64, epoch u32, spread (u64, f64, f64), reference f64,
-//!                  users u32, items u32, tags (u32, texts), merged (u32, u64...), outboxes (u32, ...),
+//!   kind 1, head:  version u8, index u16, sequence u64, merged (u32, u64...), outboxes (u32, ...), events u64,
+//!                  epoch u32, spread (u64, f64, f64), reference f64, users u32, items u32, tags (u32, texts),
 //!                  arms (u32: name text, model epoch u32, model items u64, gram u32 + f32..., prequential)
 //!   kind 2, users: each `User`, then for each arm its column
 //!   kind 3, items: each `Item`, then for each arm its column
@@ -13,8 +13,8 @@
 //! encoded a few at a time by [`Shard::capture_some`], and an operation that is about to change a leaf not yet encoded
 //! encodes it first (copy on write). Sections therefore come in any order; [`ImageReader`](super::ImageReader) puts them back in theirs.
 //!
-//! *Digest.* The hash of all sections in order, outboxes and publication left out (they say what is on its way, not what
-//! is known): two shards with equal digests answer everything alike.
+//! *Digest.* The hash of all that is known, users and items in order; sequences, outboxes and what was merged are left out
+//! (they say where the shard stands, not what it knows): two shards with equal digests answer everything alike.
 
 use super::Shard;
 use super::exchange::put_column;
@@ -77,7 +77,10 @@ impl Shard {
     /// Begins an image of the present state. One at a time: an older one in the making is given up.
     pub fn capture_begin(&mut self) {
         let mut head = Vec::new();
-        put_section(&mut head, HEAD, 0..1, |out| self.put_head(out, true));
+        put_section(&mut head, HEAD, 0..1, |out| {
+            self.put_place(out);
+            self.put_knowledge(out);
+        });
         let (users, items) = (Leaves::new(self.users.len()), Leaves::new(self.items.len()));
         self.capture = Some(Capture { users, items, done: vec![head] });
     }
@@ -176,20 +179,23 @@ impl Shard {
         }
     }
 
-    fn put_head(&self, out: &mut Writer<'_>, with_outboxes: bool) {
-        out.u8(VERSION).u16(self.index).u64(self.sequence).u64(self.events).u32(self.epoch);
-        out.u64(self.spread.count).f64(self.spread.mean).f64(self.spread.squares).f64(self.items.reference_ms());
-        out.count(self.users.len()).count(self.items.len()).count(self.tags.names.len());
-        for name in &self.tags.names {
-            out.text(name);
-        }
-        out.count(self.merged.len());
+    /// Where the shard stands among operations and shards.
+    fn put_place(&self, out: &mut Writer<'_>) {
+        out.u8(VERSION).u16(self.index).u64(self.sequence).count(self.merged.len());
         for sequence in &self.merged {
             out.u64(*sequence);
         }
-        if with_outboxes {
-            out.count(self.outboxes.len());
-            self.outboxes.iter().for_each(|outbox| outbox.encode(out));
+        out.count(self.outboxes.len());
+        self.outboxes.iter().for_each(|outbox| outbox.encode(out));
+    }
+
+    /// What the shard as a whole has learned.
+    fn put_knowledge(&self, out: &mut Writer<'_>) {
+        out.u64(self.events).u32(self.epoch).u64(self.spread.count).f64(self.spread.mean).f64(self.spread.squares);
+        out.f64(self.items.reference_ms());
+        out.count(self.users.len()).count(self.items.len()).count(self.tags.names.len());
+        for name in &self.tags.names {
+            out.text(name);
         }
         out.count(self.arms.len());
         for arm in &self.arms {
@@ -203,7 +209,7 @@ impl Shard {
     #[must_use]
     pub fn digest(&self) -> u64 {
         let mut bytes = Vec::new();
-        self.put_head(&mut Writer::new(&mut bytes), false);
+        self.put_knowledge(&mut Writer::new(&mut bytes));
         let mut hash = hash_bytes(0, &bytes);
         for slot in 0..self.users.len() {
             bytes.clear();

@@ -126,17 +126,18 @@ fn take_head(from: &mut Reader<'_>, options: Options) -> Result<(Shard, usize, u
         Err(CursorError::Bad { what: "image version", offset: 0, found, allowed: "1" })?;
     }
     let mut shard = Shard::new(from.u16()?.min(options.shards - 1), options);
-    (shard.sequence, shard.events, shard.epoch) = (from.u64()?, from.u64()?, from.u32()?);
+    shard.sequence = from.u64()?;
+    let merged = from.count(8, usize::from(SHARDS_MAX))?;
+    shard.merged = (0..merged).map(|_| from.u64()).collect::<Result<_, _>>()?;
+    let outboxes = from.count(16, usize::from(SHARDS_MAX))?;
+    shard.outboxes = (0..outboxes).map(|_| Outbox::decode(from)).collect::<Result<_, _>>()?;
+    (shard.events, shard.epoch) = (from.u64()?, from.u32()?);
     shard.spread = Spread { count: from.u64()?, mean: from.f64()?, squares: from.f64()? };
     shard.items.restore_reference(from.f64()?);
     let (users, items) = (from.u32()? as usize, from.u32()? as usize);
     for _ in 0..from.count(2, usize::MAX)? {
         shard.tags.number(from.text()?);
     }
-    let merged = from.count(8, usize::from(SHARDS_MAX))?;
-    shard.merged = (0..merged).map(|_| from.u64()).collect::<Result<_, _>>()?;
-    let outboxes = from.count(16, usize::from(SHARDS_MAX))?;
-    shard.outboxes = (0..outboxes).map(|_| Outbox::decode(from)).collect::<Result<_, _>>()?;
     let arms = from.count(14, ARMS_MAX)?;
     if arms != shard.arms.len() {
         return Err(ImageError::Incomplete { what: "strategies", found: arms, expected: shard.arms.len() });
