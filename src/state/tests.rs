@@ -270,3 +270,28 @@ fn reads_after_a_refit_fold_in_without_keeping() {
     }
     assert_eq!(shard.digest(), read_later.digest());
 }
+
+/// The image of version 1 is read for ever: the fixture decodes, and encodes to the same bytes.
+#[test]
+fn the_image_of_version_1_is_read() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/state/v1/image.bin");
+    let image = |shard: &mut Shard| -> Vec<u8> {
+        shard.capture_begin();
+        std::iter::from_fn(|| shard.capture_some(1)).flatten().flatten().collect()
+    };
+    if std::env::var_os("MIRRA_BLESS").is_some() && !path.exists() {
+        let mut workload = Workload::new(47);
+        let mut shard = Shard::new(0, options(2));
+        for _ in 0..60 {
+            apply(&mut shard, &workload.draw().0);
+        }
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("the folder can be made");
+        std::fs::write(&path, image(&mut shard)).expect("the fixture can be written");
+    }
+    let golden = std::fs::read(&path).expect("the fixture is there");
+    let mut reader = ImageReader::new(options(2));
+    reader.feed(&golden).expect("sections");
+    let mut shard = reader.finish().expect("a whole image");
+    assert_eq!(shard.sequence(), 60);
+    assert!(image(&mut shard) == golden, "the image's bytes changed: that needs a new version");
+}
