@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
 
+use super::demo::DemoError;
 use crate::client::ClientError;
 use crate::config::ConfigError;
 use crate::engine::EngineError;
@@ -31,6 +32,9 @@ pub enum CliError {
     /// The server was not reached, or refused.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The demonstration stopped.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
     /// The end was not clean.
     #[error(
         "the journals could not be synced at the end: the log says why; `mirra journal verify` tells what is there"
@@ -55,7 +59,12 @@ impl CliError {
             Self::Config(error) => error.hint(),
             Self::Usage(_) => Some("`mirra --help` and `mirra COMMAND --help` show the usage".to_owned()),
             Self::Client(_) => Some("is a server running there? `mirra serve --data-dir DIR` starts one".to_owned()),
-            Self::Output(_) | Self::Engine(_) | Self::Server(_) | Self::Storage(_) | Self::UncleanStop => None,
+            Self::Output(_)
+            | Self::Engine(_)
+            | Self::Server(_)
+            | Self::Storage(_)
+            | Self::Demo(_)
+            | Self::UncleanStop => None,
         }
     }
 

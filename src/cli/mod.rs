@@ -5,6 +5,7 @@
 //! is one.
 
 pub mod bench;
+pub mod child;
 pub mod config;
 pub mod demo;
 pub mod error;
@@ -44,6 +45,8 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Show what Mirra does, on a server of its own: learning, a new taste, drift, kill -9 and back.
+    Demo(demo::DemoArgs),
     /// Run the server until it is told to stop.
     Serve(serve::ServeArgs),
     /// Look at the configuration.
@@ -106,6 +109,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(cli: &Cli) -> Result<(), CliError> {
     match &cli.command {
+        Command::Demo(args) => demo::run(args, cli.config.as_deref()),
         Command::Serve(args) => serve::run(args, cli.config.as_deref()),
         Command::Config(args) => config::run(args, cli.config.as_deref()),
     }
