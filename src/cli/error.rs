@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
 
+use super::demo::DemoError;
 use super::evaluate::EvaluateError;
 use crate::client::ClientError;
 use crate::config::ConfigError;
@@ -33,6 +34,9 @@ pub enum CliError {
     /// The server was not reached, or refused.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The demonstration stopped.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
     /// An evaluation failed.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),

@@ -6,6 +6,7 @@
 
 pub mod ask;
 pub mod bench;
+pub mod child;
 pub mod config;
 pub mod demo;
 pub mod error;
@@ -49,6 +50,8 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Show what Mirra does, on a server of its own: learning, a new taste, drift, kill -9 and back.
+    Demo(demo::DemoArgs),
     /// Run the server until it is told to stop.
     Serve(serve::ServeArgs),
     /// Send files of events to a server, and account for every row.
@@ -129,6 +132,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(cli: &Cli) -> Result<(), CliError> {
     match &cli.command {
+        Command::Demo(args) => demo::run(args, cli.config.as_deref()),
         Command::Serve(args) => serve::run(args, cli.config.as_deref()),
         Command::Replay(args) => replay::run(args),
         Command::Profile(args) => profile::run(args),
