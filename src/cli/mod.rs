@@ -46,6 +46,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the server until it is told to stop.
     Serve(serve::ServeArgs),
+    /// Put load on a server and measure what it stands.
+    Bench(bench::BenchArgs),
     /// Look at the configuration.
     Config(config::ConfigArgs),
 }
@@ -107,6 +109,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(cli: &Cli) -> Result<(), CliError> {
     match &cli.command {
         Command::Serve(args) => serve::run(args, cli.config.as_deref()),
+        Command::Bench(args) => bench::run(args, cli.config.as_deref()),
         Command::Config(args) => config::run(args, cli.config.as_deref()),
     }
 }
