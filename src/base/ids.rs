@@ -17,7 +17,7 @@ pub enum Id {
 }
 
 /// A borrowed id: what decoders hand out, so that the hot path allocates nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum IdRef<'a> {
     /// An integer, or a string in canonical decimal form.
     Int(u64),

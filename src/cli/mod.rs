@@ -54,6 +54,8 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Run the server until it is told to stop.
     Serve(serve::ServeArgs),
+    /// Put load on a server and measure what it stands.
+    Bench(bench::BenchArgs),
     /// Send files of events to a server, and account for every row.
     Replay(replay::ReplayArgs),
     /// What a server knows about one user.
@@ -134,6 +136,7 @@ fn dispatch(cli: &Cli) -> Result<(), CliError> {
     match &cli.command {
         Command::Demo(args) => demo::run(args, cli.config.as_deref()),
         Command::Serve(args) => serve::run(args, cli.config.as_deref()),
+        Command::Bench(args) => bench::run(args, cli.config.as_deref()),
         Command::Replay(args) => replay::run(args),
         Command::Profile(args) => profile::run(args),
         Command::Recommend(args) => recommend::run(args),
