@@ -16,6 +16,7 @@ pub mod output;
 pub mod predict;
 pub mod profile;
 pub mod recommend;
+pub mod refit;
 pub mod replay;
 mod replay_report;
 mod restore;
@@ -66,6 +67,8 @@ pub enum Command {
     Predict(predict::PredictArgs),
     /// The items most like one item.
     Similar(similar::SimilarArgs),
+    /// Fit the item model of a running server anew.
+    Refit(refit::RefitArgs),
     /// What a running server counts.
     Stats(stats::StatsArgs),
     /// Make, list, verify and restore snapshots.
@@ -142,6 +145,7 @@ fn dispatch(cli: &Cli) -> Result<(), CliError> {
         Command::Recommend(args) => recommend::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Similar(args) => similar::run(args),
+        Command::Refit(args) => refit::run(args),
         Command::Stats(args) => stats::run(args),
         Command::Snapshot(args) => snapshot::run(args),
         Command::Journal(args) => journal::run(args),
@@ -170,7 +174,8 @@ mod tests {
     #[test]
     fn every_subcommand_is_sound_and_helps() {
         Cli::command().debug_assert();
-        let commands: [(&str, clap::Command); 13] = [
+        let commands: [(&str, clap::Command); 14] = [
+            ("refit", refit::RefitArgs::augment_args(clap::Command::new("refit"))),
             ("demo", demo::DemoArgs::augment_args(clap::Command::new("demo"))),
             ("serve", serve::ServeArgs::augment_args(clap::Command::new("serve"))),
             ("replay", replay::ReplayArgs::augment_args(clap::Command::new("replay"))),

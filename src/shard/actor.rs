@@ -186,7 +186,7 @@ impl ShardActor {
             self.metrics.add(Metric::EventsOverloaded, u64::from(count));
             return StepDone::Refused(Refusal::Behind);
         }
-        let first_sequence = self.shard.sequence() + 1;
+        let (first_sequence, events_before) = (self.shard.sequence() + 1, self.shard.event_count());
         let written = match self.guarded(|actor| apply_all(&mut actor.shard, ops, count, each)) {
             Ok(written) => written,
             Err(refusal) => return StepDone::Refused(refusal),
@@ -196,7 +196,7 @@ impl ShardActor {
             self.journal_failed(&error);
             return StepDone::Refused(Refusal::ReadOnly);
         }
-        self.metrics.add(Metric::EventsApplied, u64::from(written.applied));
+        self.metrics.add(Metric::EventsApplied, self.shard.event_count() - events_before);
         self.metrics.add(Metric::EventsDuplicate, u64::from(written.duplicates));
         self.metrics.add(Metric::JournalBytes, ops.len() as u64);
         if self.journal.buffered_bytes() >= BUFFER_BYTES {
