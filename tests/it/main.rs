@@ -1,6 +1,7 @@
 //! Integration tests, one binary.
 
 mod config;
+mod demo;
 mod server_roundtrip;
 mod support;
 mod tidy;
