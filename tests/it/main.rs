@@ -3,6 +3,7 @@
 mod cli;
 mod config;
 mod crash;
+mod demo;
 mod docs_in_step;
 mod same_figures;
 mod server_roundtrip;

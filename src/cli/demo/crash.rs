@@ -1,6 +1,6 @@
 //! Act 5: a snapshot while events come in, a tail of events that only the journal has, SIGKILL, and back again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use super::screen::thousands;
@@ -83,7 +83,8 @@ pub fn act(stage: &mut Stage, server: ServerProcess, mut client: BlockingClient)
     let took = format!("answers after {}, {recovery_ms} ms of it recovery", output::duration(back));
     stage.screen.fact("restart", &format!("process {} over the same directory {took}", server.ready().pid))?;
     let after = hold(&mut client, &users)?;
-    let again = send_some(&mut client, tail, &stage.interrupt)?;
+    let kept = still_kept(tail, stage.config.history.events_max);
+    let again = send_some(&mut client, &kept, &stage.interrupt)?;
     let equal = before.profiles.iter().zip(&after.profiles).filter(|(one, two)| one == two).count();
     let crash = Crash {
         during,
@@ -94,7 +95,7 @@ pub fn act(stage: &mut Stage, server: ServerProcess, mut client: BlockingClient)
         sequences: (sequences(&before), sequences(&after)),
         profiles: (users.len(), equal),
         digests_equal: before.shards == after.shards,
-        again: (tail.len() as u64, again.duplicates),
+        again: (kept.len() as u64, again.duplicates),
         snapshot,
     };
     check(stage, &crash, &before, again)?;
@@ -118,7 +119,7 @@ fn check(stage: &mut Stage, crash: &Crash, before: &Held, again: Counts) -> Resu
         stage.screen.check(none_back, "no shard's sequence went back")?;
     }
     let (sent, known) = (thousands(crash.again.0), thousands(crash.again.1));
-    let claim = format!("the last {sent} events sent again: {known} recognised, {} learned twice", again.accepted);
+    let claim = format!("{sent} of the newest events sent again: {known} recognised, {} learned twice", again.accepted);
     stage.screen.check(crash.again.0 == crash.again.1 && again.accepted == 0, &claim)
 }
 
@@ -144,6 +145,21 @@ fn snapshot_while_serving(
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })
+}
+
+/// Those of the newest events that are in their users' histories: only these can be recognised.
+fn still_kept(events: &[Event], events_max: usize) -> Vec<Event> {
+    let mut counts: HashMap<&Id, usize> = HashMap::new();
+    let mut kept: Vec<Event> = Vec::new();
+    for event in events.iter().rev() {
+        let count = counts.entry(&event.user).or_default();
+        *count += 1;
+        if *count <= events_max {
+            kept.push(event.clone());
+        }
+    }
+    kept.reverse();
+    kept
 }
 
 /// Users of the stream, evenly chosen.
@@ -177,4 +193,25 @@ fn hold(client: &mut BlockingClient, users: &[Id]) -> Result<Held, DemoError> {
 
 fn sequences(held: &Held) -> Vec<u64> {
     held.shards.iter().map(|shard| shard.sequence).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_newest_events_of_each_user_are_still_kept() {
+        let event = |line: u64, user: u64| Event {
+            event_id: Id::Int(line),
+            user: Id::Int(user),
+            item: Id::Int(1),
+            kind: 1,
+            value: 1.0,
+            time_ms: 1,
+        };
+        let events: Vec<Event> = [(1, 7), (2, 7), (3, 8), (4, 7), (5, 9)].map(|(line, user)| event(line, user)).into();
+        let kept: Vec<Id> = still_kept(&events, 2).into_iter().map(|event| event.event_id).collect();
+        assert_eq!(kept, [2, 3, 4, 5].map(Id::Int));
+        assert!(still_kept(&events, 0).is_empty());
+    }
 }

@@ -14,7 +14,7 @@ use super::{DemoError, Stage, twin};
 use crate::cli::{output, setup};
 
 /// Cells of the plot.
-const PLOT: (usize, usize) = (60, 12);
+const PLOT: (usize, usize) = (60, 13);
 /// Share of the stream whose figures are named.
 const END: f64 = 0.1;
 /// Points that one drawn point is the mean of.

@@ -41,13 +41,13 @@ pub struct DemoArgs {
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
     /// Events to send; at most as many as the file has.
-    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1_000..))]
+    #[arg(long, value_name = "N", default_value_t = 400_000, value_parser = clap::value_parser!(u32).range(1_000..))]
     pub events: u32,
-    /// Users in the generated stream; without it one for every 100 events, 30 to 2,000.
+    /// Users in the generated stream; without it one for every 100 events, 30 to 5,000.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     pub users: Option<u32>,
     /// Items in the generated stream.
-    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(100..))]
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(100..))]
     pub items: u32,
     /// Seed of the generated stream: the same seed gives the same events.
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -134,17 +134,23 @@ fn show(args: &DemoArgs, config_file: Option<&Path>) -> Result<(), DemoError> {
     Ok(())
 }
 
-/// What differs from the built-in configuration: short vectors, as a demonstration has few items; every event or every
-/// few ranked; several strategies side by side.
+/// What differs from the built-in configuration: short vectors and histories, as there are few items and tastes turn
+/// fast; every event or every few ranked; several strategies side by side.
 fn environment(args: &DemoArgs) -> Vec<(String, String)> {
-    let every = (args.events / 50_000).clamp(1, 20);
+    let every = (args.events / 100_000).clamp(1, 20);
+    // Only files have ratings to foretell.
+    let strategies = match &args.data {
+        Some(_) => r#"["decay", "fold_in", "biased_mf", "popularity"]"#,
+        None => r#"["decay", "fold_in", "popularity"]"#,
+    };
     let settings = [
         ("SHARDS__COUNT", args.shards.to_string()),
-        ("STRATEGY__ACTIVE", r#"["decay", "fold_in", "biased_mf", "popularity"]"#.to_owned()),
-        ("STRATEGY__DECAY__DIM", "32".to_owned()),
-        ("STRATEGY__FOLD_IN__DIM", "32".to_owned()),
-        ("STRATEGY__FOLD_IN__HISTORY", "32".to_owned()),
-        ("KINDS__RATE__RANGE", "[1.0, 5.0]".to_owned()),
+        ("STRATEGY__ACTIVE", strategies.to_owned()),
+        ("STRATEGY__DECAY__DIM", "16".to_owned()),
+        ("STRATEGY__DECAY__RECENCY", "0.85".to_owned()),
+        ("STRATEGY__FOLD_IN__DIM", "16".to_owned()),
+        ("STRATEGY__FOLD_IN__RECENCY", "0.85".to_owned()),
+        ("HISTORY__EVENTS_MAX", "64".to_owned()),
         ("PREQUENTIAL__RANK_EVERY", every.to_string()),
         ("LOG__LEVEL", "info".to_owned()),
     ];
@@ -203,9 +209,10 @@ fn events(stage: &mut Stage, client: &mut BlockingClient) -> Result<(stream::Str
         screen.fact("bad rows", &format!("{} left out", thousands(workload.bad_rows)))?;
     }
     let refit = &streamed.refit;
-    let pairs = format!("{} users x {} items, {} pairs", refit.users, refit.items, thousands(refit.pairs));
+    let fitted = [refit.users, refit.items, refit.pairs].map(thousands);
+    let size = format!("{} users × {} items, {} pairs", fitted[0], fitted[1], fitted[2]);
     let at = thousands(streamed.freeze_at as u64);
-    screen.fact("refit", &format!("after {at} events the item model anew: {pairs}, {} ms", refit.took_ms))?;
+    screen.fact("refit", &format!("item model anew after {at} events: {size}, {} ms", refit.took_ms))?;
     let each = [counts.accepted, counts.duplicates, counts.rejected].map(thousands);
     let claim =
         format!("{} accepted + {} duplicate + {} rejected = {} sent", each[0], each[1], each[2], thousands(sent));
@@ -220,9 +227,9 @@ mod tests {
 
     #[test]
     fn its_configuration_is_one() {
-        for events in [1_000, 200_000, u32::MAX] {
+        for events in [1_000, 400_000, u32::MAX] {
             let output = OutputArgs { json: true };
-            let args = DemoArgs { data: None, events, users: None, items: 1_000, seed: 1, shards: 3, output };
+            let args = DemoArgs { data: None, events, users: None, items: 300, seed: 1, shards: 3, output };
             let (config, origins) = Config::load(None, environment(&args), &[]).unwrap();
             assert_eq!((config.shards.count, origins.changed().count() > 4), (3, true));
             assert!((1..=20).contains(&config.prequential.rank_every));

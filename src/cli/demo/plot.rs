@@ -82,11 +82,11 @@ impl Plot<'_> {
         text
     }
 
-    /// From 0 up to a little over the highest value.
+    /// From 0 up to a little over the highest value: a multiple of 0.04, so that its quarters have two digits.
     fn range(&self) -> (f64, f64) {
         let values = self.curves.iter().flat_map(|curve| &curve.points).map(|point| point.1);
         let highest = values.filter(|value| value.is_finite()).fold(0.0, f64::max);
-        (0.0, if highest > 0.0 { (highest * 1.05 * 20.0).ceil() / 20.0 } else { 1.0 })
+        (0.0, if highest > 0.0 { (highest * 1.05 * 25.0).ceil() / 25.0 } else { 1.0 })
     }
 
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a few hundred dots")]
@@ -181,8 +181,13 @@ mod tests {
         let curves = vec![curve(vec![(0.0, 0.1), (1.0, 0.1)], "low"), curve(vec![(0.0, 0.9), (1.0, 0.9)], "high")];
         let plot = Plot { width: 40, height: 8, mark: 0.0, mark_label: "", end_label: "", curves };
         let text = console::strip_ansi_codes(&plot.draw()).into_owned();
-        let dots = |c: char| (c as u32).saturating_sub(0x2800);
-        let lit = |line: &str| line.chars().map(dots).filter(|dots| *dots < 256).map(u32::count_ones).sum::<u32>();
+        let lit = |line: &str| {
+            line.chars()
+                .map(|c| (c as u32).saturating_sub(0x2800))
+                .filter(|dots| *dots < 256)
+                .map(u32::count_ones)
+                .sum()
+        };
         let lits: Vec<u32> = text.lines().take(8).map(lit).filter(|lit| *lit > 0).collect();
         assert_eq!(lits, [80, 48]);
     }

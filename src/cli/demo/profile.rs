@@ -74,7 +74,7 @@ pub fn act(stage: &mut Stage, client: &mut BlockingClient) -> Result<Changed, De
     let known = format!("version {} after {} events", begin.version, thousands(begin.events));
     screen.fact("user", &format!("{} · {known} · new taste: {}", story.user, style(&story.taste).green().bold()))?;
     screen.line(
-        &style("\n   event on item                   shard   sequence   version   score before       ack")
+        &style("\n   event on item                     shard   sequence   version   score before       ack")
             .dim()
             .to_string(),
     )?;
@@ -188,7 +188,7 @@ fn choose<'a>(workload: &'a Workload, client: &mut BlockingClient) -> Result<Sto
             let ids: HashSet<&Id> = before.iter().map(|scored| &scored.item).collect();
             let overlap = |list: &[ScoredItem]| list.iter().filter(|scored| ids.contains(&scored.item)).count();
             let (other, list) = lists.iter().min_by_key(|(_, list)| overlap(list)).ok_or_else(too_few)?;
-            (format!("that of user {other}"), list.iter().map(|scored| scored.item.clone()).collect())
+            (format!("the taste of user {other}"), list.iter().map(|scored| scored.item.clone()).collect())
         }
     };
     let fresh = |item: &&DemoItem| of_taste.contains(&item.id) && !met.contains(&item.id);
@@ -236,7 +236,7 @@ fn item_at(list: &[ScoredItem], at: usize) -> Option<&Id> {
 
 fn ack_line(item: &DemoItem, ack: &EventPutReply, took: Duration) -> String {
     let named = if item.tags.is_empty() { String::new() } else { format!("  {}", item.tags.join(", ")) };
-    let item = cell(&format!("{}{named}", item.id), 31, &Style::new());
+    let item = cell(&format!("item {}{named}", item.id), 33, &Style::new());
     let (sequence, took) = (thousands(ack.sequence), output::duration(took));
     let EventPutReply { shard, profile_version, score_before, .. } = ack;
     format!("   {item} {shard:>5} {sequence:>10} {profile_version:>9} {score_before:>14.3} {took:>9}")
@@ -257,7 +257,7 @@ fn tastes(workload: &Workload, story: &Story<'_>, after: &[ScoredItem]) -> Strin
     let column = |counts: &[(&str, usize)], list: &[ScoredItem], name: &str, paint: &Style| {
         let count = counts.iter().find(|(tag, _)| *tag == name).map_or(0, |(_, count)| *count);
         let share = count as f64 / list.len().max(1) as f64;
-        cell(&format!("{} {:.0} %", bar(share, 22), 100.0 * share), 31, paint)
+        cell(format!("{} {:.0} %", bar(share, 22), 100.0 * share).trim_start(), 31, paint)
     };
     for name in names {
         let paint = if name == story.taste { Style::new().green() } else { Style::new().blue() };

@@ -45,7 +45,7 @@ pub struct Workload {
 pub struct Size {
     /// Events of the stream.
     pub events: usize,
-    /// Users of a generated stream; `None`: one for every 100 events, 30 to 2,000.
+    /// Users of a generated stream; `None`: one for every 100 events, 30 to 5,000.
     pub users: Option<u32>,
     /// Items of a generated stream.
     pub items: u32,
@@ -53,17 +53,18 @@ pub struct Size {
     pub seed: u64,
 }
 
-/// Temper of the generated stream: tastes wander a little at every event, and turn over now and then.
+/// Temper of the generated stream: a taste wanders a little with every event of its user, and turns over after 50 of
+/// them, on average: users of 100 events change their minds twice.
 fn drift(size: Size) -> DriftOptions {
-    let fitting = u32::try_from(size.events / 100).unwrap_or(u32::MAX).clamp(30, 2_000);
+    let fitting = u32::try_from(size.events / 100).unwrap_or(u32::MAX).clamp(30, 5_000);
     DriftOptions {
         users: size.users.unwrap_or(fitting),
         items: size.items,
         events: (size.events + reserve(size.events)) as u64,
         seed: size.seed,
-        genres: 12,
-        walk: 0.08,
-        jump: 0.008,
+        genres: 8,
+        walk: 0.02,
+        jump: 0.02,
         ..DriftOptions::default()
     }
 }
