@@ -91,6 +91,12 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
+/// A count with its noun: `1 row`, `1,234 rows`.
+#[must_use]
+pub fn plural(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
 /// A bar for a share of 0 to 1, `width` characters at 1, in steps of an eighth of a character: `█████▋`.
 #[must_use]
 pub fn bar(share: f64, width: usize) -> String {

@@ -76,7 +76,7 @@ pub fn run(args: &RecommendArgs) -> Result<(), CliError> {
     let rests_on = match (list.basis, list.profile_version) {
         (0, version) => format!("version {version} of the profile"),
         (_, 0) => "popularity, for the user was not seen yet".to_owned(),
-        (_, version) => format!("popularity, for version {version} of the profile has learned too little"),
+        (_, version) => format!("popularity, for version {version} of the profile has no factor to rank by yet"),
     };
     output::text(&format!("for user {}, by {}, from {rests_on}\n\n", request.user, list.strategy))?;
     print_scored(&list.items)

@@ -4,7 +4,7 @@
 //! one, so that each user's order is kept. See [`sender`](super::sender) for what OVERLOADED does to it.
 //!
 //! *Repeats.* Every event carries an id made of the file's name and the row's line: what a server has in the user's
-//! kept history already is recognised as a duplicate and not learned again.
+//! kept history already (`history.events_max` newest events) is recognised as a duplicate and not learned again.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};

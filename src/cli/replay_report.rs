@@ -217,11 +217,11 @@ fn print(args: &ReplayArgs, report: &ReplayReport) -> Result<(), CliError> {
         output::grouped(read)
     ))?;
     let (took, rate) = (output::duration(report.took), output::count(report.events_per_s()));
-    let connections = if args.connections == 1 { "connection" } else { "connections" };
     let level = report.durability().map_or_else(String::new, |level| format!(", {level}"));
     output::text(&format!(
-        "{took}, {rate} events/s over {} {connections}, batches of {}{level}",
-        args.connections, args.batch
+        "{took}, {rate} events/s over {}, batches of {}{level}",
+        output::plural(u64::from(args.connections), "connection"),
+        args.batch
     ))?;
     if tally.overloaded > 0 {
         output::text(&format!(
@@ -249,10 +249,10 @@ fn print_file(file: &FileReport) -> Result<(), CliError> {
         file.kinds.iter().map(|(name, rows)| format!("{name} {}", output::grouped(*rows))).collect();
     let (fallback, why) = &file.fallback;
     let because = if file.kinds.contains_key(fallback) { format!(" ({fallback}: {why})") } else { String::new() };
-    output::text(&format!("{}: {} rows, as {}{because}", file.name, output::grouped(file.rows), kinds.join(", ")))?;
+    output::text(&format!("{}: {}, as {}{because}", file.name, output::plural(file.rows, "row"), kinds.join(", ")))?;
     for (name, rows) in &file.unknown_kinds {
-        let rows = output::grouped(*rows);
-        output::text(&format!("  kind {name:?} is not the server's: {rows} rows sent as {fallback}"))?;
+        let rows = output::plural(*rows, "row");
+        output::text(&format!("  kind {name:?} is not the server's: {rows} sent as {fallback}"))?;
     }
     for row in &file.first_bad_rows {
         output::text(&format!("  bad row: {row}"))?;
