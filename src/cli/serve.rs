@@ -113,7 +113,7 @@ async fn snapshot_every(engine: Engine, period: Duration) {
         }
         match engine.snapshot().await {
             Ok(done) => {
-                tracing::info!(generation = done.generation, bytes = done.bytes, took_ms = done.took_ms, "snapshot")
+                tracing::info!(generation = done.generation, bytes = done.bytes, took_ms = done.took_ms, "snapshot");
             }
             Err(error) => tracing::error!(error = %error, "the snapshot failed"),
         }
