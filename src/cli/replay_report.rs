@@ -102,6 +102,11 @@ impl ReplayReport {
         self.tally.accepted + self.tally.duplicates + self.tally.rejected
     }
 
+    /// Events that were handed out and never answered: they may or may not have been learned.
+    fn unanswered(&self) -> u64 {
+        self.sent.saturating_sub(self.answered())
+    }
+
     /// Whether every row that was read is in exactly one count.
     fn adds_up(&self) -> bool {
         self.answered() == self.sent && self.answered() + self.bad_rows() == self.read()
@@ -179,6 +184,7 @@ fn to_json(args: &ReplayArgs, report: &ReplayReport) -> Value {
         "accepted": tally.accepted,
         "duplicates": tally.duplicates,
         "rejected": tally.rejected,
+        "unanswered": report.unanswered(),
         "adds_up": report.adds_up(),
         "overloaded": tally.overloaded,
         "overtaken": tally.overtaken,
@@ -216,6 +222,15 @@ fn print(args: &ReplayArgs, report: &ReplayReport) -> Result<(), CliError> {
         output::grouped(bad_rows),
         output::grouped(read)
     ))?;
+    if report.unanswered() > 0 {
+        let events = output::plural(report.unanswered(), "event");
+        let again = if args.no_event_ids {
+            ""
+        } else {
+            "; the same command again learns none twice that users' kept histories hold"
+        };
+        output::text(&format!("{events} without an answer: sent or not, learned or not{again}"))?;
+    }
     let (took, rate) = (output::duration(report.took), output::count(report.events_per_s()));
     let level = report.durability().map_or_else(String::new, |level| format!(", {level}"));
     output::text(&format!(

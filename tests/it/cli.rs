@@ -394,6 +394,36 @@ fn a_journal_is_verified_and_a_damaged_one_salvaged() {
     server.stop();
 }
 
+/// What a replay cannot account for it says, and a second one makes it good.
+#[test]
+fn a_replay_whose_server_dies_does_not_add_up_until_it_is_repeated() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = generate(dir.path().join("events.tsv"), 3_000, false);
+    let data = dir.path().join("data");
+    let server = ServeProcess::start(&data, &["--shards", "1"]);
+    let addr = server.addr.to_string();
+    let path = arg(&file.path).to_owned();
+    let arguments = ["replay", &path, "--addr", &addr, "--rate", "3000", "--batch", "50", "--json"].map(str::to_owned);
+    let replay = std::thread::spawn(move || failed(&arguments.each_ref().map(String::as_str)));
+    let mut door = Connection::open(server.addr);
+    while door.ask(&Digest {}).expect("DIGEST").shards[0].sequence < 200 {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    server.kill();
+    let (out, error) = replay.join().expect("it ends");
+    let first = json(&out).remove(0);
+    assert!(error.contains("lost with the request in flight"), "{error}");
+    assert!(first["adds_up"] == false && first["unanswered"].as_u64() > Some(0), "{out}");
+
+    let server = ServeProcess::start(&data, &["--shards", "1"]);
+    let second = ask(&["replay", arg(&file.path), "--addr", &server.addr.to_string()]);
+    let count = |report: &Value, name: &str| report[name].as_u64().expect("a count");
+    assert_eq!(count(&second, "accepted") + count(&second, "duplicates"), file.good);
+    // An acknowledged event is there after the kill; one without an answer may be.
+    assert!(count(&second, "duplicates") >= count(&first, "accepted") && second["adds_up"] == true, "{first} {second}");
+    server.stop();
+}
+
 /// The protocol as somebody else has written it, from the documents alone.
 #[test]
 fn the_python_example_talks_to_a_real_server() {
