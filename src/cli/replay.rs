@@ -1,10 +1,10 @@
 //! `mirra replay`: send files of events to a server, and account for every row.
 //!
 //! *Order.* One connection sends the rows in the order of the files. With several, a user's rows all go over the same
-//! one, so that each user's order is kept. See [`sender`](super::sender) for what OVERLOADED does to it.
+//! one, so that each user's order is kept. `sender.rs` says what OVERLOADED does to it.
 //!
 //! *Repeats.* Every event carries an id made of the file's name and the row's line: what a server has in the user's
-//! kept history already is recognised as a duplicate and not learned again.
+//! kept history already (`history.events_max` newest events) is recognised as a duplicate and not learned again.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -112,11 +112,13 @@ pub fn run(args: &ReplayArgs) -> Result<(), CliError> {
     });
     let (files, sent, stopped) = read;
     let mut tally = Tally::default();
-    let mut failure = stopped.err();
+    let mut failure = None;
     for (each, error) in tallies {
         tally.add(each);
         failure = failure.or(error);
     }
+    // Why a connection has gone says more than that the reading stopped because it has.
+    let failure = failure.or(stopped.err());
     let report = ReplayReport { files, sent, tally, took: began.elapsed() };
     tell(args, &report)?;
     failure.map_or_else(|| report.outcome(), Err)

@@ -102,6 +102,11 @@ impl ReplayReport {
         self.tally.accepted + self.tally.duplicates + self.tally.rejected
     }
 
+    /// Events that were handed out and never answered: they may or may not have been learned.
+    fn unanswered(&self) -> u64 {
+        self.sent.saturating_sub(self.answered())
+    }
+
     /// Whether every row that was read is in exactly one count.
     fn adds_up(&self) -> bool {
         self.answered() == self.sent && self.answered() + self.bad_rows() == self.read()
@@ -179,6 +184,7 @@ fn to_json(args: &ReplayArgs, report: &ReplayReport) -> Value {
         "accepted": tally.accepted,
         "duplicates": tally.duplicates,
         "rejected": tally.rejected,
+        "unanswered": report.unanswered(),
         "adds_up": report.adds_up(),
         "overloaded": tally.overloaded,
         "overtaken": tally.overtaken,
@@ -216,12 +222,21 @@ fn print(args: &ReplayArgs, report: &ReplayReport) -> Result<(), CliError> {
         output::grouped(bad_rows),
         output::grouped(read)
     ))?;
+    if report.unanswered() > 0 {
+        let events = output::plural(report.unanswered(), "event");
+        let again = if args.no_event_ids {
+            ""
+        } else {
+            "; the same command again learns none twice that users' kept histories hold"
+        };
+        output::text(&format!("{events} without an answer: sent or not, learned or not{again}"))?;
+    }
     let (took, rate) = (output::duration(report.took), output::count(report.events_per_s()));
-    let connections = if args.connections == 1 { "connection" } else { "connections" };
     let level = report.durability().map_or_else(String::new, |level| format!(", {level}"));
     output::text(&format!(
-        "{took}, {rate} events/s over {} {connections}, batches of {}{level}",
-        args.connections, args.batch
+        "{took}, {rate} events/s over {}, batches of {}{level}",
+        output::plural(u64::from(args.connections), "connection"),
+        args.batch
     ))?;
     if tally.overloaded > 0 {
         output::text(&format!(
@@ -249,10 +264,10 @@ fn print_file(file: &FileReport) -> Result<(), CliError> {
         file.kinds.iter().map(|(name, rows)| format!("{name} {}", output::grouped(*rows))).collect();
     let (fallback, why) = &file.fallback;
     let because = if file.kinds.contains_key(fallback) { format!(" ({fallback}: {why})") } else { String::new() };
-    output::text(&format!("{}: {} rows, as {}{because}", file.name, output::grouped(file.rows), kinds.join(", ")))?;
+    output::text(&format!("{}: {}, as {}{because}", file.name, output::plural(file.rows, "row"), kinds.join(", ")))?;
     for (name, rows) in &file.unknown_kinds {
-        let rows = output::grouped(*rows);
-        output::text(&format!("  kind {name:?} is not the server's: {rows} rows sent as {fallback}"))?;
+        let rows = output::plural(*rows, "row");
+        output::text(&format!("  kind {name:?} is not the server's: {rows} sent as {fallback}"))?;
     }
     for row in &file.first_bad_rows {
         output::text(&format!("  bad row: {row}"))?;

@@ -200,7 +200,7 @@ fn tell(
     }
     let journal = match args.without_journal {
         true => "left out: the state is that of the snapshot".to_owned(),
-        false => format!("{} behind the snapshot, read whole", output::bytes(*journal_bytes)),
+        false => format!("{}, read whole behind the snapshot", output::bytes(*journal_bytes)),
     };
     let chunks =
         format!("{} chunks, {}, every checksum verified", output::grouped(*chunks), output::bytes(manifest.bytes()));

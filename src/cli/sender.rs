@@ -6,7 +6,7 @@
 //! order, and from there on one batch at a time, which keeps every order. Events that were overtaken by a later one of
 //! their user in that first moment are counted.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::base::Id;
@@ -98,8 +98,10 @@ pub(super) struct Sender {
     early: HashMap<u64, Answer>,
     /// Refused as OVERLOADED, to be sent again.
     again: Vec<Numbered>,
-    /// Users of `again` that nothing later was accepted of yet, and how many of their events wait.
-    waiting_users: HashMap<Id, u64>,
+    /// Users of `again` that nothing later was accepted of yet, and the numbers of their events that wait.
+    waiting_users: HashMap<Id, Vec<u64>>,
+    /// Numbers of waiting events that a later one of their user was accepted before.
+    late: HashSet<u64>,
     retry_after_ms: u32,
     tally: Tally,
 }
@@ -118,6 +120,7 @@ impl Sender {
             early: HashMap::new(),
             again: Vec::new(),
             waiting_users: HashMap::new(),
+            late: HashSet::new(),
             retry_after_ms: 0,
             tally: Tally::default(),
         }
@@ -210,20 +213,21 @@ impl Sender {
 
     /// Counts the refused events of a batch, keeps those that can be sent again, and sees who was overtaken.
     fn count(&mut self, batch: Vec<Numbered>, errors: &[EventError]) {
-        if errors.is_empty() && self.waiting_users.is_empty() {
+        if errors.is_empty() && self.waiting_users.is_empty() && self.late.is_empty() {
             return;
         }
         let errors: HashMap<usize, &EventError> = errors.iter().map(|error| (error.index as usize, error)).collect();
         for (index, numbered) in batch.into_iter().enumerate() {
             let Some(error) = errors.get(&index) else {
-                self.tally.overtaken += self.waiting_users.remove(&numbered.event.user).unwrap_or(0);
+                self.tally.overtaken += u64::from(self.late.remove(&numbered.number));
+                self.late.extend(self.waiting_users.remove(&numbered.event.user).into_iter().flatten());
                 continue;
             };
             let status = Status::from_number(error.status);
             if status.is_some_and(Status::is_retryable) {
                 self.tally.overloaded += 1;
                 self.retry_after_ms = self.retry_after_ms.max(error.retry_after_ms);
-                *self.waiting_users.entry(numbered.event.user.clone()).or_insert(0) += 1;
+                self.waiting_users.entry(numbered.event.user.clone()).or_default().push(numbered.number);
                 self.again.push(numbered);
             } else {
                 self.tally.reject(&numbered, status, &error.message);

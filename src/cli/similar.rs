@@ -41,6 +41,10 @@ pub fn run(args: &SimilarArgs) -> Result<(), CliError> {
         let (item, items) = (ask::id_json(&request.item), scored_json(&list.items));
         return Ok(output::json(&json!({ "item": item, "strategy": list.strategy, "items": items }))?);
     }
+    if list.items.is_empty() {
+        let (item, strategy) = (&request.item, &list.strategy);
+        return Ok(output::text(&format!("nothing to compare item {item} with: {strategy} has no item factors yet"))?);
+    }
     output::text(&format!("most like item {}, by {} (cosine)\n\n", request.item, list.strategy))?;
     print_scored(&list.items)
 }

@@ -156,7 +156,10 @@ fn list(args: &SnapshotListArgs) -> Result<(), CliError> {
     }
     print_generations(&generations, "whole manifest")?;
     let on_disk = output::bytes(store.size_on_disk()?);
-    Ok(output::text(&format!("\n{} generations, the store has {on_disk} on disk", generations.len()))?)
+    Ok(output::text(&format!(
+        "\n{}, the store has {on_disk} on disk",
+        output::plural(generations.len() as u64, "generation")
+    ))?)
 }
 
 fn verify(args: &SnapshotVerifyArgs) -> Result<(), CliError> {

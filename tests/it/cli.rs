@@ -8,7 +8,7 @@ use std::process::{Command as Program, Output};
 
 use mirra::base::Id;
 use mirra::ingest::{DriftOptions, DriftStream};
-use mirra::wire::commands::{Digest, EventPut, ProfileGet, Refit};
+use mirra::wire::commands::{Digest, EventPut, ProfileGet, Refit, UserGet};
 use mirra::wire::types::Event;
 use serde_json::Value;
 
@@ -71,8 +71,8 @@ struct Generated {
     bad: Vec<u64>,
 }
 
-/// Writes a generated stream as TSV; every 400th row is broken, every 700th is of the year 2286. Users stay below the
-/// 256 events that a server keeps of each.
+/// Writes a generated stream as TSV; every 400th row is broken, every 350th is of the year 2286. Users must stay
+/// below the 256 events that a server keeps of each: event ids are recognised no further back.
 fn generate(path: PathBuf, events: u64, with_kind: bool) -> Generated {
     let options =
         DriftOptions { users: 200, items: 300, events, start_ms: 1_700_000_000_000, ..DriftOptions::default() };
@@ -86,7 +86,7 @@ fn generate(path: PathBuf, events: u64, with_kind: bool) -> Generated {
         if line % 400 == 0 {
             value = "a lot".to_owned();
             generated.bad.push(line);
-        } else if line % 700 == 0 {
+        } else if line % 350 == 0 {
             time_ms = 9_999_999_999_999;
             generated.future.push(line);
         } else {
@@ -99,16 +99,16 @@ fn generate(path: PathBuf, events: u64, with_kind: bool) -> Generated {
     generated
 }
 
-fn digests(addr: SocketAddr) -> (Vec<u64>, Vec<u64>) {
+/// Digests of the profiles. (Those of shards go on changing while shards exchange item rows.)
+fn digests(addr: SocketAddr) -> Vec<u64> {
     let mut door = Connection::open(addr);
-    let shards = door.ask(&Digest {}).expect("DIGEST").shards.iter().map(|shard| shard.digest).collect();
     let mut profiles = Vec::new();
     for user in 0..200 {
         let request = ProfileGet { user: Id::Int(user), recent_max: 0, factors: false };
         profiles.extend(door.ask(&request).ok().map(|profile| profile.digest));
     }
     assert!(profiles.len() > 100, "{}", profiles.len());
-    (shards, profiles)
+    profiles
 }
 
 /// What was journaled before the kill is there after it; a stop ends well.
@@ -116,7 +116,7 @@ fn digests(addr: SocketAddr) -> (Vec<u64>, Vec<u64>) {
 fn a_killed_server_comes_back_as_it_was() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let data = dir.path().join("data");
-    let server = ServeProcess::start(&data, &["--shards", "2"]);
+    let server = ServeProcess::start(&data, &["--shards", "1"]);
     let mut door = Connection::open(server.addr);
     for n in 0..50_u64 {
         let (event_id, user, item) = ((n + 1).into(), (n % 7).into(), (n % 5).into());
@@ -126,7 +126,7 @@ fn a_killed_server_comes_back_as_it_was() {
     let before = door.ask(&Digest {}).expect("DIGEST").shards;
     assert!(server.log().contains("serving") && server.pid() > 0);
     server.kill();
-    let server = ServeProcess::start(&data, &["--shards", "2"]);
+    let server = ServeProcess::start(&data, &["--shards", "1"]);
     let after = Connection::open(server.addr).ask(&Digest {}).expect("DIGEST").shards;
     assert_eq!(before, after);
     server.stop();
@@ -135,7 +135,7 @@ fn a_killed_server_comes_back_as_it_was() {
 #[test]
 fn a_replay_accounts_for_every_row_and_a_repeat_is_all_duplicates() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let file = generate(dir.path().join("events.tsv"), 5_000, false);
+    let file = generate(dir.path().join("events.tsv"), 4_000, false);
     let server = ServeProcess::start(&dir.path().join("data"), &["--shards", "2"]);
     let addr = server.addr.to_string();
     let replay = |more: &[&str]| -> Vec<String> {
@@ -162,10 +162,13 @@ fn a_replay_accounts_for_every_row_and_a_repeat_is_all_duplicates() {
     };
     assert_eq!(lines(&all["files"][0]["first_bad_rows"]), file.bad[..5]);
     assert_eq!(lines(&all["first_rejected"]), file.future[..5]);
-    assert!(all["first_rejected"][0]["reason"].as_str().expect("a text").contains("future"), "{all}");
+    assert!(
+        all["first_rejected"][0]["reason"].as_str().expect("a text").contains("ahead of the server's clock"),
+        "{all}"
+    );
     assert_eq!(all["files"][0]["kinds"], serde_json::json!({ "rate": file.rows - bad }));
     let stats = ask(&["stats", "--addr", &addr]);
-    assert_eq!(stats["stats"]["events_applied"], file.good);
+    assert_eq!(stats["strategies"][0]["events"], file.good);
 
     // All of it is known: told, and no success.
     let again = replay(&["--json"]);
@@ -218,9 +221,15 @@ fn questions_are_answered_for_people_and_machines() {
     let server = ServeProcess::start(&dir.path().join("data"), &["--shards", "2"]);
     let addr = server.addr.to_string();
     ask(&["replay", arg(&file.path), "--addr", &addr]);
+    // Before the first item model a factor strategy ranks by popularity and has nothing to compare items by.
+    assert_eq!(ask(&["recommend", "0", "--addr", &addr])["basis"], "popularity");
+    assert!(good(&["recommend", "0", "--addr", &addr]).contains("from popularity"));
+    assert!(good(&["similar", "1", "--addr", &addr]).contains("has no item factors yet"));
+    Connection::open(server.addr).ask(&Refit { seed: 0 }).expect("REFIT");
     let profile = ask(&["profile", "0", "--addr", &addr, "--vector", "--recent", "3"]);
     assert_eq!((&profile["user"], profile["recent"].as_array().map(Vec::len)), (&Value::from(0), Some(3)));
-    assert_eq!(profile["strategies"][0]["vector"].as_array().map(Vec::len), Some(64));
+    let arm = &profile["strategies"][0];
+    assert_eq!(arm["vector"].as_array().map(|vector| vector.len() as u64), arm["dim"].as_u64());
     let (seen, kind) = (&profile["recent"][0]["item"], &profile["recent"][0]["kind"]);
     assert_eq!(kind, "rate");
     let list = ask(&["recommend", "0", "-c", "7", "--addr", &addr]);
@@ -240,7 +249,7 @@ fn questions_are_answered_for_people_and_machines() {
     );
 
     let text = good(&["profile", "0", "--addr", &addr]);
-    for part in ["user 0\n\n", "first event  2023-11-14 22:", " UTC, ", " y ago", "strategy", "█"] {
+    for part in ["user 0\n\n", "first event  2023-11-1", " UTC, ", " y ago", "strategy", "█"] {
         assert!(text.contains(part), "{part:?} is missing in {text}");
     }
     assert!(good(&["recommend", "0", "--addr", &addr]).contains("rank  item"));
@@ -354,7 +363,8 @@ fn a_journal_is_verified_and_a_damaged_one_salvaged() {
     let verify = ["journal", "verify", "--data-dir", arg(&data)];
     let shards = json(&good(&[&verify[..], &["--json"]].concat()));
     let sum = |name: &str| shards.iter().map(|shard| shard[name].as_u64().expect("a count")).sum::<u64>();
-    assert_eq!((shards.len(), sum("sequences")), (2, file.good));
+    // Beside the events stand the item rows that shards took over from each other.
+    assert!(shards.len() == 2 && sum("sequences") >= file.good, "{shards:?}");
     assert!(sum("records") > 1 && sum("segments") == 2 && shards.iter().all(|shard| shard["ok"] == true));
     assert!(good(&verify).contains("good"));
 
@@ -377,8 +387,40 @@ fn a_journal_is_verified_and_a_damaged_one_salvaged() {
     assert_eq!((&salvaged[0]["damage"], salvaged[1]["set_aside"].as_array().map(Vec::len)), (&Value::Null, Some(1)));
     assert!(good(&verify).contains("good"));
     let server = ServeProcess::start(&data, &["--shards", "2"]);
-    let applied = Connection::open(server.addr).ask(&Digest {}).expect("DIGEST").shards;
-    assert!(applied[1].sequence > 0 && applied.iter().map(|shard| shard.sequence).sum::<u64>() < file.good);
+    let mut door = Connection::open(server.addr);
+    let mut events = |user: u64| door.ask(&UserGet { user: user.into() }).map_or(0, |user| user.events);
+    let left: u64 = (0..200).map(&mut events).sum();
+    assert!(left > 0 && left < file.good, "{left}");
+    server.stop();
+}
+
+/// What a replay cannot account for it says, and a second one makes it good.
+#[test]
+fn a_replay_whose_server_dies_does_not_add_up_until_it_is_repeated() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = generate(dir.path().join("events.tsv"), 3_000, false);
+    let data = dir.path().join("data");
+    let server = ServeProcess::start(&data, &["--shards", "1"]);
+    let addr = server.addr.to_string();
+    let path = arg(&file.path).to_owned();
+    let arguments = ["replay", &path, "--addr", &addr, "--rate", "3000", "--batch", "50", "--json"].map(str::to_owned);
+    let replay = std::thread::spawn(move || failed(&arguments.each_ref().map(String::as_str)));
+    let mut door = Connection::open(server.addr);
+    while door.ask(&Digest {}).expect("DIGEST").shards[0].sequence < 200 {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    server.kill();
+    let (out, error) = replay.join().expect("it ends");
+    let first = json(&out).remove(0);
+    assert!(error.contains("lost with the request in flight"), "{error}");
+    assert!(first["adds_up"] == false && first["unanswered"].as_u64() > Some(0), "{out}");
+
+    let server = ServeProcess::start(&data, &["--shards", "1"]);
+    let second = ask(&["replay", arg(&file.path), "--addr", &server.addr.to_string()]);
+    let count = |report: &Value, name: &str| report[name].as_u64().expect("a count");
+    assert_eq!(count(&second, "accepted") + count(&second, "duplicates"), file.good);
+    // An acknowledged event is there after the kill; one without an answer may be.
+    assert!(count(&second, "duplicates") >= count(&first, "accepted") && second["adds_up"] == true, "{first} {second}");
     server.stop();
 }
 
