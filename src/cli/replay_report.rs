@@ -119,7 +119,7 @@ impl ReplayReport {
     /// Whether it was a success.
     ///
     /// # Errors
-    /// [`CliError::Failed`] if the counts do not add up or nothing was accepted.
+    /// [`CliError::Failed`] if the counts do not add up, or nothing was accepted and not all of it was known.
     pub(super) fn outcome(&self) -> Result<(), CliError> {
         let Tally { accepted, duplicates, rejected, .. } = self.tally;
         if !self.adds_up() {
@@ -133,9 +133,8 @@ impl ReplayReport {
         }
         match (accepted, duplicates, rejected) {
             (0, 0, 0) => Err(CliError::Failed("nothing was accepted: there is no row that can be sent".to_owned())),
-            (0, _, 0) => {
-                Err(CliError::Failed(format!("nothing was accepted: all {duplicates} events had been learned before")))
-            }
+            // A repeat after a crash is a success: the server has every event.
+            (0, _, 0) => Ok(()),
             (0, _, _) => Err(CliError::Failed(format!(
                 "nothing was accepted: {duplicates} events had been learned before, {rejected} were refused"
             ))),
@@ -144,11 +143,7 @@ impl ReplayReport {
     }
 
     fn durability(&self) -> Option<&'static str> {
-        Durability::ALL.into_iter().find(|level| *level as u8 == self.tally.durability).map(|level| match level {
-            Durability::Applied => "applied",
-            Durability::Journaled => "journaled",
-            Durability::Durable => "durable",
-        })
+        Durability::from_code(self.tally.durability).map(Durability::name)
     }
 
     fn file_name(&self, number: u32) -> &str {

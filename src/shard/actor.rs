@@ -284,8 +284,11 @@ impl ShardActor {
         }
         self.pump_exchange(ctx);
         let interval = Duration::from_millis(self.pace.sync_interval_ms);
-        let behind = self.journal.durable_sequence() < self.journal.written_sequence();
-        if behind && !interval.is_zero() && self.synced_at.elapsed() >= interval {
+        if self.journal.durable_sequence() == self.journal.next_sequence() {
+            // At rest: say once what is synced, so that damage there is not taken for a torn tail.
+            let _ = self.journal.mark(); // a journal that fails here has failed already
+            self.write_journal();
+        } else if !interval.is_zero() && self.synced_at.elapsed() >= interval {
             self.synced_at = Instant::now();
             // A full queue means that a sync is under way and another comes: nothing is lost by not asking.
             let _ = self.syncer.ask(SyncRequest { handle: self.journal.sync_handle(), answers: Vec::new() });

@@ -38,7 +38,7 @@ impl Handler<Drain> for ShardActor {
             self.carry_out(turn);
         }
         self.flush(ctx);
-        self.write_journal() && self.journal.sync().is_ok()
+        self.write_journal() && self.journal.sync().is_ok() && self.journal.mark().is_ok() && self.write_journal()
     }
 }
 

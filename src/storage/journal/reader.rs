@@ -174,10 +174,11 @@ impl JournalReader {
             }
             match decode_next(current, &self.bytes, self.next_sequence) {
                 Ok(found) => {
+                    let gap = found.record.kind == KIND_GAP;
+                    // A GAP that goes nowhere is a mark.
+                    self.counts.gaps += u64::from(gap && found.record.first_sequence > self.next_sequence);
                     self.next_sequence = found.record.end_sequence().unwrap_or(u64::MAX);
                     self.synced = self.synced.max(found.synced);
-                    let gap = found.record.kind == KIND_GAP;
-                    self.counts.gaps += u64::from(gap);
                     self.counts.records += u64::from(!gap);
                     self.counts.sequences += u64::from(found.record.count);
                     return Ok(Some(found));

@@ -54,6 +54,8 @@ pub struct JournalWriter {
     buffer: Vec<u8>,
     next_sequence: u64,
     written_sequence: u64,
+    /// The newest synced mark in a record of this writer.
+    marked: u64,
     set_aside: Vec<PathBuf>,
 }
 
@@ -135,6 +137,7 @@ impl JournalWriter {
             buffer: Vec::with_capacity(options.buffer_bytes),
             next_sequence,
             written_sequence: next_sequence,
+            marked: 0,
             set_aside,
         })
     }
@@ -178,6 +181,19 @@ impl JournalWriter {
             self.next_sequence = next_sequence;
         }
         Ok(())
+    }
+
+    /// Appends a record without sequences that says what is synced by now, unless a record has said so: what was synced
+    /// last is then known to be, and damage there is told from a torn tail.
+    ///
+    /// # Errors
+    /// [`StorageError::Poisoned`], [`StorageError::TooLarge`].
+    pub fn mark(&mut self) -> Result<(), StorageError> {
+        if self.shared.durable() <= self.marked {
+            return Ok(());
+        }
+        let (kind, first_sequence) = (KIND_GAP, self.next_sequence);
+        self.push(&Record { kind, first_sequence, count: 0, stamp_ms: 0, payload: &[] }, &[])
     }
 
     /// Hands the buffer to the system in one write: afterwards its records survive a killed process. A full segment
@@ -276,7 +292,8 @@ impl JournalWriter {
             return Err(self.too_large("unwritten buffer", buffered, BUFFER_BYTES_MAX));
         }
         let segment = &mut self.segment;
-        let ties = (segment.chain, self.shared.durable());
+        self.marked = self.shared.durable();
+        let ties = (segment.chain, self.marked);
         segment.chain = encode_record(&mut self.buffer, segment.seed, ties, record, parts, bytes);
         Ok(())
     }
