@@ -153,21 +153,28 @@ fn rate<'p>(points: impl IntoIterator<Item = &'p Point>) -> f64 {
     if ranked == 0 { 0.0 } else { hits as f64 / ranked as f64 }
 }
 
-/// Places and moving means.
-fn smooth(points: &[Point], sent: usize) -> Vec<(f64, f64)> {
-    let around = |at: usize| &points[at.saturating_sub(SMOOTH / 2)..(at + SMOOTH / 2 + 1).min(points.len())];
-    points.iter().enumerate().map(|(at, point)| (point.upto as f64 / sent as f64, rate(around(at)))).collect()
+/// Places and moving means, over points of the same side of the refit only.
+fn smooth(points: &[Point], freeze_at: usize, sent: usize) -> Vec<(f64, f64)> {
+    let around = |at: usize| {
+        let near = &points[at.saturating_sub(SMOOTH / 2)..(at + SMOOTH / 2 + 1).min(points.len())];
+        rate(near.iter().filter(|point| (point.upto > freeze_at) == (points[at].upto > freeze_at)))
+    };
+    points.iter().enumerate().map(|(at, point)| (point.upto as f64 / sent as f64, around(at))).collect()
 }
 
 fn draw(stage: &Stage, streamed: &Streamed, frozen: &[Point]) -> String {
     let sent = stage.workload.events.len();
-    let living = Curve { points: smooth(&streamed.points, sent), label: "living", style: Style::new().green().bold() };
-    let still = Curve { points: smooth(frozen, sent), label: "frozen", style: Style::new().red() };
+    let living = Curve {
+        points: smooth(&streamed.points, streamed.freeze_at, sent),
+        label: "living",
+        style: Style::new().green().bold(),
+    };
+    let still = Curve { points: smooth(frozen, streamed.freeze_at, sent), label: "frozen", style: Style::new().red() };
     let plot = Plot {
         width: PLOT.0,
         height: PLOT.1,
         mark: streamed.freeze_at as f64 / sent as f64,
-        mark_label: "frozen here",
+        mark_label: "refit; copy frozen",
         end_label: &format!("{} events", thousands(sent as u64)),
         curves: vec![still, living],
     };

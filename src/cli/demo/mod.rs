@@ -212,7 +212,7 @@ fn events(stage: &mut Stage, client: &mut BlockingClient) -> Result<(stream::Str
     let fitted = [refit.users, refit.items, refit.pairs].map(thousands);
     let size = format!("{} users × {} items, {} pairs", fitted[0], fitted[1], fitted[2]);
     let at = thousands(streamed.freeze_at as u64);
-    screen.fact("refit", &format!("item model anew after {at} events: {size}, {} ms", refit.took_ms))?;
+    screen.fact("refit", &format!("after {at} events: {size}, {} ms", refit.took_ms))?;
     let each = [counts.accepted, counts.duplicates, counts.rejected].map(thousands);
     let claim =
         format!("{} accepted + {} duplicate + {} rejected = {} sent", each[0], each[1], each[2], thousands(sent));

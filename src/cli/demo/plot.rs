@@ -54,7 +54,9 @@ impl Plot<'_> {
         let mark = self.cell_of(self.mark);
         let mut text = String::new();
         for row in 0..self.height {
-            let value = high - (high - low) * row as f64 / (self.height - 1).max(1) as f64;
+            // Weighed, not subtracted: the lowest label is 0.00 and never -0.00.
+            let share = row as f64 / (self.height - 1).max(1) as f64;
+            let value = high * (1.0 - share) + low * share;
             let named = row % 3 == 0 || row + 1 == self.height;
             let axis = if named { format!("{value:>6.2} ┤") } else { "       │".to_owned() };
             // Writing to a string cannot fail; so below.
