@@ -2,6 +2,10 @@
 //!
 //! Fold-in, explanation, erasure, refitting, the exclusion of seen items and the detection of repeated events all read
 //! it. Order is the order of arrival.
+//!
+//! Looking for a repeated event is on the path of every event, and for a frequent user it looks at a full ring: 16 bits
+//! of each event id therefore stand in an array of their own, two bytes an entry instead of 32 to read, and only where
+//! those are found are the ids themselves compared.
 
 use crate::base::cursor::{CursorError, Reader, Writer};
 use crate::base::limits::HISTORY_MAX;
@@ -30,6 +34,8 @@ const ENTRY_BYTES: usize = 8 + 8 + 4 + 4 + 4 + 1;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
     entries: Vec<Entry>,
+    /// The [`mark`] of each entry's event id, in the same place.
+    marks: Vec<u16>,
     /// Where the oldest entry stands once the ring is full.
     oldest: usize,
 }
@@ -41,10 +47,13 @@ impl History {
             if self.entries.len() == self.entries.capacity() {
                 let room = (self.entries.len().max(4)).min(max - self.entries.len());
                 self.entries.reserve_exact(room);
+                self.marks.reserve_exact(room);
             }
             self.entries.push(entry);
+            self.marks.push(mark(entry.event_id));
         } else if max > 0 {
             self.entries[self.oldest] = entry;
+            self.marks[self.oldest] = mark(entry.event_id);
             self.oldest = (self.oldest + 1) % self.entries.len();
         }
     }
@@ -83,13 +92,15 @@ impl History {
     #[must_use]
     #[inline]
     pub fn holds(&self, event_id: u64) -> bool {
-        event_id != 0 && self.entries.iter().any(|entry| entry.event_id == event_id)
+        event_id != 0
+            && self.marks.contains(&mark(event_id))
+            && self.entries.iter().any(|entry| entry.event_id == event_id)
     }
 
     /// Heap bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.entries.capacity() * size_of::<Entry>()
+        self.entries.capacity() * size_of::<Entry>() + self.marks.capacity() * size_of::<u16>()
     }
 
     /// Appends all entries, oldest first.
@@ -123,8 +134,15 @@ impl History {
                 kind: from.u8()?,
             });
         }
-        Ok(Self { entries, oldest: 0 })
+        let marks = entries.iter().map(|entry| mark(entry.event_id)).collect();
+        Ok(Self { entries, marks, oldest: 0 })
     }
+}
+
+/// The highest 16 bits: event ids are hashes, so any will do.
+#[inline]
+fn mark(event_id: u64) -> u16 {
+    (event_id >> 48) as u16
 }
 
 #[cfg(test)]
@@ -150,6 +168,24 @@ mod tests {
             assert_eq!(oldest, expected, "max {max}");
             assert_eq!(history.holds(20), max > 0);
             assert!(!history.holds(0) && !history.holds(20_u64.saturating_sub(max as u64)));
+        }
+    }
+
+    /// Marks are a shortcut and no answer: ids that share one are told apart, in a ring that goes round and after decoding.
+    #[test]
+    fn ids_with_one_mark_are_told_apart() {
+        let id = |low: u64| 7 << 48 | low;
+        let mut history = History::default();
+        for low in 0..10 {
+            history.push(Entry { event_id: id(low), ..Entry::default() }, 6);
+        }
+        let mut bytes = Vec::new();
+        history.encode(&mut Writer::new(&mut bytes));
+        for history in [&history, &History::decode(&mut Reader::new(&bytes)).expect("own bytes")] {
+            for low in 0..20 {
+                assert_eq!(history.holds(id(low)), (4..10).contains(&low), "id {low}");
+            }
+            assert!(!history.holds(8 << 48));
         }
     }
 
