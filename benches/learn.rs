@@ -4,6 +4,8 @@
 //! No journal, no socket, no actor: the floor that those add to. Users and items exist before anything is measured, and
 //! the histories of frequent users are full, so growth is not in it.
 
+use std::hint::black_box;
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use mirra::base::{IdRef, Rng};
 use mirra::cli::bench::users::Zipf;
@@ -60,7 +62,11 @@ fn learn(criterion: &mut Criterion) {
             group.bench_function(BenchmarkId::from_parameter(name), |bench| {
                 bench.iter_batched_ref(
                     || (0..EVENTS).map(|_| Op::Event(draw.event())).collect::<Vec<_>>(),
-                    |ops| ops.iter().for_each(|op| drop(shard.apply(op))),
+                    |ops| {
+                        for op in ops.iter() {
+                            black_box(shard.apply(op));
+                        }
+                    },
                     criterion::BatchSize::SmallInput,
                 );
             });

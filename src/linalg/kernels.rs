@@ -4,6 +4,8 @@
 //! multiply-add and one fixed reduction tree: the bits do not depend on whether the machine has AVX2 or AVX-512.
 //! pulp picks the instruction set at run time; nothing needs `target-cpu`.
 
+use pulp::{Arch, Simd, WithSimd};
+
 use super::LANES;
 
 type Lane = [f32; LANES];
@@ -14,10 +16,7 @@ type Lane = [f32; LANES];
 #[must_use]
 #[inline]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || dot_body(lanes(a), lanes(b)),
-    )
+    Arch::new().dispatch(Dot { a, b })
 }
 
 /// `sum a_i^2`. Take its root for the norm: values are bounded at the edge, so nothing overflows.
@@ -30,16 +29,7 @@ pub fn squared_norm(a: &[f32]) -> f32 {
 /// `y = scale * y + weight * x`, in place.
 #[inline]
 pub fn scale_add(y: &mut [f32], scale: f32, weight: f32, x: &[f32]) {
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for (y, x) in lanes_mut(y).iter_mut().zip(lanes(x)) {
-                for lane in 0..LANES {
-                    y[lane] = (y[lane] * scale).mul_add(1.0, weight * x[lane]);
-                }
-            }
-        },
-    );
+    Arch::new().dispatch(ScaleAdd { y, scale, weight, x });
 }
 
 /// `y = factor * x`.
@@ -54,18 +44,69 @@ pub fn scaled_copy(y: &mut [f32], factor: f32, x: &[f32]) {
 /// `p += step_p (e q - l2 p)`, `q += step_q (e p - l2 q)`.
 #[inline]
 pub fn factor_step(p: &mut [f32], q: &mut [f32], error: f32, step_p: f32, step_q: f32, l2: f32) {
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for (p, q) in lanes_mut(p).iter_mut().zip(lanes_mut(q)) {
-                for lane in 0..LANES {
-                    let (old_p, old_q) = (p[lane], q[lane]);
-                    p[lane] = step_p.mul_add(error.mul_add(old_q, -(l2 * old_p)), old_p);
-                    q[lane] = step_q.mul_add(error.mul_add(old_p, -(l2 * old_q)), old_q);
-                }
+    Arch::new().dispatch(FactorStep { p, q, error, step_p, step_q, l2 });
+}
+
+// Each kernel is a type and no closure: the shim that calls a closure is not inlined into the code that has the wide
+// instructions, and the kernel then runs with the narrow ones and a call into libm for every multiply-add.
+
+struct Dot<'a> {
+    a: &'a [f32],
+    b: &'a [f32],
+}
+
+impl WithSimd for Dot<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> f32 {
+        dot_body(lanes(self.a), lanes(self.b))
+    }
+}
+
+struct ScaleAdd<'a> {
+    y: &'a mut [f32],
+    scale: f32,
+    weight: f32,
+    x: &'a [f32],
+}
+
+impl WithSimd for ScaleAdd<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (y, x) in lanes_mut(self.y).iter_mut().zip(lanes(self.x)) {
+            for lane in 0..LANES {
+                y[lane] = (y[lane] * self.scale).mul_add(1.0, self.weight * x[lane]);
             }
-        },
-    );
+        }
+    }
+}
+
+struct FactorStep<'a> {
+    p: &'a mut [f32],
+    q: &'a mut [f32],
+    error: f32,
+    step_p: f32,
+    step_q: f32,
+    l2: f32,
+}
+
+impl WithSimd for FactorStep<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { p, q, error, step_p, step_q, l2 } = self;
+        for (p, q) in lanes_mut(p).iter_mut().zip(lanes_mut(q)) {
+            for lane in 0..LANES {
+                let (old_p, old_q) = (p[lane], q[lane]);
+                p[lane] = step_p.mul_add(error.mul_add(old_q, -(l2 * old_p)), old_p);
+                q[lane] = step_q.mul_add(error.mul_add(old_p, -(l2 * old_q)), old_q);
+            }
+        }
+    }
 }
 
 #[inline(always)]

@@ -9,6 +9,7 @@
 
 use crate::base::cursor::{CursorError, Reader, Writer};
 use crate::base::limits::HISTORY_MAX;
+use crate::linalg::prefetch::prefetch;
 
 /// One remembered event: 32 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -95,6 +96,15 @@ impl History {
         event_id != 0
             && self.marks.contains(&mark(event_id))
             && self.entries.iter().any(|entry| entry.event_id == event_id)
+    }
+
+    /// Asks memory for what [`Self::holds`] and [`Self::push`] will touch.
+    #[inline]
+    pub fn look_ahead(&self) {
+        prefetch(&self.marks);
+        // A ring that is not full grows behind its last entry, mostly on the same line.
+        let next = if self.oldest == 0 { self.entries.last() } else { self.entries.get(self.oldest) };
+        prefetch(next.map_or(&[], std::slice::from_ref));
     }
 
     /// Heap bytes.

@@ -139,7 +139,7 @@ impl Plan {
         for part in &mut self.parts {
             part.fence();
         }
-        let (mut places, mut events, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut places, mut events, mut errors) = (Vec::new(), Vec::with_capacity(view.len()), Vec::new());
         for (index, event) in (0_u32..).zip(view.events()) {
             match self.event(engine, &event, durability, each) {
                 Ok(place) => {

@@ -26,7 +26,7 @@ use super::snapshot::SnapshotRun;
 use super::sync::{Held, SyncRequest, Syncer};
 use crate::base::{Clock, Reader};
 use crate::model::Durability;
-use crate::state::{Op, OutcomeKind, Shard};
+use crate::state::{AHEAD, Op, OutcomeKind, Shard};
 use crate::storage::{JournalWriter, StorageError};
 use crate::telemetry::{Metric, Metrics};
 
@@ -319,7 +319,14 @@ fn apply_all(shard: &mut Shard, ops: &[u8], count: u32, each: bool) -> Written {
     let mut reader = Reader::new(ops);
     let mut outcomes = Vec::with_capacity(if each { count as usize } else { 1 });
     let (mut applied, mut duplicates) = (0, 0);
-    for _ in 0..count {
+    for at in 0..count as usize {
+        if at % AHEAD == 0 && count > 1 {
+            let mut ahead = reader.clone();
+            shard.look_ahead(std::iter::from_fn(|| match Op::decode(&mut ahead) {
+                Ok(Op::Event(event)) => Some(event),
+                _ => None,
+            }));
+        }
         let op = Op::decode(&mut reader).expect("operations are encoded by this process, or checksummed");
         let outcome = shard.apply(&op);
         match outcome.kind {

@@ -9,6 +9,7 @@
 //! column for each of them; the shard changes only users whose id routes here and items that it owns, all else are
 //! copies as published.
 
+mod ahead;
 mod apply;
 pub mod arm;
 mod directory;
@@ -23,6 +24,7 @@ mod select;
 mod trade;
 mod users;
 
+pub use ahead::AHEAD;
 pub use apply::{Outcome, OutcomeKind};
 pub use exchange::Parcel;
 pub use image::Section;

@@ -79,9 +79,23 @@ const MERGE: u8 = 4;
 const ROWS: u8 = 5;
 const EPOCH: u8 = 6;
 
+/// Bytes of an event whose ids are integers: every field then has a fixed place.
+const INT_EVENT_BYTES: usize = 1 + 8 + 9 + 9 + 1 + 4 + 8;
+
 /// Appends an event: the hot path, 40 bytes with integer ids.
 #[inline]
 pub fn put_event(out: &mut Vec<u8>, event: &Event<'_>) {
+    if let (IdRef::Int(user), IdRef::Int(item)) = (event.user, event.item) {
+        let mut raw = [0_u8; INT_EVENT_BYTES];
+        raw[0] = EVENT;
+        raw[1..9].copy_from_slice(&event.event_id.to_le_bytes());
+        raw[10..18].copy_from_slice(&user.to_le_bytes());
+        raw[19..27].copy_from_slice(&item.to_le_bytes());
+        raw[27] = event.kind;
+        raw[28..32].copy_from_slice(&event.value.to_le_bytes());
+        raw[32..40].copy_from_slice(&event.time_ms.to_le_bytes());
+        return out.extend_from_slice(&raw);
+    }
     Writer::new(out)
         .u8(EVENT)
         .u64(event.event_id)
@@ -127,6 +141,11 @@ impl<'a> Op<'a> {
     /// [`CursorError`] for bytes that are not one.
     #[inline]
     pub fn decode(from: &mut Reader<'a>) -> Result<Self, CursorError> {
+        let mut ahead = from.clone();
+        if let Some(event) = ahead.bytes(INT_EVENT_BYTES).ok().and_then(int_event) {
+            *from = ahead;
+            return Ok(Self::Event(event));
+        }
         let offset = from.at();
         match from.u8()? {
             EVENT => Ok(Self::Event(Event {
@@ -174,6 +193,30 @@ impl<'a> Op<'a> {
             }
         })
     }
+}
+
+/// The event with integer ids that `bytes` are, if they are one.
+#[inline]
+fn int_event<'a>(bytes: &[u8]) -> Option<Event<'a>> {
+    let raw: &[u8; INT_EVENT_BYTES] = bytes.first_chunk()?;
+    if raw[0] != EVENT || raw[9] | raw[18] != 0 {
+        return None;
+    }
+    Some(Event {
+        event_id: u64::from_le_bytes(at(raw, 1)),
+        user: IdRef::Int(u64::from_le_bytes(at(raw, 10))),
+        item: IdRef::Int(u64::from_le_bytes(at(raw, 19))),
+        kind: raw[27],
+        value: f32::from_le_bytes(at(raw, 28)),
+        time_ms: i64::from_le_bytes(at(raw, 32)),
+    })
+}
+
+#[inline]
+fn at<const N: usize>(raw: &[u8; INT_EVENT_BYTES], start: usize) -> [u8; N] {
+    let mut field = [0; N];
+    field.copy_from_slice(&raw[start..start + N]);
+    field
 }
 
 #[cfg(test)]
@@ -233,5 +276,16 @@ mod tests {
         ]
         .concat();
         assert_eq!(bytes, expected);
+
+        // Integers alone take the way of fixed places, to the same bytes.
+        let event = Event { item: IdRef::Int(772), ..event };
+        let mut bytes = Vec::new();
+        put_event(&mut bytes, &event);
+        let expected = [&expected[..18], &[0, 4, 3, 0, 0, 0, 0, 0, 0], &expected[21..]].concat();
+        assert_eq!(bytes, expected);
+        assert_eq!(Op::decode(&mut Reader::new(&bytes)), Ok(Op::Event(event)));
+        for cut in 0..bytes.len() {
+            assert!(Op::decode(&mut Reader::new(&bytes[..cut])).is_err(), "cut at {cut}");
+        }
     }
 }

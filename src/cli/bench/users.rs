@@ -62,14 +62,14 @@ mod tests {
     fn draws_follow_the_law() {
         let (seed, draws) = (5, 400_000_u32);
         for (count, step) in [(1_u32, 1_u64), (2, 1), (50, 1), (1_000, 7)] {
-            let zipf = Zipf::new(count, |id| id % step == 0 || step == 1);
+            let zipf = Zipf::new(count, |id| id.is_multiple_of(step));
             let Some(zipf) = zipf else { panic!("{count} ids in steps of {step}") };
             let mut rng = Rng::new(seed);
             let mut seen = vec![0_u32; count as usize + 1];
             for _ in 0..draws {
                 seen[usize::try_from(zipf.draw(&mut rng)).unwrap()] += 1;
             }
-            let ids: Vec<usize> = (1..=count as usize).filter(|id| *id as u64 % step == 0).collect();
+            let ids: Vec<usize> = (1..=count as usize).filter(|id| (*id as u64).is_multiple_of(step)).collect();
             let total: f64 = ids.iter().map(|id| 1.0 / *id as f64).sum();
             assert_eq!(ids.iter().map(|id| seen[*id]).sum::<u32>(), draws, "no other id is drawn");
             for id in ids {
