@@ -11,11 +11,9 @@
 //! Each scenario has a fresh server in a process of its own. On a machine that does other work too, repeat, and compare
 //! builds in turns (A B A B), never one after the other.
 
-use std::path::Path;
-
-use mirra::cli::bench::process::OwnServer;
 use mirra::cli::bench::report::Report;
 use mirra::cli::bench::{BenchArgs, Mix, measure};
+use mirra::cli::child::{Launch, ServerProcess};
 use mirra::cli::{CliError, DurabilityArg};
 
 #[derive(serde::Serialize)]
@@ -26,7 +24,9 @@ struct Line<'a> {
 }
 
 fn run(scenario: &str, args: &BenchArgs) -> Result<Report, CliError> {
-    let server = OwnServer::start(Path::new(env!("CARGO_BIN_EXE_mirra")), args.shards, None)?;
+    let dir = tempfile::TempDir::with_prefix("mirra-bench-")?;
+    let program = Some(env!("CARGO_BIN_EXE_mirra").into());
+    let server = ServerProcess::start(&Launch { program, shards: args.shards, ..Launch::new(dir.path()) })?;
     let report = measure(args, server.addr())?;
     mirra::cli::output::json(&Line { scenario, report: &report })?;
     Ok(report)

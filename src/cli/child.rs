@@ -57,6 +57,8 @@ pub enum ChildError {
 pub struct Launch {
     /// Directory of this server alone: data in `data`, and beside it the ready file and the log.
     pub dir: PathBuf,
+    /// The `mirra` program; `None` for this very one.
+    pub program: Option<PathBuf>,
     /// Shards; `None` for what is configured.
     pub shards: Option<u16>,
     /// Configuration file.
@@ -72,7 +74,7 @@ impl Launch {
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         let ready_timeout = Duration::from_secs(30);
-        Self { dir: dir.into(), shards: None, config: None, env: Vec::new(), ready_timeout }
+        Self { dir: dir.into(), program: None, shards: None, config: None, env: Vec::new(), ready_timeout }
     }
 
     fn log(&self) -> PathBuf {
@@ -85,7 +87,8 @@ impl Launch {
 
     fn command(&self) -> io::Result<Command> {
         let log: File = OpenOptions::new().create(true).append(true).open(self.log())?;
-        let mut command = Command::new(std::env::current_exe()?);
+        let program = self.program.clone().map_or_else(std::env::current_exe, Ok)?;
+        let mut command = Command::new(program);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with(ENV_PREFIX)) {
             command.env_remove(name);
         }

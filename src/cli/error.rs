@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
 
+use super::child::ChildError;
 use super::demo::DemoError;
 use super::evaluate::EvaluateError;
 use crate::client::ClientError;
@@ -40,6 +41,9 @@ pub enum CliError {
     /// An evaluation failed.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
+    /// A server of the command's own does not start.
+    #[error(transparent)]
+    Child(#[from] ChildError),
     /// The end was not clean.
     #[error(
         "the journals could not be synced at the end: the log says why; `mirra journal verify` tells what is there"

@@ -10,7 +10,6 @@
 
 pub mod latency;
 pub mod load;
-pub mod process;
 pub mod report;
 pub mod socket;
 pub mod source;
@@ -24,7 +23,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use serde::Serialize;
+use tempfile::TempDir;
 
+use super::child::{Launch, ServerProcess};
 use super::output::Progress;
 use super::{CliError, DurabilityArg, OutputArgs};
 use crate::base::ids::mix as mix_bits;
@@ -32,7 +33,6 @@ use crate::base::{IdRef, Rng};
 use crate::client::{BlockingClient, ClientOptions};
 use crate::wire::commands::HelloReply;
 use load::{Pace, Tally, Until};
-use process::OwnServer;
 use report::{Report, Settings};
 use socket::Socket;
 use source::Source;
@@ -142,7 +142,10 @@ pub fn run(args: &BenchArgs, config: Option<&Path>) -> Result<(), CliError> {
     let report = match &args.addr {
         Some(addr) => measure(args, addr)?,
         None => {
-            let server = OwnServer::start(&std::env::current_exe()?, args.shards, config)?;
+            // Under TMPDIR: point that at the device to be measured. Dropped after the server that writes into it.
+            let dir = TempDir::with_prefix("mirra-bench-")?;
+            let config = config.map(Path::to_owned);
+            let server = ServerProcess::start(&Launch { shards: args.shards, config, ..Launch::new(dir.path()) })?;
             measure(args, server.addr())?
         }
     };
