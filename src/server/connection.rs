@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use super::plan::{Done, Parts, Plan, Planned, Refused, describe};
+use super::plan::{Plan, Planned, Refused, Submitted, describe};
 use super::reply::Replies;
 use super::{Door, admin};
 use crate::server::output::Output;
@@ -171,16 +171,18 @@ impl Session {
     async fn finish(self: &Rc<Self>, plan: Plan) {
         let slow = plan.slow;
         let (parts, requests) = plan.split();
+        // Submitted here in any case: the writes of one connection are carried out in the order of its frames.
+        let submitted = parts.submit(&self.door.engine);
         if slow {
             let session = Rc::clone(self);
-            self.go_aside(async move { session.answer(parts, requests).await });
+            self.go_aside(async move { session.answer(submitted, requests).await });
         } else {
-            self.answer(parts, requests).await;
+            self.answer(submitted, requests).await;
         }
     }
 
-    async fn answer(&self, parts: Parts, requests: Vec<Planned>) {
-        let done: Done = Plan::carry_out(parts, &self.door.engine).await;
+    async fn answer(&self, submitted: Submitted, requests: Vec<Planned>) {
+        let done = submitted.done().await;
         self.output.send(&self.stream, |out| {
             let mut next_decision = || self.door.next_decision();
             let mut replies = Replies { out, done, next_decision: &mut next_decision };

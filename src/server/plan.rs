@@ -2,6 +2,8 @@
 //!
 //! Consecutive single events for one shard become one write of several operations, and so one journal record.
 
+use tokio::sync::oneshot::Receiver;
+
 use super::convert::{self, Invalid};
 use crate::base::IdRef;
 use crate::base::limits::{TEXT_BYTES_MAX, TOP_K_MAX};
@@ -268,24 +270,6 @@ impl Plan {
         Place { shard, step: part.steps.len() - 1, outcome: 0 }
     }
 
-    /// Hands every shard its part and waits for all answers.
-    pub(super) async fn carry_out(parts: Parts, engine: &Engine) -> Done {
-        let mut waiting = Vec::with_capacity(parts.0.len());
-        for (shard, part) in (0..).zip(parts.0) {
-            let submitted = (!part.steps.is_empty()).then(|| engine.submit(shard, part.ops, part.steps, part.cost));
-            waiting.push(submitted);
-        }
-        let mut done = Vec::with_capacity(waiting.len());
-        for submitted in waiting {
-            done.push(match submitted {
-                None => None,
-                Some(Err(error)) => Some(Err(error)),
-                Some(Ok(answer)) => Some(answer.await.map_err(|_| TurnError::Stopping)),
-            });
-        }
-        done
-    }
-
     /// Splits into what goes to the shards and what the replies are made of.
     pub(super) fn split(self) -> (Parts, Vec<Planned>) {
         (Parts(self.parts), self.requests)
@@ -295,6 +279,34 @@ impl Plan {
 /// What goes to the shards.
 #[derive(Debug)]
 pub(super) struct Parts(Vec<Part>);
+
+/// The answers to come, by shard; `None` where a shard has no part.
+pub(super) struct Submitted(Vec<Option<Result<Receiver<Vec<StepDone>>, TurnError>>>);
+
+impl Parts {
+    /// Hands every shard its part, at once: what is submitted later is carried out later.
+    pub(super) fn submit(self, engine: &Engine) -> Submitted {
+        let submit = |(shard, part): (u16, Part)| {
+            (!part.steps.is_empty()).then(|| engine.submit(shard, part.ops, part.steps, part.cost))
+        };
+        Submitted((0..).zip(self.0).map(submit).collect())
+    }
+}
+
+impl Submitted {
+    /// Waits for all answers.
+    pub(super) async fn done(self) -> Done {
+        let mut done = Vec::with_capacity(self.0.len());
+        for submitted in self.0 {
+            done.push(match submitted {
+                None => None,
+                Some(Err(error)) => Some(Err(error)),
+                Some(Ok(answer)) => Some(answer.await.map_err(|_| TurnError::Stopping)),
+            });
+        }
+        done
+    }
+}
 
 fn top_k(k: u16) -> Result<usize, Refused> {
     match usize::from(k) {

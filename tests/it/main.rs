@@ -5,6 +5,7 @@ mod config;
 mod crash;
 mod demo;
 mod docs_in_step;
+mod regression;
 mod same_figures;
 mod server_roundtrip;
 mod support;

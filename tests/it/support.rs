@@ -32,11 +32,15 @@ pub fn options(dir: &Path) -> Options {
 
 impl TestServer {
     pub fn start(options: Options) -> Self {
+        Self::start_with(options, server::Options::default())
+    }
+
+    pub fn start_with(options: Options, door: server::Options) -> Self {
         let (sender, receiver) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             actix_rt::System::new().block_on(async move {
                 let opened = engine::Engine::start(options, Arc::new(SystemClock)).expect("the engine starts");
-                let server = Server::open(opened.engine.clone(), server::Options::default()).expect("the door opens");
+                let server = Server::open(opened.engine.clone(), door).expect("the door opens");
                 sender.send((server.addr(), opened.report)).expect("the test waits");
                 server.stopped().await;
                 server.close(Duration::from_secs(5)).await;
