@@ -1,5 +1,6 @@
 //! Integration tests, one binary.
 
+mod broken_shard;
 mod cli;
 mod config;
 mod crash;

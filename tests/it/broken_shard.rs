@@ -1,0 +1,66 @@
+//! A panic inside one shard costs that shard a recovery, and the others nothing.
+
+use std::sync::Arc;
+
+use mirra::base::{Id, IdRef, SystemClock};
+use mirra::engine::{self, Engine};
+use mirra::model::{Durability, Event};
+use mirra::shard::{Answer, Query, Refusal, Step, StepDone};
+use mirra::state::op;
+use mirra::telemetry::Metric;
+
+use crate::support::options;
+
+async fn write(engine: &Engine, shard: u16, ops: Vec<u8>) -> StepDone {
+    let step = Step::Write { bytes: ops.len(), count: 1, durability: Durability::Journaled, each: true };
+    let done = engine.submit(shard, ops, vec![step], 1).expect("room");
+    done.await.expect("the shard answers").pop().expect("one answer")
+}
+
+fn event(user: u64, item: u64) -> Vec<u8> {
+    let mut ops = Vec::new();
+    let (user, item) = (IdRef::Int(user), IdRef::Int(item));
+    op::put_event(&mut ops, &Event { event_id: 0, user, item, kind: 0, value: 1.0, time_ms: 1_000 });
+    ops
+}
+
+async fn digest(engine: &Engine, user: u64) -> u64 {
+    let query = Query::Profile { user: Id::Int(user), factors: true, recent_max: 10 };
+    match engine.ask(engine.route(IdRef::Int(user)), query).await {
+        Ok(Ok(Answer::Profile(profile))) => profile.digest,
+        other => panic!("user {user}: {other:?}"),
+    }
+}
+
+#[test]
+fn it_is_made_anew_from_disk_and_the_others_go_on() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut options = options(dir.path());
+    options.state.shards = 2;
+    engine::run(options, Arc::new(SystemClock), |engine| async move {
+        let users: Vec<u64> = (0..40).collect();
+        for (user, item) in users.iter().flat_map(|user| [(*user, 1), (*user, 2), (*user, 3)]) {
+            let shard = engine.route(IdRef::Int(user));
+            assert!(matches!(write(&engine, shard, event(user, item)).await, StepDone::Written(_)));
+        }
+        let mut before = Vec::new();
+        for user in &users {
+            before.push(digest(&engine, *user).await);
+        }
+        // Bytes that no door lets through: decoding them breaks an invariant, which is a panic.
+        let broken = write(&engine, 0, vec![0xFF; 9]).await;
+        assert!(matches!(broken, StepDone::Refused(Refusal::Broken)), "{broken:?}");
+        assert_eq!((engine.metrics(0).get(Metric::Panics), engine.metrics(1).get(Metric::Panics)), (1, 0));
+
+        let mut after = Vec::new();
+        for user in &users {
+            after.push(digest(&engine, *user).await);
+        }
+        assert_eq!(before, after, "what was acknowledged is there, to the bit");
+        for user in users {
+            let shard = engine.route(IdRef::Int(user));
+            assert!(matches!(write(&engine, shard, event(user, 4)).await, StepDone::Written(_)), "it learns again");
+        }
+    })
+    .expect("the engine starts");
+}
