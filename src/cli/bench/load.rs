@@ -7,7 +7,7 @@
 //!
 //! A request id is its kind and when it was due, in nanoseconds since the start, so an answer tells its own latency.
 //! Latencies of requests due within the window count, whenever they are answered; rates count what was answered within
-//! it. What is unanswered [`DRAIN`] after the end is an error.
+//! it. What is unanswered `DRAIN` after the end is an error.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
