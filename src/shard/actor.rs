@@ -194,7 +194,12 @@ impl ShardActor {
         let stamp_ms = self.clock.now_ms();
         if let Err(error) = self.journal.append(RECORD_OPS, first_sequence, count, stamp_ms, &[ops]) {
             self.journal_failed(&error);
-            return StepDone::Refused(Refusal::ReadOnly);
+            if self.journal.is_poisoned() {
+                return StepDone::Refused(Refusal::ReadOnly);
+            }
+            // The machine is ahead of a journal that goes on: it must forget what the journal does not hold.
+            self.rebuild();
+            return StepDone::Refused(Refusal::Broken);
         }
         self.metrics.add(Metric::EventsApplied, self.shard.event_count() - events_before);
         self.metrics.add(Metric::EventsDuplicate, u64::from(written.duplicates));

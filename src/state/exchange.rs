@@ -13,6 +13,8 @@
 //! a replay of the sender's journal makes them anew and the owner drops what it had. *Rows* are absolute, so the newest
 //! wins and a lost publication costs staleness alone.
 
+use std::collections::VecDeque;
+
 use crate::base::cursor::{CursorError, Reader, Writer};
 
 /// Encoded observations with one destination, in the order of their sequences.
@@ -26,77 +28,87 @@ pub struct Parcel {
     pub bytes: Vec<u8>,
 }
 
+/// Bytes at which a parcel is full: what waits longer goes with the next, so no journal record grows with a delay.
+const PARCEL_BYTES: usize = 1 << 20;
+
 /// Observations for one other shard.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outbox {
-    /// Sent, and not yet known to be journaled at the destination.
-    sent: Option<Parcel>,
-    /// Not yet sent.
-    waiting: Parcel,
+    /// Whether the first parcel has been sent and is not yet known to be journaled at the destination.
+    sent: bool,
+    /// Oldest first.
+    parcels: VecDeque<Parcel>,
+    held_bytes: usize,
 }
 
 impl Outbox {
-    /// The parcel that waits; an observation is appended to its bytes and then counted with [`Self::counted`].
-    pub fn bytes(&mut self) -> &mut Vec<u8> {
-        &mut self.waiting.bytes
-    }
-
-    /// Counts one appended observation.
-    pub fn counted(&mut self, sequence: u64) {
-        self.waiting.upto = sequence;
-        self.waiting.count += 1;
+    /// Appends one observation, which `put` writes.
+    pub fn add(&mut self, sequence: u64, put: impl FnOnce(&mut Vec<u8>)) {
+        let open = self.parcels.len() > usize::from(self.sent);
+        if !open || self.parcels.back().is_none_or(|last| last.bytes.len() >= PARCEL_BYTES) {
+            self.parcels.push_back(Parcel::default());
+        }
+        if let Some(last) = self.parcels.back_mut() {
+            let before = last.bytes.len();
+            put(&mut last.bytes);
+            self.held_bytes += last.bytes.len() - before;
+            last.upto = sequence;
+            last.count += 1;
+        }
     }
 
     /// Bytes held.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.waiting.bytes.len() + self.sent.as_ref().map_or(0, |parcel| parcel.bytes.len())
+        self.held_bytes
     }
 
-    /// The next parcel to send, if none is on its way and something waits. It is kept until it is acknowledged.
+    /// The next parcel to send, if none is on its way and one waits. It is kept until it is acknowledged.
     pub fn take(&mut self) -> Option<Parcel> {
-        if self.sent.is_some() || self.waiting.count == 0 {
+        if self.sent {
             return None;
         }
-        let parcel = std::mem::take(&mut self.waiting);
-        self.sent = Some(parcel.clone());
-        Some(parcel)
+        let parcel = self.parcels.front().cloned();
+        self.sent = parcel.is_some();
+        parcel
     }
 
     /// The destination has journaled everything up to `upto`.
     pub fn acknowledge(&mut self, upto: u64) {
-        if self.sent.as_ref().is_some_and(|parcel| parcel.upto <= upto) {
-            self.sent = None;
+        if self.sent
+            && let Some(parcel) = self.parcels.pop_front_if(|parcel| parcel.upto <= upto)
+        {
+            self.held_bytes -= parcel.bytes.len();
+            self.sent = false;
         }
     }
 
-    /// The parcel on its way did not arrive: it goes back to those that wait.
+    /// The parcel on its way did not arrive: it waits again.
     pub fn unsend(&mut self) {
-        if let Some(mut parcel) = self.sent.take() {
-            if self.waiting.count > 0 {
-                parcel.upto = self.waiting.upto;
-                parcel.count += self.waiting.count;
-                parcel.bytes.append(&mut self.waiting.bytes);
-            }
-            self.waiting = parcel;
+        self.sent = false;
+    }
+
+    /// Appends all that is held.
+    pub fn encode(&self, out: &mut Writer<'_>) {
+        out.count(self.parcels.len());
+        for Parcel { upto, count, bytes } in &self.parcels {
+            out.u64(*upto).u32(*count).count(bytes.len()).bytes(bytes);
         }
     }
 
-    /// Appends all that is held, as one parcel.
-    pub fn encode(&self, out: &mut Writer<'_>) {
-        let mut all = self.clone();
-        all.unsend();
-        out.u64(all.waiting.upto).u32(all.waiting.count).count(all.waiting.bytes.len()).bytes(&all.waiting.bytes);
-    }
-
-    /// Reads what [`Self::encode`] wrote.
+    /// Reads what [`Self::encode`] wrote; what had been sent waits again.
     ///
     /// # Errors
     /// [`CursorError`] for bytes that are not an outbox.
     pub fn decode(from: &mut Reader<'_>) -> Result<Self, CursorError> {
-        let (upto, count) = (from.u64()?, from.u32()?);
-        let length = from.count(1, usize::MAX)?;
-        Ok(Self { sent: None, waiting: Parcel { upto, count, bytes: from.bytes(length)?.to_vec() } })
+        let mut outbox = Self::default();
+        for _ in 0..from.count(16, usize::MAX)? {
+            let (upto, count) = (from.u64()?, from.u32()?);
+            let length = from.count(1, usize::MAX)?;
+            outbox.held_bytes += length;
+            outbox.parcels.push_back(Parcel { upto, count, bytes: from.bytes(length)?.to_vec() });
+        }
+        Ok(outbox)
     }
 }
 
@@ -169,14 +181,12 @@ mod tests {
     #[test]
     fn a_parcel_is_kept_until_it_is_acknowledged() {
         let mut outbox = Outbox::default();
-        for sequence in [3, 5] {
-            outbox.bytes().push(sequence as u8);
-            outbox.counted(sequence);
+        for sequence in [3_u8, 5] {
+            outbox.add(u64::from(sequence), |bytes| bytes.push(sequence));
         }
         let parcel = outbox.take().expect("two wait");
         assert_eq!((parcel.upto, parcel.count, parcel.bytes.as_slice()), (5, 2, &[3, 5][..]));
-        outbox.bytes().push(8);
-        outbox.counted(8);
+        outbox.add(8, |bytes| bytes.push(8));
         assert_eq!(outbox.take(), None, "one on its way at a time");
         outbox.acknowledge(4);
         assert_eq!(outbox.take(), None, "an old acknowledgement changes nothing");
@@ -184,9 +194,29 @@ mod tests {
         let mut bytes = Vec::new();
         outbox.encode(&mut Writer::new(&mut bytes));
         let mut restored = Outbox::decode(&mut Reader::new(&bytes)).expect("own bytes");
-        assert_eq!(restored.take().map(|parcel| parcel.bytes), Some(vec![3, 5, 8]));
+        assert_eq!(restored.held_bytes(), 3);
+        assert_eq!(restored.take().map(|parcel| parcel.bytes), Some(vec![3, 5]), "what was sent waits again");
 
         outbox.acknowledge(5);
         assert_eq!(outbox.take().map(|parcel| (parcel.upto, parcel.count)), Some((8, 1)));
+        outbox.unsend();
+        assert_eq!(outbox.take().map(|parcel| parcel.upto), Some(8));
+        outbox.acknowledge(8);
+        assert_eq!((outbox.take(), outbox.held_bytes()), (None, 0));
+    }
+
+    #[test]
+    fn parcels_stay_small_however_long_they_wait() {
+        let mut outbox = Outbox::default();
+        for sequence in 1..=5_000 {
+            outbox.add(sequence, |bytes| bytes.resize(bytes.len() + 1_000, 7));
+        }
+        let mut upto = 0;
+        while let Some(parcel) = outbox.take() {
+            assert!(parcel.bytes.len() <= PARCEL_BYTES + 1_000 && parcel.upto > upto);
+            upto = parcel.upto;
+            outbox.acknowledge(upto);
+        }
+        assert_eq!((upto, outbox.held_bytes()), (5_000, 0));
     }
 }

@@ -8,19 +8,23 @@ use crate::base::CursorError;
 use crate::base::cursor::{Reader, Writer};
 use crate::learn::{ItemSide, Seen};
 
+/// Bytes at which a publication is full, whatever the number of its rows: it becomes one journal record.
+const PUBLICATION_BYTES: usize = 1 << 20;
+
 impl Shard {
     /// Puts an event with an item of another shard into the outbox, with the user columns as they are now.
     pub(super) fn observe_foreign(&mut self, slot: usize, row: usize, seen: &Seen, time_ms: i64) {
         let item = self.items.get(row);
-        let outbox = &mut self.outboxes[usize::from(item.owner)];
         let Seen { value, weight, explicit, mean, .. } = *seen;
-        let mut out = Writer::new(outbox.bytes());
-        Observation { sequence: self.sequence, item: item.id.as_ref(), weight, value, mean, explicit, time_ms }
-            .encode(&mut out);
-        for arm in self.arms.iter().filter(|arm| arm.shape.items == ItemSide::Learned) {
-            put_column(&mut out, &arm.users.col(slot)[..arm.shape.user_rows]);
-        }
-        outbox.counted(self.sequence);
+        let (sequence, arms) = (self.sequence, &self.arms);
+        let observation = Observation { sequence, item: item.id.as_ref(), weight, value, mean, explicit, time_ms };
+        self.outboxes[usize::from(item.owner)].add(sequence, |bytes| {
+            let mut out = Writer::new(bytes);
+            observation.encode(&mut out);
+            for arm in arms.iter().filter(|arm| arm.shape.items == ItemSide::Learned) {
+                put_column(&mut out, &arm.users.col(slot)[..arm.shape.user_rows]);
+            }
+        });
     }
 
     /// Items of this shard learn from events of another shard's users. What was merged before is left out.
@@ -59,6 +63,7 @@ impl Shard {
         self.published += 1;
         let mut parcel = Parcel { upto: self.published, ..Parcel::default() };
         while (parcel.count as usize) < max
+            && parcel.bytes.len() < PUBLICATION_BYTES
             && let Some(row) = self.dirty.pop_front()
         {
             self.items.get_mut(row as usize).dirty = false;
