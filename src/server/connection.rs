@@ -35,7 +35,7 @@ pub(super) struct Session {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(door: Arc<Door>, _shard: u16, number: u64, stream: TcpStream) {
+pub(super) async fn serve(door: Arc<Door>, number: u64, stream: TcpStream) {
     let output = Output::new(door.options.output_bytes_max);
     let (greeted, aside, aside_done) = (Cell::new(false), Cell::new(0), Notify::new());
     let session = Rc::new(Session { door, stream, output, number, greeted, aside, aside_done });

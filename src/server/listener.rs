@@ -126,7 +126,7 @@ async fn accept(door: Arc<Door>, shard: u16, listener: TcpListener) {
                     continue; // dropping the stream closes it
                 };
                 let _ = stream.set_nodelay(true); // a hint: without it replies are late, not wrong
-                tokio::task::spawn_local(serve(Arc::clone(&door), shard, number, stream));
+                tokio::task::spawn_local(serve(Arc::clone(&door), number, stream));
             }
             Err(error) => {
                 tracing::warn!(error = %error, "a connection could not be accepted");

@@ -68,7 +68,6 @@ impl From<Refusal> for Failure {
                 let message = "another shard does not keep up: nothing was done, send it again later";
                 Self { status: Status::Overloaded, retry_after_ms: 10, message }
             }
-            Refusal::Stopping => TurnError::Stopping.into(),
         }
     }
 }
@@ -319,7 +318,7 @@ impl Replies<'_> {
     }
 
     fn recommend(&mut self, request_id: u64, place: Place) -> Result<(), Failure> {
-        let Answer::Ranking(strategy, ranking, _) = self.answer(place)? else { return Err(Refusal::Broken.into()) };
+        let Answer::Ranking(strategy, ranking) = self.answer(place)? else { return Err(Refusal::Broken.into()) };
         let reply = RecommendReply {
             decision_id: (self.next_decision)(),
             strategy: strategy.to_owned(),

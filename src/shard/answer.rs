@@ -12,14 +12,14 @@ pub(super) fn answer(shard: &mut Shard, query: &Query) -> Answer {
         Query::Item { item } => item_facts(shard, item),
         Query::Predict { user, items, strategy } => {
             let Some(arm) = shard.arm_named(strategy) else { return Answer::NoStrategy };
-            let version = shard.profile(user.as_ref(), false).map_or(0, |view| view.user.version);
+            let version = shard.version(user.as_ref());
             let predictions = shard.predict(arm, user.as_ref(), items);
             Answer::Predictions(shard.arm_name(arm), version, predictions)
         }
         Query::Recommend { user, k, filter, strategy } => {
             let Some(arm) = shard.arm_named(strategy) else { return Answer::NoStrategy };
             let ranking = shard.recommend(arm, user.as_ref(), *k, &borrowed(filter));
-            Answer::Ranking(shard.arm_name(arm), ranking, shard.sequence())
+            Answer::Ranking(shard.arm_name(arm), ranking)
         }
         Query::Similar { item, k, strategy } => {
             let Some(arm) = shard.arm_named(strategy) else { return Answer::NoStrategy };
@@ -30,11 +30,7 @@ pub(super) fn answer(shard: &mut Shard, query: &Query) -> Answer {
         }
         Query::Reports => Answer::Reports(shard.reports()),
         Query::Digest => Answer::Digest(shard.sequence(), shard.digest()),
-        Query::Histories => Answer::Histories(Box::new(Histories {
-            items: shard.item_ids().cloned().collect(),
-            users: shard.histories(),
-            dims: shard.model_dims(),
-        })),
+        Query::Histories => Answer::Histories(Box::new(Histories::of(shard))),
     }
 }
 

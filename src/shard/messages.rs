@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::queue::Credits;
 use crate::base::Id;
 use crate::model::{Attributes, Durability, Entry};
-use crate::state::{ArmView, EpochModel, Outcome, Prediction, Ranking, Scored, Section, StrategyReport};
+use crate::state::{ArmView, EpochModel, Outcome, Prediction, Ranking, Scored, Section, Shard, StrategyReport};
 use crate::storage::SyncHandle;
 
 /// What one read of one connection holds for one shard, in order; answered as a whole.
@@ -67,8 +67,6 @@ pub enum Refusal {
     ReadOnly,
     /// Another shard does not keep up with what this one has for it.
     Behind,
-    /// The server stops.
-    Stopping,
 }
 
 /// What became of a write.
@@ -168,8 +166,8 @@ pub enum Answer {
     Item(Box<ItemAnswer>),
     /// To [`Query::Predict`]: the strategy, the profile's version (0: not known), scores in the order asked.
     Predictions(&'static str, u32, Vec<Prediction>),
-    /// To [`Query::Recommend`]: the strategy, the list, and the shard's sequence, which makes the decision's id.
-    Ranking(&'static str, Ranking, u64),
+    /// To [`Query::Recommend`]: the strategy and the list.
+    Ranking(&'static str, Ranking),
     /// To [`Query::Similar`].
     Similar(&'static str, Vec<Scored>),
     /// To [`Query::Reports`].
@@ -233,6 +231,14 @@ pub struct Histories {
     pub users: Vec<Vec<u32>>,
     /// Lengths of factor that the strategies want.
     pub dims: Vec<usize>,
+}
+
+impl Histories {
+    /// Those of a shard as it is now.
+    #[must_use]
+    pub fn of(shard: &Shard) -> Self {
+        Self { items: shard.item_ids().cloned().collect(), users: shard.histories(), dims: shard.model_dims() }
+    }
 }
 
 /// Install the item model of an epoch; answered with the sequence once it is journaled.

@@ -156,6 +156,12 @@ impl Shard {
         self.arms[arm].strategy.name()
     }
 
+    /// Version of a user's profile; 0 if the user is not known.
+    #[must_use]
+    pub fn version(&self, id: IdRef<'_>) -> u32 {
+        self.users.find(id).map_or(0, |slot| self.users.get(slot).version)
+    }
+
     /// A user.
     pub fn profile(&mut self, id: IdRef<'_>, with_factors: bool) -> Option<ProfileView<'_>> {
         let slot = self.users.find(id)?;

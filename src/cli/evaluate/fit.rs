@@ -14,9 +14,7 @@ pub fn refit(shard: &mut Shard, spec: &Spec) -> Result<(), EvaluateError> {
     if !spec.needs_model() {
         return Ok(());
     }
-    let histories =
-        Histories { items: shard.item_ids().cloned().collect(), users: shard.histories(), dims: shard.model_dims() };
-    let fitted = fit_epoch(&[histories], &[spec.strategy.name()], &spec.around.fit, shard.epoch() + 1);
+    let fitted = fit_epoch(&[Histories::of(shard)], &[spec.strategy.name()], &spec.around.fit, shard.epoch() + 1);
     let (model, _) = fitted.map_err(|source| EvaluateError::Fit { strategy: spec.label.clone(), source })?;
     shard.install(&model);
     Ok(())
