@@ -14,6 +14,8 @@
 //!
 //! To add one: a file here, a name in `strategies!`, a section in `config.toml`; `checks` runs over every name.
 
+pub mod auto;
+pub mod bank;
 mod biased_mf;
 #[cfg(test)]
 mod checks;

@@ -9,6 +9,7 @@
 //! * [`solve`]: small positive definite systems; [`als`]: item factors by iALS, users folded in exactly.
 
 pub mod als;
+pub mod dense;
 pub mod fold_in;
 pub mod interactions;
 pub mod kernels;

@@ -1,0 +1,143 @@
+//! The bank: cheap statistics of who met what, out of which ranking strategies propose, describe and score items.
+//!
+//! Every part is O(1) memory an item, a user or a pair, and is learned on the path of the acknowledgement, in bounded
+//! work. A strategy over the bank names the parts that it needs; the parts know nothing of strategies.
+//!
+//! Users are numbered by slot and items by row, as in the shard. The clock is the number of events learned.
+
+pub mod counts;
+pub mod pairs;
+pub mod sequence;
+pub mod toplist;
+pub mod trails;
+pub mod visitors;
+pub mod window;
+
+use counts::{Counts, GRID, cohort};
+use pairs::PairSums;
+use sequence::Sequence;
+use toplist::TopList;
+use trails::Trail;
+use visitors::{Visit, Visitors};
+use window::{Met, Window};
+
+use crate::base::cursor::{CursorError, Reader, Writer};
+
+/// Grid points of decayed popularity whose best items are kept in lists: 100, 1,600 and 25,600 events, and plain.
+pub const LISTED: [usize; 4] = [0, 2, 4, GRID - 1];
+
+/// All parts.
+#[derive(Debug)]
+pub struct Bank {
+    /// Events learned.
+    events: u64,
+    trails: Vec<Trail>,
+    /// Mean milliseconds between two events of the stream, running.
+    spacing_ms: f64,
+    latest_ms: i64,
+    /// How much, how often, how recently.
+    pub counts: Counts,
+    /// Most popular items at the grid points of [`LISTED`].
+    pub lists: [TopList; LISTED.len()],
+    /// What comes together.
+    pub pairs: PairSums,
+    /// Who came last.
+    pub visitors: Visitors,
+    /// What follows what.
+    pub sequence: Sequence,
+    /// The newest events.
+    pub window: Window,
+}
+
+impl Bank {
+    /// Nothing learned yet.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            events: 0,
+            trails: Vec::new(),
+            spacing_ms: 0.0,
+            latest_ms: 0,
+            counts: Counts::default(),
+            lists: Default::default(),
+            pairs: PairSums::default(),
+            visitors: Visitors::default(),
+            sequence: Sequence::new(seed),
+            window: Window::default(),
+        }
+    }
+
+    /// Events learned: the clock.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Items there are.
+    #[must_use]
+    pub fn items(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// Users there are.
+    #[must_use]
+    pub fn trail_count(&self) -> usize {
+        self.trails.len()
+    }
+
+    /// Adds a user.
+    pub fn insert_user(&mut self) {
+        self.trails.push(Trail::default());
+    }
+
+    /// Adds an item; `seed` belongs to its id.
+    pub fn insert_item(&mut self, seed: u64) {
+        self.counts.insert();
+        self.pairs.insert();
+        self.visitors.insert();
+        self.sequence.insert(seed);
+    }
+
+    /// The newest items of a user.
+    #[must_use]
+    #[inline]
+    pub fn trail(&self, user: usize) -> &Trail {
+        &self.trails[user]
+    }
+
+    /// Mean milliseconds between two events, at least a nanosecond.
+    #[must_use]
+    pub fn spacing_ms(&self) -> f64 {
+        self.spacing_ms.max(1e-6)
+    }
+
+    /// Learns that `user` met `item`.
+    pub fn learn(&mut self, user: usize, item: usize, time_ms: i64) {
+        let x = self.events;
+        self.keep_time(time_ms);
+        let position = self.trails[user].count() as u32;
+        let met = Met { user: user as u32, item: item as u32, position };
+        self.visitors.learn(item, Visit { user: met.user, position });
+        let rescaled = self.counts.learn(item, cohort(position as usize), x);
+        for (list, at) in self.lists.iter_mut().zip(LISTED) {
+            if rescaled {
+                list.refresh(|item| self.counts.get(item as usize).popularity[at]);
+            }
+            list.rise(met.item, self.counts.get(item).popularity[at]);
+        }
+        self.pairs.learn(met.item, self.trails[user].newest(pairs::PAIRED), x);
+        self.trails[user].push(met.item, time_ms);
+        let trails = &self.trails;
+        self.sequence.learn(&self.window, met, |slot| &trails[slot as usize]);
+        self.window.push(met);
+        self.events += 1;
+    }
+
+    fn keep_time(&mut self, time_ms: i64) {
+        if self.events > 0 {
+            let gap = time_ms.saturating_sub(self.latest_ms).max(0) as f64;
+            self.spacing_ms += (gap - self.spacing_ms) / self.events.min(100_000) as f64;
+        }
+        self.latest_ms = if self.events == 0 { time_ms } else { self.latest_ms.max(time_ms) };
+    }
+}
