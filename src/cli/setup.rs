@@ -76,7 +76,9 @@ pub fn state_options(config: &Config) -> state::Options {
     });
     state::Options {
         shards: shards(config),
-        popularity_half_life_s: half_life_s.unwrap_or(config.strategy.popularity.half_life_s),
+        popularity_half_life_s: half_life_s
+            .or_else(|| config.strategy.parameter("popularity", "half_life_s"))
+            .unwrap_or_default(),
         strategies,
         kinds: Kinds::new(config.kinds.iter().cloned()),
         history_max: config.history.events_max,

@@ -102,7 +102,7 @@ fn type_errors_name_key_value_and_what_was_expected() {
 #[test]
 fn whole_numbers_serve_as_floats() {
     let (config, _) = file("[strategy.decay]\nhalf_life_s = 3600").unwrap();
-    assert!((config.strategy.decay.half_life_s - 3_600.0).abs() < 1e-9);
+    assert_eq!(config.strategy.parameter("decay", "half_life_s"), Some(3_600.0));
 }
 
 #[test]
@@ -135,11 +135,11 @@ fn variables_need_no_quotes_and_reach_deep_sections() {
     ];
     let (config, _) = load("", &variables, &[]).unwrap();
     assert_eq!((config.server.listen.port(), config.server.shard_ports), (0, false));
-    assert_eq!(config.strategy.biased_mf.dim, 16);
+    assert_eq!(config.strategy.parameter("biased_mf", "dim"), Some(16.0));
     assert!((config.kinds[1].weight - 0.3).abs() < 1e-6);
     let Strategy::FoldIn(fold_in) = &config.strategy.active[0].strategy else { panic!("{config:?}") };
     assert_eq!((fold_in.dim, fold_in.history), (32, 64));
-    assert_eq!(config.strategy.fold_in.dim, 64, "the section itself stays");
+    assert_eq!(config.strategy.parameter("fold_in", "dim"), Some(64.0), "the section itself stays");
     let (config, _) = env("MIRRA__STRATEGY__ACTIVE", "[\"mean\", \"popularity\"]").unwrap();
     assert_eq!(config.strategy.active.len(), 2);
 }

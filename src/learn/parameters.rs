@@ -56,7 +56,7 @@ pub enum ParameterError {
 }
 
 /// Smallest of what must be above 0.
-const ABOVE_ZERO: f64 = 1e-6;
+pub const ABOVE_ZERO: f64 = 1e-6;
 
 /// The table row of a field.
 macro_rules! parameter {
@@ -81,7 +81,7 @@ macro_rules! parameter {
 /// Parameters of `decay`.
 static DECAY: [Parameter<Decay>; 3] = [
     parameter!(Decay, dim: whole usize, 1.0, DIM_MAX as f64),
-    parameter!(Decay, half_life_s: f64, 0.0, HALF_LIFE_S_MAX),
+    parameter!(Decay, half_life_s: f64, ABOVE_ZERO, HALF_LIFE_S_MAX),
     parameter!(Decay, recency: f32, ABOVE_ZERO, 1.0),
 ];
 
@@ -98,9 +98,9 @@ static BIASED_MF: [Parameter<BiasedMf>; 11] = [
     parameter!(BiasedMf, boost_bias_item: f32, 0.0, 1.0),
     parameter!(BiasedMf, step_factor: f32, 0.0, 1.0),
     parameter!(BiasedMf, boost_factor: f32, 0.0, 1.0),
-    parameter!(BiasedMf, l2_bias: f32, 0.0, 10.0),
-    parameter!(BiasedMf, l2_factor: f32, 0.0, 10.0),
-    parameter!(BiasedMf, init_std: f32, 0.0, 10.0),
+    parameter!(BiasedMf, l2_bias: f32, 0.0, 1.0),
+    parameter!(BiasedMf, l2_factor: f32, 0.0, 1.0),
+    parameter!(BiasedMf, init_std: f32, ABOVE_ZERO, 10.0),
     parameter!(BiasedMf, passes: whole u32, 1.0, 100.0),
 ];
 
@@ -109,8 +109,8 @@ static FOLD_IN: [Parameter<FoldIn>; 5] = [
     parameter!(FoldIn, dim: whole usize, 1.0, DIM_MAX as f64),
     parameter!(FoldIn, recency: f32, ABOVE_ZERO, 1.0),
     parameter!(FoldIn, history: whole usize, 1.0, HISTORY_MAX as f64),
-    parameter!(FoldIn, l2: f64, ABOVE_ZERO, 1e3),
-    parameter!(FoldIn, unobserved_weight: f64, ABOVE_ZERO, 1e3),
+    parameter!(FoldIn, l2: f64, ABOVE_ZERO, 1e6),
+    parameter!(FoldIn, unobserved_weight: f64, 0.0, 1e6),
 ];
 
 /// Parameters of `popularity`.
