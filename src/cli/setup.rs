@@ -7,6 +7,7 @@ use super::CliError;
 use crate::config::{Config, LogFormat, LogLevel, Origins, Override};
 use crate::engine;
 use crate::learn::Strategy;
+use crate::learn::auto::Training;
 use crate::linalg::IalsOptions;
 use crate::model::Kinds;
 use crate::shard::actor::Pace;
@@ -85,6 +86,7 @@ pub fn state_options(config: &Config) -> state::Options {
         rank_every: config.prequential.rank_every,
         fading: config.prequential.fading,
         seed: config.prequential.seed,
+        training: Training::Apart,
     }
 }
 

@@ -16,6 +16,7 @@
 
 pub mod auto;
 pub mod bank;
+mod banked;
 mod biased_mf;
 #[cfg(test)]
 mod checks;
@@ -25,6 +26,7 @@ mod mean;
 pub mod parameters;
 mod popularity;
 
+pub use banked::{Auto, ItemKnn, Opinions, OverBank, Sequence, SessionKnn, Trend};
 pub use biased_mf::BiasedMf;
 pub use decay::Decay;
 pub use fold_in::FoldIn;
@@ -211,9 +213,27 @@ macro_rules! strategies {
     };
 }
 
-strategies!(Decay, Mean, BiasedMf, FoldIn, Popularity);
+strategies!(Auto, Decay, Mean, BiasedMf, FoldIn, Popularity, ItemKnn, SessionKnn, Trend, Sequence);
 
 impl Strategy {
+    /// Whether it ranks by the bank, and has no query.
+    #[must_use]
+    pub fn over_bank(&self) -> bool {
+        matches!(self, Self::Auto(_)) || self.as_over_bank().is_some()
+    }
+
+    /// The strategy, if one part of the bank is all that it ranks by.
+    #[must_use]
+    pub fn as_over_bank(&self) -> Option<&dyn OverBank> {
+        match self {
+            Self::ItemKnn(strategy) => Some(strategy),
+            Self::SessionKnn(strategy) => Some(strategy),
+            Self::Trend(strategy) => Some(strategy),
+            Self::Sequence(strategy) => Some(strategy),
+            _ => None,
+        }
+    }
+
     /// Whether scores are the item's popularity and no query exists.
     #[must_use]
     pub fn ranks_by_popularity(&self) -> bool {

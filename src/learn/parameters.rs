@@ -3,7 +3,8 @@
 //! A table row knows the name, the allowed range, and how to read and write the field; nothing else in the house lists
 //! parameters. Every number is an `f64` here; whole ones are checked to be whole.
 
-use super::{BiasedMf, Decay, FoldIn, Mean, Popularity, Strategy};
+use super::auto::ranker::NETWORKS_MAX;
+use super::{Auto, BiasedMf, Decay, FoldIn, ItemKnn, Mean, Popularity, Sequence, SessionKnn, Strategy, Trend};
 use crate::base::limits::{DIM_MAX, HISTORY_MAX};
 
 /// A century: the longest half-life, in seconds.
@@ -116,6 +117,33 @@ static FOLD_IN: [Parameter<FoldIn>; 5] = [
 /// Parameters of `popularity`.
 static POPULARITY: [Parameter<Popularity>; 1] = [parameter!(Popularity, half_life_s: f64, 0.0, HALF_LIFE_S_MAX)];
 
+/// Parameters of `auto`.
+static AUTO: [Parameter<Auto>; 6] = [
+    parameter!(Auto, candidates: whole usize, 1.0, 1_000.0),
+    parameter!(Auto, negatives: whole usize, 1.0, 1_000.0),
+    parameter!(Auto, networks: whole usize, 1.0, NETWORKS_MAX as f64),
+    parameter!(Auto, replays: whole usize, 0.0, 100.0),
+    parameter!(Auto, train_full: whole u64, 0.0, 1e9),
+    parameter!(Auto, train_share: f64, 0.0, 1.0),
+];
+
+/// Parameters of `item_knn`.
+static ITEM_KNN: [Parameter<ItemKnn>; 3] = [
+    parameter!(ItemKnn, sum: whole u32, 0.0, 3.0),
+    parameter!(ItemKnn, slow: whole u32, 0.0, 1.0),
+    parameter!(ItemKnn, popularity_power: f32, 0.0, 1.0),
+];
+
+/// Parameters of `session_knn`.
+static SESSION_KNN: [Parameter<SessionKnn>; 2] =
+    [parameter!(SessionKnn, followed: whole u32, 0.0, 1.0), parameter!(SessionKnn, popularity_power: f32, 0.0, 1.0)];
+
+/// Parameters of `trend`.
+static TREND: [Parameter<Trend>; 1] = [parameter!(Trend, grid: whole u32, 0.0, 7.0)];
+
+/// Parameters of `sequence`.
+static SEQUENCE: [Parameter<Sequence>; 1] = [parameter!(Sequence, popularity_power: f32, 0.0, 1.0)];
+
 /// Runs the same expression on every strategy with its table.
 macro_rules! with_table {
     ($strategy:expr, |$inner:ident, $table:ident| $body:expr) => {
@@ -138,6 +166,26 @@ macro_rules! with_table {
             }
             Strategy::Popularity($inner) => {
                 let $table = &POPULARITY[..];
+                $body
+            }
+            Strategy::Auto($inner) => {
+                let $table = &AUTO[..];
+                $body
+            }
+            Strategy::ItemKnn($inner) => {
+                let $table = &ITEM_KNN[..];
+                $body
+            }
+            Strategy::SessionKnn($inner) => {
+                let $table = &SESSION_KNN[..];
+                $body
+            }
+            Strategy::Trend($inner) => {
+                let $table = &TREND[..];
+                $body
+            }
+            Strategy::Sequence($inner) => {
+                let $table = &SEQUENCE[..];
                 $body
             }
         }

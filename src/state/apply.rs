@@ -38,19 +38,30 @@ impl Outcome {
 impl Shard {
     /// Applies the operation with the next sequence. Epochs come with their model through [`Shard::install`] instead.
     pub fn apply(&mut self, op: &Op<'_>) -> Outcome {
+        self.carry_out(op, true)
+    }
+
+    /// [`Self::apply`] without what is off the path of the acknowledgement, for callers that time the two apart: they have
+    /// called [`Self::train`] before.
+    pub fn update(&mut self, op: &Op<'_>) -> Outcome {
+        self.carry_out(op, false)
+    }
+
+    fn carry_out(&mut self, op: &Op<'_>, train: bool) -> Outcome {
         self.sequence += 1;
         match op {
-            Op::Event(event) => self.learn(event),
+            Op::Event(event) => self.learn(event, train),
             Op::UserUpsert { user, attributes, .. } => self.upsert_user(*user, attributes),
             Op::ItemUpsert { item, time_ms, tags, attributes } => self.upsert_item(*item, *time_ms, tags, attributes),
             Op::Merge { source, bytes, .. } => self.merge(*source, bytes),
             Op::Rows { owner, count, bytes, .. } => self.take_rows(*owner, *count, bytes),
             Op::Epoch { .. } => Outcome::applied(self.epoch),
+            Op::Ranker { version, weights } => self.take_ranker(*version, weights),
         }
     }
 
     /// Learns one event: find, test, learn, remember.
-    fn learn(&mut self, event: &Event<'_>) -> Outcome {
+    fn learn(&mut self, event: &Event<'_>, train: bool) -> Outcome {
         let slot = self.users.find(event.user).unwrap_or_else(|| self.insert_user(event.user));
         if self.users.get(slot).history.holds(event.event_id) {
             let outcome = Outcome::applied(self.users.get(slot).version);
@@ -61,6 +72,9 @@ impl Shard {
 
         let (explicit, weight) = self.weigh(event);
         let tested = self.test(slot, row, known, explicit, weight, event);
+        if train {
+            self.train(event);
+        }
         if explicit {
             self.spread.add(f64::from(event.value));
         }
@@ -84,6 +98,9 @@ impl Shard {
             }
         }
         self.remember(slot, row, event, weight);
+        if weight > 0.0 {
+            self.bank_learn(slot, row, event.time_ms);
+        }
         self.events += 1;
         Outcome {
             kind: OutcomeKind::Applied,
@@ -97,7 +114,7 @@ impl Shard {
     ///
     /// A judgement weighs by where it stands among all judgements so far: `0.5 + 0.5 z`, within 0 and 1, so that a low
     /// rating teaches a ranking strategy nothing and a high one counts fully.
-    fn weigh(&self, event: &Event<'_>) -> (bool, f32) {
+    pub(super) fn weigh(&self, event: &Event<'_>) -> (bool, f32) {
         let Some(kind) = self.options.kinds.get(event.kind) else {
             return (false, 0.0); // a kind that was taken out of the configuration since it was journaled
         };
@@ -117,7 +134,7 @@ impl Shard {
     pub fn test_event(&mut self, event: &Event<'_>) -> Tested {
         let slot = self.users.find(event.user).unwrap_or_else(|| self.insert_user(event.user));
         let (known, row) = self.place(slot, event.item);
-        let rank = self.test_ranks(slot, row, known);
+        let rank = self.test_ranks(slot, row, known, event.time_ms);
         Tested { score: self.score(0, slot, row), rank }
     }
 
@@ -135,7 +152,7 @@ impl Shard {
     fn test(&mut self, slot: usize, row: usize, known: bool, explicit: bool, weight: f32, event: &Event<'_>) -> Tested {
         let every = u64::from(self.options.rank_every);
         let due = every > 0 && self.events.is_multiple_of(every) && weight > 0.0;
-        let rank = if due { self.test_ranks(slot, row, known) } else { None };
+        let rank = if due { self.test_ranks(slot, row, known, event.time_ms) } else { None };
         let mut first = f32::NAN;
         for index in 0..self.arms.len() {
             let score = self.score(index, slot, row);
@@ -155,12 +172,15 @@ impl Shard {
         if self.arms[index].strategy.ranks_by_popularity() {
             return self.items.popularity(row) as f32;
         }
+        if self.arms[index].strategy.over_bank() {
+            return f32::NAN; // an order over candidates, which ranking asks for, and no score of one item
+        }
         self.arms[index].score(slot, row, self.spread.mean as f32)
     }
 
     /// Ranks one item by every arm and records it; returns the first arm's rank. An item that the history holds is no
     /// candidate: nothing is recorded.
-    fn test_ranks(&mut self, slot: usize, row: usize, known: bool) -> Option<u32> {
+    fn test_ranks(&mut self, slot: usize, row: usize, known: bool, time_ms: i64) -> Option<u32> {
         self.collect_seen(slot);
         if u32::try_from(row).is_ok_and(|row| self.scratch.seen.binary_search(&row).is_ok()) {
             return None;
@@ -168,7 +188,7 @@ impl Shard {
         let mut first = None;
         for index in 0..self.arms.len() {
             // An item that nobody mentioned before is a miss: one past the last candidate.
-            let rank = if known { self.rank_item(index, slot, row) } else { self.candidates() };
+            let rank = if known { self.rank_item(index, slot, row, time_ms) } else { self.candidates() };
             self.arms[index].prequential.record_rank(known.then_some(rank));
             first = first.or(Some(rank));
         }
@@ -179,8 +199,8 @@ impl Shard {
         u32::try_from(self.items.len() - self.scratch.seen.len()).unwrap_or(u32::MAX)
     }
 
-    fn rank_item(&mut self, index: usize, slot: usize, row: usize) -> u32 {
-        self.fill_scores(index, Some(slot));
+    fn rank_item(&mut self, index: usize, slot: usize, row: usize, time_ms: i64) -> u32 {
+        self.fill_scores(index, Some(slot), Some(time_ms), true);
         Arm::rank(&self.scratch.scores, row, &self.scratch.seen)
     }
 
@@ -234,6 +254,7 @@ impl Shard {
         for arm in &mut self.arms {
             arm.insert_user(id);
         }
+        self.bank_user();
         self.users.insert(id, self.epoch)
     }
 
@@ -241,6 +262,7 @@ impl Shard {
         for arm in &mut self.arms {
             arm.insert_item(id);
         }
+        self.bank_item(id);
         let owner = self.owner(id);
         self.items.insert(id, owner)
     }

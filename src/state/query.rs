@@ -245,13 +245,13 @@ impl Shard {
         let slot = self.users.find(user);
         let version = slot.map_or(0, |slot| self.users.get(slot).version);
         let restore = slot.and_then(|slot| self.present(arm, slot));
-        let learned = self.fill_scores(arm, slot);
-        if let Some(slot) = slot {
-            self.put_back(arm, slot, restore);
-        }
         self.scratch.seen.clear();
         if let Some(slot) = slot.filter(|_| filter.exclude_seen) {
             self.collect_seen(slot);
+        }
+        let learned = self.fill_scores(arm, slot, None, filter.exclude_seen);
+        if let Some(slot) = slot {
+            self.put_back(arm, slot, restore);
         }
         self.fill_allowed(filter);
         let items = self.best(k);
@@ -326,7 +326,13 @@ impl Shard {
     /// The scores of all items for a user (`None`: not seen) as one arm has them, into `scratch.scores`. Where the arm
     /// has no opinion, popularity; says whether it had one.
     #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
-    pub(super) fn fill_scores(&mut self, arm: usize, slot: Option<usize>) -> bool {
+    pub(super) fn fill_scores(&mut self, arm: usize, slot: Option<usize>, time_ms: Option<i64>, unseen: bool) -> bool {
+        if self.arms[arm].strategy.over_bank() {
+            return match self.fill_bank_scores(arm, slot, time_ms, unseen) {
+                Some(personal) => personal,
+                None => self.fill_popularity(),
+            };
+        }
         let arm = &mut self.arms[arm];
         let popularity = arm.strategy.ranks_by_popularity();
         if let Some(slot) = slot.filter(|_| !popularity)
@@ -334,16 +340,24 @@ impl Shard {
         {
             return true;
         }
+        self.fill_popularity();
+        popularity
+    }
+
+    /// The popularity of all items, into `scratch.scores`: what is left where nothing rests on the user.
+    #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
+    fn fill_popularity(&mut self) -> bool {
         self.scratch.scores.clear();
         self.scratch.scores.extend((0..self.items.len()).map(|row| self.items.popularity(row) as f32));
-        popularity
+        false
     }
 
     /// Scores of one arm for one user over all items, as ranking uses them: for offline evaluation.
     pub fn scores(&mut self, arm: usize, user: IdRef<'_>) -> &[f32] {
         let slot = self.users.find(user);
         let restore = slot.and_then(|slot| self.present(arm, slot));
-        self.fill_scores(arm, slot);
+        self.scratch.seen.clear();
+        self.fill_scores(arm, slot, None, false);
         if let Some(slot) = slot {
             self.put_back(arm, slot, restore);
         }

@@ -8,6 +8,7 @@ use super::report::{Figures, Latencies, finite};
 use super::spec::Spec;
 use super::stream::Stream;
 use crate::evaluate::{Prequential, PrequentialOptions};
+use crate::learn::auto::Training;
 use crate::model::{Kind, Kinds};
 use crate::state::{Op, Options, Shard};
 
@@ -32,6 +33,7 @@ pub fn run(
             kinds: Kinds::new([kind.clone()]),
             popularity_half_life_s: spec.popularity_half_life_s(),
             seed,
+            training: Training::Never,
             ..Options::default()
         },
     );

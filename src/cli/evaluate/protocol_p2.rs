@@ -55,7 +55,7 @@ pub fn run(
     );
     let mut had = HashSet::new();
     let mut known_users = vec![false; stream.users.len()];
-    let (mut updates, mut rankings) = (Latencies::default(), Latencies::default());
+    let (mut updates, mut trainings, mut rankings) = (Latencies::default(), Latencies::default(), Latencies::default());
     let (mut known, mut known_hits) = (0_u64, 0_u64);
     for (at, recorded) in stream.events[..to].iter().enumerate() {
         if at == from {
@@ -75,7 +75,8 @@ pub fn run(
                 known += u64::from(counts);
                 known_hits += u64::from(counts && tested.rank.is_some_and(|rank| rank <= SHORT_LIST));
             }
-            updates.time(|| shard.apply(&Op::Event(event)));
+            trainings.time(|| shard.train(&event));
+            updates.time(|| shard.update(&Op::Event(event)));
         }
         known_users[recorded.user as usize] = true;
     }
@@ -84,6 +85,9 @@ pub fn run(
     figures.take_ranks(&report);
     figures.known_hr_10 = finite(known_hits as f64 / known as f64);
     figures.take_updates(&updates);
+    if spec.trains() {
+        figures.take_trainings(&trainings);
+    }
     figures.take_rankings(&rankings);
     Ok(figures)
 }

@@ -98,10 +98,16 @@ impl Spec {
         Ok(spec)
     }
 
-    /// Whether its items come from a fitted model.
+    /// Whether its items come from a model that is to be fitted for it; `auto` fits its own as it goes.
     #[must_use]
     pub fn needs_model(&self) -> bool {
-        self.strategy.shape().items == ItemSide::Model
+        self.strategy.shape().items == ItemSide::Model && !self.trains()
+    }
+
+    /// Whether it learns off the path of the acknowledgement as well.
+    #[must_use]
+    pub fn trains(&self) -> bool {
+        matches!(self.strategy, Strategy::Auto(_))
     }
 
     /// Half-life of popularity in seconds: the strategy's own if it is `popularity`.

@@ -140,7 +140,8 @@ impl Gather {
         }
     }
 
-    fn begin(&mut self, items: usize, excluded: &[u32]) {
+    /// Begins a query: forgets what the one before found; `excluded` are no candidates.
+    pub fn begin(&mut self, items: usize, excluded: &[u32]) {
         self.query = self.query.wrapping_add(1);
         if self.query == 0 {
             self.places.clear();
@@ -164,6 +165,11 @@ impl Gather {
         if place.raw_query == self.query { self.raws[place.at as usize] } else { Raw::default() }
     }
 
+    /// Every item that something was found of.
+    pub fn found(&self) -> impl Iterator<Item = (u32, &Raw)> {
+        self.touched.iter().copied().zip(&self.raws)
+    }
+
     #[inline]
     fn raw_mut(&mut self, item: u32) -> Option<&mut Raw> {
         let place = &mut self.places[item as usize];
@@ -179,7 +185,8 @@ impl Gather {
         Some(&mut self.raws[place.at as usize])
     }
 
-    fn sum_pairs(&mut self, bank: &Bank, user: usize) {
+    /// Sums over the pairs of the user's newest items.
+    pub fn sum_pairs(&mut self, bank: &Bank, user: usize) {
         let x = bank.events();
         let (mut near, mut far) = (1.0_f32, 1.0_f32);
         for (age, item) in bank.trail(user).newest(pairs::PAIRED).enumerate() {
@@ -232,7 +239,8 @@ impl Gather {
         }
     }
 
-    fn sum_sessions(&mut self, bank: &Bank, user: usize) {
+    /// Sums over the trails of like users.
+    pub fn sum_sessions(&mut self, bank: &Bank, user: usize) {
         self.neighbours.clear();
         self.neighbour_of.clear();
         let mut weight = 1.0_f32;

@@ -41,6 +41,13 @@ impl Network {
         Self { hidden, bias: [0.0; WIDTH], output, linear: [0.0; WIDTH] }
     }
 
+    /// All weights 0.
+    #[must_use]
+    pub fn zero() -> Self {
+        let row = [0.0; WIDTH];
+        Self { hidden: vec![row; FEATURES], bias: row, output: row, linear: row }
+    }
+
     /// Scores rows of standardised features.
     pub fn forward(&self, rows: &[f32], pass: &mut Pass) {
         let count = rows.len() / STRIDE;

@@ -94,6 +94,15 @@ impl Ranker {
         }
     }
 
+    /// The weights that answer.
+    #[must_use]
+    pub fn weights(&self) -> Weights {
+        match self {
+            Self::InStep(trainer) => trainer.weights(),
+            Self::Installed(weights) => (**weights).clone(),
+        }
+    }
+
     /// Scores rows of raw features, which are standardised in place; a score a row, into `scores`.
     pub fn score(&self, rows: &mut [f32], pass: &mut Pass, scores: &mut Vec<f32>) {
         scores.clear();

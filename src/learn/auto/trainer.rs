@@ -6,6 +6,7 @@
 
 use super::features::STRIDE;
 use super::network::{Network, Pass, Standard};
+use super::ranker::Weights;
 use crate::base::Rng;
 use crate::linalg::dense::{Product, Row, WIDTH, exp_all};
 
@@ -50,12 +51,10 @@ pub struct Learner {
 impl Learner {
     fn new(seed: u64) -> Self {
         let network = Network::new(seed);
-        let mut zero = network.clone();
-        zero.parts_mut().into_iter().for_each(|part| part.fill(0.0));
         Self {
-            first: zero.clone(),
-            second: zero.clone(),
-            gradient: zero,
+            first: Network::zero(),
+            second: Network::zero(),
+            gradient: Network::zero(),
             mean: network.clone(),
             network,
             steps: 0,
@@ -157,6 +156,19 @@ impl Trainer {
         }
     }
 
+    /// Examples learned from.
+    #[must_use]
+    pub fn examples(&self) -> u64 {
+        self.learners.first().map_or(0, |learner| learner.examples)
+    }
+
+    /// The weights that answer.
+    #[must_use]
+    pub fn weights(&self) -> Weights {
+        let networks = self.learners.iter().map(|learner| learner.mean.clone()).collect();
+        Weights { examples: self.examples(), standard: self.standard.clone(), networks }
+    }
+
     /// The learners.
     #[must_use]
     pub fn learners(&self) -> &[Learner] {
@@ -165,6 +177,7 @@ impl Trainer {
 
     /// Learns one example of raw rows, the item that came first.
     pub fn learn(&mut self, raw: &[f32]) {
+        self.standard.learn(&raw[STRIDE..]);
         let mut rows = raw.to_vec();
         self.standard.apply(&mut rows);
         for learner in &mut self.learners {

@@ -111,6 +111,17 @@ impl Bank {
         self.spacing_ms.max(1e-6)
     }
 
+    /// Time of the latest event, in milliseconds.
+    #[must_use]
+    pub fn latest_ms(&self) -> i64 {
+        self.latest_ms
+    }
+
+    /// The items beside its own whose sums the next event of `user` changes.
+    pub fn touched_by(&self, user: usize) -> impl Iterator<Item = u32> + '_ {
+        self.trails[user].newest(pairs::PAIRED)
+    }
+
     /// Learns that `user` met `item`.
     pub fn learn(&mut self, user: usize, item: usize, time_ms: i64) {
         let x = self.events;
