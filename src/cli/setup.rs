@@ -7,10 +7,10 @@ use super::CliError;
 use crate::config::{Config, LogFormat, LogLevel, Origins, Override};
 use crate::engine;
 use crate::learn::Strategy;
-use crate::learn::auto::Training;
 use crate::linalg::IalsOptions;
 use crate::model::Kinds;
 use crate::shard::actor::Pace;
+use crate::shard::teacher::TeachingPace;
 use crate::storage::JournalOptions;
 use crate::telemetry::log;
 use crate::{server, state};
@@ -64,6 +64,8 @@ pub fn engine_options(config: &Config, data_dir: &Path) -> engine::Options {
     options.durability = config.journal.durability;
     options.snapshot_keep = config.snapshot.keep;
     options.refit = refit_options(config);
+    options.refit_automatically = config.refit.automatic;
+    options.teaching = TeachingPace { cpu_share: config.ranker.cpu_share, sample_share: config.ranker.sample_share };
     options
 }
 
@@ -86,7 +88,7 @@ pub fn state_options(config: &Config) -> state::Options {
         rank_every: config.prequential.rank_every,
         fading: config.prequential.fading,
         seed: config.prequential.seed,
-        training: Training::Apart,
+        training: config.ranker.training,
     }
 }
 

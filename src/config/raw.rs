@@ -19,6 +19,7 @@ pub(super) struct Raw {
     pub(super) kinds: BTreeMap<String, Kind>,
     pub(super) history: History,
     pub(super) refit: Refit,
+    pub(super) ranker: Ranker,
     pub(super) journal: Journal,
     pub(super) snapshot: Snapshot,
     pub(super) exchange: Exchange,
@@ -78,6 +79,15 @@ pub(super) struct Refit {
     pub(super) unobserved_weight: f64,
     pub(super) seed: u64,
     pub(super) init_std: f64,
+    pub(super) automatic: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ranker {
+    pub(super) training: String,
+    pub(super) cpu_share: f64,
+    pub(super) sample_share: f64,
 }
 
 #[derive(Debug, Deserialize)]

@@ -174,7 +174,7 @@ fn every_limit_is_kept() {
         ("shards", "queue_events_max = 4095", "4096 to 16777216"),
         ("shards", "quantum_us = 0", "100 to 100000"),
         ("kinds.rate", "range = [5.0, 1.0]", "[lowest, highest]"),
-        ("strategy", "active = []", "1 to 8 strategies, names 0"),
+        ("strategy", "active = []", "1 to 16 strategies, names 0"),
         ("strategy", "active = [\"a\",\"b\",\"c\",\"d\",\"e\",\"f\",\"g\",\"h\",\"i\"]", "1 to 8 strategies, names 9"),
         ("strategy.mean", "dim = 0", "1 to 512"),
         ("strategy.mean", "weight_floor = 1.1", "above 0, at most 1"),

@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 use super::Shard;
 use super::apply::Outcome;
 use super::arm::Arm;
+use crate::base::cursor::{CursorError, Reader, Writer};
 use crate::base::ids::mix;
 use crate::base::{IdRef, Rng};
 use crate::learn::auto::gather::{Asker, Factors, Gather};
@@ -66,6 +67,26 @@ impl Banked {
                 scratch: Scratch::default(),
             })
         })
+    }
+
+    /// Appends what is kept over all users and items.
+    pub(super) fn encode(&self, out: &mut Writer<'_>) {
+        out.u64(self.next_fit);
+        self.rng.words().iter().for_each(|word| {
+            out.u64(*word);
+        });
+        self.bank.encode_head(out);
+        if let Some(ranker) = &self.ranker {
+            ranker.encode(out);
+        }
+    }
+
+    /// Reads what [`Self::encode`] wrote, into an empty bank of the same options.
+    pub(super) fn decode(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
+        self.next_fit = from.u64()?;
+        self.rng = Rng::from_words([from.u64()?, from.u64()?, from.u64()?, from.u64()?]);
+        self.bank.decode_head(from)?;
+        self.ranker.as_mut().map_or(Ok(()), |ranker| ranker.decode(from))
     }
 
     /// Opinions of a strategy for a user, into `scratch.opinions`; `given` are described as well as what is proposed.
@@ -129,15 +150,25 @@ impl Shard {
 
     /// The bank learns an event that weighs something. Rows of the user's newest items change with it.
     pub(super) fn bank_learn(&mut self, slot: usize, row: usize, time_ms: i64) {
-        let Some(mut banked) = self.banked.take() else { return };
         if self.capture.is_some() {
-            self.touch_item(row);
-            for item in banked.bank.touched_by(slot) {
-                self.touch_item(item as usize);
-            }
+            self.touch_before_learning(slot, row);
         }
-        banked.bank.learn(slot, row, time_ms);
-        self.banked = Some(banked);
+        if let Some(banked) = &mut self.banked {
+            banked.bank.learn(slot, row, time_ms);
+        }
+    }
+
+    /// Saves for the image in the making what the bank is about to change.
+    #[cold]
+    fn touch_before_learning(&mut self, slot: usize, row: usize) {
+        let Some(Banked { bank, .. }) = self.banked.as_deref() else { return };
+        let rescales = bank.counts.rescales_at(bank.events());
+        let touched: Vec<u32> = bank.touched_by(slot).collect();
+        if rescales {
+            self.touch_all_items();
+        }
+        self.touch_item(row);
+        touched.into_iter().for_each(|item| self.touch_item(item as usize));
     }
 
     /// The scores of all items by a strategy over the bank, into `scratch.scores`: its opinions, and behind them all
@@ -205,7 +236,7 @@ impl Shard {
 
     /// The ranker's weights take over: the operation that [`super::Op::Ranker`] names.
     pub(super) fn take_ranker(&mut self, version: u32, weights: &[u8]) -> Outcome {
-        let decoded = Weights::decode(&mut crate::base::cursor::Reader::new(weights));
+        let decoded = Weights::decode(&mut Reader::new(weights));
         if let (Some(banked), Ok(weights)) = (&mut self.banked, decoded)
             && matches!(banked.ranker, Some(Ranker::Installed(_)))
         {

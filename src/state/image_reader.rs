@@ -121,9 +121,9 @@ fn in_order(mut sections: Vec<(u32, u32, Vec<u8>)>) -> Vec<(u32, u32, Vec<u8>)> 
 /// The shard without users and items, and how many of each it should have.
 fn take_head(from: &mut Reader<'_>, options: Options) -> Result<(Shard, usize, usize), ImageError> {
     let version = from.u8()?;
-    if version != VERSION {
+    if !(1..=VERSION).contains(&version) {
         let found = u64::from(version);
-        Err(CursorError::Bad { what: "image version", offset: 0, found, allowed: "1" })?;
+        Err(CursorError::Bad { what: "image version", offset: 0, found, allowed: "1 to 2" })?;
     }
     let mut shard = Shard::new(from.u16()?.min(options.shards - 1), options);
     shard.sequence = from.u64()?;
@@ -144,6 +144,14 @@ fn take_head(from: &mut Reader<'_>, options: Options) -> Result<(Shard, usize, u
     }
     for arm in &mut shard.arms {
         take_arm(arm, from)?;
+    }
+    let banked = version > 1 && from.u8()? == 1;
+    if banked != shard.banked.is_some() {
+        let (found, expected) = (usize::from(banked), usize::from(shard.banked.is_some()));
+        return Err(ImageError::Incomplete { what: "banks", found, expected });
+    }
+    if let Some(banked) = &mut shard.banked {
+        banked.decode(from)?;
     }
     from.finish()?;
     Ok((shard, users, items))
@@ -169,6 +177,9 @@ fn take_users(shard: &mut Shard, count: u32, from: &mut Reader<'_>) -> Result<()
             let (column, rows) = (arm.users.push(), arm.shape.user_rows);
             take_column(from, arm.users.col_mut(column), rows)?;
         }
+        if let Some(banked) = &mut shard.banked {
+            banked.bank.decode_user(from)?;
+        }
     }
     Ok(from.finish()?)
 }
@@ -180,6 +191,9 @@ fn take_items(shard: &mut Shard, count: u32, from: &mut Reader<'_>) -> Result<()
             let (column, rows) = (arm.items.push(), arm.shape.item_rows);
             debug_assert_eq!(arm.items.stride(), padded(rows));
             take_column(from, arm.items.col_mut(column), rows)?;
+        }
+        if let Some(banked) = &mut shard.banked {
+            banked.bank.decode_item(from)?;
         }
     }
     Ok(from.finish()?)

@@ -13,6 +13,7 @@ use crate::linalg::IalsOptions;
 pub mod example;
 pub mod features;
 pub mod gather;
+mod image;
 pub mod network;
 pub mod ranker;
 pub mod trainer;

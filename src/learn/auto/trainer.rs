@@ -37,12 +37,12 @@ impl Default for TrainerOptions {
 /// A network under training, and its running mean that answers.
 #[derive(Clone, Debug)]
 pub struct Learner {
-    network: Network,
-    first: Network,
-    second: Network,
-    steps: u64,
-    examples: u64,
-    mean: Network,
+    pub(super) network: Network,
+    pub(super) first: Network,
+    pub(super) second: Network,
+    pub(super) steps: u64,
+    pub(super) examples: u64,
+    pub(super) mean: Network,
     gradient: Network,
     pass: Pass,
     errors: Vec<Row>,
@@ -133,10 +133,10 @@ pub struct Trainer {
     pub options: TrainerOptions,
     /// Running statistics of features.
     pub standard: Standard,
-    learners: Vec<Learner>,
-    ring: Vec<Vec<f32>>,
-    next: usize,
-    rng: Rng,
+    pub(super) learners: Vec<Learner>,
+    pub(super) ring: Vec<Vec<f32>>,
+    pub(super) next: usize,
+    pub(super) rng: Rng,
     /// Sum of losses of new examples, and how many.
     pub loss: (f64, u64),
 }
@@ -153,6 +153,20 @@ impl Trainer {
             next: 0,
             rng: Rng::new(seed),
             loss: (0.0, 0),
+        }
+    }
+
+    /// Goes on from weights that answered before: moments and replays begin anew. Weights of another number of networks
+    /// are left alone.
+    pub fn go_on_from(&mut self, weights: Weights) {
+        if weights.networks.len() != self.learners.len() {
+            return;
+        }
+        self.standard = weights.standard;
+        for (learner, network) in self.learners.iter_mut().zip(weights.networks) {
+            learner.mean = network.clone();
+            learner.network = network;
+            learner.examples = weights.examples;
         }
     }
 

@@ -107,8 +107,7 @@ impl Counts {
     fn rescale(&mut self, x: u64) -> bool {
         let mut any = false;
         for at in 0..GRID {
-            let half_life = HALF_LIVES.get(at).copied().unwrap_or(COHORT_HALF_LIFE);
-            let exponent = (x - self.bases[at]) as f64 / half_life;
+            let exponent = (x - self.bases[at]) as f64 / half_life(at);
             if exponent <= EXPONENT_MAX {
                 continue;
             }
@@ -124,6 +123,12 @@ impl Counts {
             }
         }
         any
+    }
+
+    /// Whether event `x` moves a base, and with it the sums of all items.
+    #[must_use]
+    pub fn rescales_at(&self, x: u64) -> bool {
+        (0..GRID).any(|at| (x - self.bases[at]) as f64 / half_life(at) > EXPONENT_MAX)
     }
 
     /// How sums read at event number `x`.
@@ -142,6 +147,11 @@ impl Counts {
             cohort,
         }
     }
+}
+
+/// Half-life at a grid point; the last base is the cohorts'.
+fn half_life(at: usize) -> f64 {
+    HALF_LIVES.get(at).copied().unwrap_or(COHORT_HALF_LIFE)
 }
 
 #[inline]

@@ -152,3 +152,72 @@ impl Bank {
         self.latest_ms = if self.events == 0 { time_ms } else { self.latest_ms.max(time_ms) };
     }
 }
+
+impl Bank {
+    /// Appends what is kept over all users and items; the vectors of the sequence embedding come with it, as an event
+    /// changes those of many items.
+    pub fn encode_head(&self, out: &mut Writer<'_>) {
+        out.u64(self.events).f64(self.spacing_ms).i64(self.latest_ms);
+        self.counts.encode_head(out);
+        for list in &self.lists {
+            out.count(list.entries().len());
+            for (sum, item) in list.entries() {
+                out.f32(*sum).u32(*item);
+            }
+        }
+        self.sequence.encode_head(out);
+        out.count(self.items());
+        (0..self.items()).for_each(|item| self.sequence.encode_item(item, out));
+        self.window.encode(out);
+    }
+
+    /// Reads what [`Self::encode_head`] wrote, into a bank that has learned nothing.
+    ///
+    /// # Errors
+    /// [`CursorError`] for bytes that are not a bank.
+    pub fn decode_head(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
+        (self.events, self.spacing_ms, self.latest_ms) = (from.u64()?, from.f64()?, from.i64()?);
+        self.counts.decode_head(from)?;
+        for list in &mut self.lists {
+            let count = from.count(8, toplist::TOP_MAX)?;
+            let entry = |from: &mut Reader<'_>| Ok((from.f32()?, from.u32()?));
+            *list = TopList::restored((0..count).map(|_| entry(from)).collect::<Result<_, CursorError>>()?);
+        }
+        self.sequence.decode_head(from)?;
+        let items = from.count(4, usize::MAX)?;
+        (0..items).try_for_each(|_| self.sequence.decode_item(from))?;
+        self.window = Window::decode(from)?;
+        Ok(())
+    }
+
+    /// Appends what is kept of one user.
+    pub fn encode_user(&self, user: usize, out: &mut Writer<'_>) {
+        self.trails[user].encode(out);
+    }
+
+    /// Adds a user as [`Self::encode_user`] wrote it.
+    ///
+    /// # Errors
+    /// [`CursorError`] for bytes that are not a user.
+    pub fn decode_user(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
+        self.trails.push(Trail::decode(from)?);
+        Ok(())
+    }
+
+    /// Appends what is kept of one item, but for its vectors.
+    pub fn encode_item(&self, item: usize, out: &mut Writer<'_>) {
+        self.counts.encode_item(item, out);
+        self.pairs.encode_item(item, out);
+        self.visitors.encode_item(item, out);
+    }
+
+    /// Adds an item as [`Self::encode_item`] wrote it.
+    ///
+    /// # Errors
+    /// [`CursorError`] for bytes that are not an item.
+    pub fn decode_item(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
+        self.counts.decode_item(from)?;
+        self.pairs.decode_item(from)?;
+        self.visitors.decode_item(from)
+    }
+}
