@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::connection::Session;
 use super::plan::describe;
 use crate::engine::{Engine, EngineError};
-use crate::evaluate::Prequential;
+use crate::state::StrategyReport;
 use crate::telemetry::Metric;
 use crate::wire::Status;
 use crate::wire::commands::{
@@ -72,16 +72,16 @@ fn stats(engine: &Engine) -> Vec<Stat> {
     stats
 }
 
-fn metrics(session: &Session, request_id: u64, strategy: &str, reports: Vec<(&'static str, u64, Prequential)>) {
+fn metrics(session: &Session, request_id: u64, strategy: &str, reports: Vec<StrategyReport>) {
     let wanted = |name: &str| strategy.is_empty() || strategy == name;
     let strategies: Vec<StrategyMetrics> = reports
         .into_iter()
-        .filter(|(name, _, _)| wanted(name))
-        .map(|(name, events, prequential)| {
-            let report = prequential.report();
+        .filter(|known| wanted(known.strategy))
+        .map(|known| {
+            let report = known.report();
             StrategyMetrics {
-                strategy: name.to_owned(),
-                events,
+                strategy: known.strategy.to_owned(),
+                events: known.events,
                 scored: report.predicted,
                 rmse: report.rmse,
                 mae: report.mae,
