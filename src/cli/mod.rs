@@ -12,6 +12,7 @@ pub mod demo;
 pub mod error;
 pub mod evaluate;
 pub mod journal;
+pub mod metrics;
 pub mod output;
 pub mod predict;
 pub mod profile;
@@ -71,6 +72,8 @@ pub enum Command {
     Refit(refit::RefitArgs),
     /// What a running server counts.
     Stats(stats::StatsArgs),
+    /// How well a running server's strategies do, by cohort and window.
+    Metrics(metrics::MetricsArgs),
     /// Make, list, verify and restore snapshots.
     Snapshot(snapshot::SnapshotArgs),
     /// Look at the journal of a data directory, and end a damaged one before its damage.
@@ -147,6 +150,7 @@ fn dispatch(cli: &Cli) -> Result<(), CliError> {
         Command::Similar(args) => similar::run(args),
         Command::Refit(args) => refit::run(args),
         Command::Stats(args) => stats::run(args),
+        Command::Metrics(args) => metrics::run(args),
         Command::Snapshot(args) => snapshot::run(args),
         Command::Journal(args) => journal::run(args),
         Command::Evaluate(args) => evaluate_with_progress(args),
@@ -174,7 +178,7 @@ mod tests {
     #[test]
     fn every_subcommand_is_sound_and_helps() {
         Cli::command().debug_assert();
-        let commands: [(&str, clap::Command); 14] = [
+        let commands: [(&str, clap::Command); 15] = [
             ("refit", refit::RefitArgs::augment_args(clap::Command::new("refit"))),
             ("demo", demo::DemoArgs::augment_args(clap::Command::new("demo"))),
             ("serve", serve::ServeArgs::augment_args(clap::Command::new("serve"))),
@@ -188,6 +192,7 @@ mod tests {
             ("journal", journal::JournalArgs::augment_args(clap::Command::new("journal"))),
             ("bench", bench::BenchArgs::augment_args(clap::Command::new("bench"))),
             ("stats", stats::StatsArgs::augment_args(clap::Command::new("stats"))),
+            ("metrics", metrics::MetricsArgs::augment_args(clap::Command::new("metrics"))),
             ("config", config::ConfigArgs::augment_args(clap::Command::new("config"))),
         ];
         for (name, mut command) in commands {

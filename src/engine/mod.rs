@@ -27,7 +27,6 @@ pub use snapshot::SnapshotReport;
 pub use start::{Opened, StartReport};
 
 use crate::base::{Clock, IdRef};
-use crate::evaluate::Prequential;
 use crate::linalg::IalsOptions;
 use crate::model::Durability;
 use crate::shard::actor::Pace;
@@ -35,7 +34,7 @@ use crate::shard::control::{Drain, Peers};
 use crate::shard::messages::Histories;
 use crate::shard::teacher::TeachingPace;
 use crate::shard::{Answer, Home, Install, Query, Queue, Refusal, ShardActor, Step, StepDone, Turn};
-use crate::state;
+use crate::state::{self, StrategyReport};
 use crate::storage::JournalOptions;
 use crate::telemetry::{Metric, Metrics};
 
@@ -260,21 +259,18 @@ impl Engine {
         Ok(answers)
     }
 
-    /// How each strategy has done, over all shards: name, events learned, figures.
+    /// How each strategy has done, over all shards.
     ///
     /// # Errors
     /// [`EngineError::ShardFailed`] if a shard does not answer.
-    pub async fn reports(&self) -> Result<Vec<(&'static str, u64, Prequential)>, EngineError> {
-        let mut merged: Vec<(&'static str, u64, Prequential)> = Vec::new();
+    pub async fn reports(&self) -> Result<Vec<StrategyReport>, EngineError> {
+        let mut merged: Vec<StrategyReport> = Vec::new();
         for answer in self.ask_all("metrics", || Query::Reports).await? {
             let Answer::Reports(reports) = answer else { continue };
             for report in reports {
-                match merged.iter_mut().find(|(strategy, _, _)| *strategy == report.strategy) {
-                    Some((_, events, figures)) => {
-                        *events += report.events;
-                        figures.merge(&report.prequential);
-                    }
-                    None => merged.push((report.strategy, report.events, report.prequential)),
+                match merged.iter_mut().find(|known| known.strategy == report.strategy) {
+                    Some(known) => known.merge(&report),
+                    None => merged.push(report),
                 }
             }
         }

@@ -3,16 +3,16 @@
 use std::rc::Rc;
 
 use super::connection::Session;
+use super::metrics;
 use super::plan::describe;
 use crate::engine::{Engine, EngineError};
-use crate::evaluate::Prequential;
 use crate::telemetry::Metric;
 use crate::wire::Status;
 use crate::wire::commands::{
-    Digest, DigestReply, Metrics, MetricsReply, Ping, PingReply, Refit, RefitReply, Request, Shutdown, ShutdownReply,
-    Snapshot, SnapshotReply, Stats, StatsReply,
+    Digest, DigestReply, Metrics, Ping, PingReply, Refit, RefitReply, Request, Shutdown, ShutdownReply, Snapshot,
+    SnapshotReply, Stats, StatsReply,
 };
-use crate::wire::types::{ShardDigest, ShardSequence, Stat, StrategyMetrics};
+use crate::wire::types::{ShardDigest, ShardSequence, Stat};
 
 /// Carries out one such request and replies.
 pub(super) async fn carry_out(session: Rc<Session>, request_id: u64, request: Request) {
@@ -28,7 +28,10 @@ pub(super) async fn carry_out(session: Rc<Session>, request_id: u64, request: Re
             Ok(())
         }
         Request::Metrics(Metrics { strategy }) => {
-            engine.reports().await.map(|reports| metrics(&session, request_id, &strategy, reports))
+            engine.reports().await.map(|reports| metrics::all(&session, request_id, &strategy, reports))
+        }
+        Request::MetricsBy(wanted) => {
+            engine.reports().await.map(|reports| metrics::by(&session, request_id, &wanted, &reports))
         }
         Request::Refit(Refit { seed }) => refit(&session, request_id, seed).await,
         Request::Snapshot(Snapshot {}) => snapshot(&session, request_id).await,
@@ -70,38 +73,6 @@ fn stats(engine: &Engine) -> Vec<Stat> {
     stats.push(stat("shards", u64::from(engine.shards())));
     stats.push(stat("uptime_ms", engine.uptime_ms()));
     stats
-}
-
-fn metrics(session: &Session, request_id: u64, strategy: &str, reports: Vec<(&'static str, u64, Prequential)>) {
-    let wanted = |name: &str| strategy.is_empty() || strategy == name;
-    let strategies: Vec<StrategyMetrics> = reports
-        .into_iter()
-        .filter(|(name, _, _)| wanted(name))
-        .map(|(name, events, prequential)| {
-            let report = prequential.report();
-            StrategyMetrics {
-                strategy: name.to_owned(),
-                events,
-                scored: report.predicted,
-                rmse: report.rmse,
-                mae: report.mae,
-                recent_rmse: report.faded_rmse,
-                recent_mae: report.faded_mae,
-                ranked: report.ranked,
-                hr_10: report.hr_at_10,
-                ndcg_10: report.ndcg_at_10,
-                mrr_10: report.mrr_at_10,
-                hr_100: report.hr_at_100,
-                recent_hr_10: report.faded_hr_at_10,
-                recent_ndcg_10: report.faded_ndcg_at_10,
-            }
-        })
-        .collect();
-    if strategies.is_empty() {
-        let message = format!("no strategy `{strategy}` is active; HELLO lists those that are");
-        return session.refuse(request_id, (Status::BadRequest, message));
-    }
-    session.reply::<Metrics>(request_id, &MetricsReply { strategies });
 }
 
 async fn refit(session: &Session, request_id: u64, seed: u64) -> Result<(), EngineError> {

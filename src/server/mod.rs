@@ -10,6 +10,7 @@ mod admin;
 mod connection;
 mod convert;
 mod listener;
+mod metrics;
 mod output;
 mod plan;
 mod reply;

@@ -2,6 +2,7 @@
 
 use super::{Op, Shard};
 use crate::base::{IdRef, ids::mix};
+use crate::evaluate::{Cohort, Judgement, prequential::SHORT_LIST};
 use crate::learn::{ItemSide, Recent, Seen};
 use crate::model::{Attributes, Entry, Event};
 use crate::state::arm::{Arm, Tested};
@@ -154,17 +155,25 @@ impl Shard {
         let due = every > 0 && self.events.is_multiple_of(every) && weight > 0.0;
         let rank = if due { self.test_ranks(slot, row, known, event.time_ms) } else { None };
         let mut first = f32::NAN;
+        let cohort = Cohort::of(self.users.get(slot).events);
         for index in 0..self.arms.len() {
             let score = self.score(index, slot, row);
             if explicit && self.arms[index].shape.predicts_value {
-                let clipped = self.options.kinds.get(event.kind).map_or(score, |kind| kind.clip(score));
-                self.arms[index].prequential.record_error(f64::from(clipped), f64::from(event.value));
+                let judgement = self.judgement(score, event);
+                self.arms[index].prequential.record_judgement(cohort, &judgement);
             }
             if index == 0 {
                 first = score;
             }
         }
         Tested { score: first, rank }
+    }
+
+    fn judgement(&self, score: f32, event: &Event<'_>) -> Judgement {
+        let kind = self.options.kinds.get(event.kind);
+        let prediction = f64::from(kind.map_or(score, |kind| kind.clip(score)));
+        let mean = if self.spread.count > 0 { self.spread.mean } else { f64::NAN };
+        Judgement { prediction, value: f64::from(event.value), mean, range: kind.and_then(|kind| kind.range) }
     }
 
     /// The score of one item by one arm.
@@ -186,13 +195,28 @@ impl Shard {
             return None;
         }
         let mut first = None;
+        let cohort = Cohort::of(self.users.get(slot).events);
         for index in 0..self.arms.len() {
             // An item that nobody mentioned before is a miss: one past the last candidate.
             let rank = if known { self.rank_item(index, slot, row, time_ms) } else { self.candidates() };
-            self.arms[index].prequential.record_rank(known.then_some(rank));
+            self.arms[index].prequential.record_ranking(cohort, known.then_some(rank));
+            if known {
+                self.record_list(index, cohort);
+            }
             first = first.or(Some(rank));
         }
         first
+    }
+
+    /// Records what the list of the scores just ranked by looks like: which items, and how much they tell.
+    fn record_list(&mut self, index: usize, cohort: Cohort) {
+        self.scratch.allowed.clear();
+        self.pick(SHORT_LIST as usize);
+        let Self { items, scratch, arms, .. } = self;
+        let rows = || scratch.top.best().iter().map(|(_, row)| *row as usize);
+        let told: f64 = rows().map(|row| items.information(row)).sum();
+        let hashes = rows().map(|row| items.get(row).id.as_ref().stable_hash());
+        arms[index].prequential.record_list(cohort, hashes, told / rows().count().max(1) as f64);
     }
 
     fn candidates(&self) -> u32 {

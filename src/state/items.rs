@@ -111,13 +111,15 @@ pub struct Items {
     directory: Directory,
     rows: Vec<Item>,
     reference: Reference,
+    /// Sum of the rows' events.
+    events: u64,
 }
 
 impl Items {
     /// An empty table. `half_life_s` 0 means plain counts.
     #[must_use]
     pub fn new(half_life_s: f64) -> Self {
-        Self { directory: Directory::default(), rows: Vec::new(), reference: Reference::new(half_life_s) }
+        Self { directory: Directory::default(), rows: Vec::new(), reference: Reference::new(half_life_s), events: 0 }
     }
 
     /// Number of rows.
@@ -166,6 +168,7 @@ impl Items {
     /// Adds an item as it was.
     pub fn restore(&mut self, item: Item) -> usize {
         self.directory.insert(&item.id, self.rows.len());
+        self.events += item.events;
         self.rows.push(item);
         self.rows.len() - 1
     }
@@ -187,8 +190,24 @@ impl Items {
         let item = &mut self.rows[row];
         item.last_ms = if item.events == 0 { time_ms } else { item.last_ms.max(time_ms) };
         item.events += 1;
+        self.events += 1;
         item.weight += f64::from(weight);
         item.decayed += decayed;
+    }
+
+    /// Takes over how many events an item has had, as its owner says.
+    pub fn set_events(&mut self, row: usize, events: u64) {
+        let item = &mut self.rows[row];
+        self.events = self.events - item.events + events;
+        item.events = events;
+    }
+
+    /// What it tells that somebody turns to this item: `-log2` of its share of all events, in bits. An item without
+    /// events counts as one with a single event.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts of events are far below 2^52")]
+    pub fn information(&self, row: usize) -> f64 {
+        (self.events.max(1) as f64 / self.rows[row].events.max(1) as f64).log2()
     }
 
     /// What `weight` at `time_ms` adds to a decayed sum; moves the reference time first where that is due.

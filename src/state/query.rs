@@ -104,6 +104,8 @@ pub struct StrategyReport {
     pub strategy: &'static str,
     /// Events learned.
     pub events: u64,
+    /// Items that this shard owns.
+    pub items: u64,
     /// Test-then-learn figures, to be merged over shards.
     pub prequential: crate::evaluate::Prequential,
 }
@@ -113,6 +115,20 @@ impl StrategyReport {
     #[must_use]
     pub fn report(&self) -> Report {
         self.prequential.report()
+    }
+
+    /// Adds what another shard has to say of this strategy.
+    pub fn merge(&mut self, other: &Self) {
+        self.events += other.events;
+        self.items += other.items;
+        self.prequential.merge(&other.prequential);
+    }
+
+    /// Share of the known items that were ever in a list recorded.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts of items")]
+    pub fn coverage(&self) -> f64 {
+        (self.prequential.listed() / self.items as f64).min(1.0)
     }
 }
 
@@ -287,9 +303,11 @@ impl Shard {
     /// How every strategy has done.
     #[must_use]
     pub fn reports(&self) -> Vec<StrategyReport> {
+        let items = self.items.iter().filter(|item| item.owner == self.index).count() as u64;
         let report = |arm: &Arm| StrategyReport {
             strategy: arm.strategy.name(),
             events: self.events,
+            items,
             prequential: arm.prequential.clone(),
         };
         self.arms.iter().map(report).collect()
@@ -362,6 +380,11 @@ impl Shard {
             self.put_back(arm, slot, restore);
         }
         &self.scratch.scores
+    }
+
+    /// Rows of the list that the last arm had when the latest event was ranked, best first: for offline evaluation.
+    pub fn listed(&self) -> impl Iterator<Item = usize> {
+        self.scratch.top.best().iter().map(|(_, row)| *row as usize)
     }
 
     /// The row of an item: for offline evaluation.

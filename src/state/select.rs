@@ -32,6 +32,13 @@ impl Shard {
 
     /// The best `k` of `scratch.scores`, without what `scratch.seen` and `scratch.allowed` leave out.
     pub(super) fn best(&mut self, k: usize) -> Vec<Scored> {
+        self.pick(k);
+        let item = |&(score, row): &(f32, u32)| Scored { item: self.items.get(row as usize).id.clone(), score };
+        self.scratch.top.best().iter().map(item).collect()
+    }
+
+    /// The same, as rows, into `scratch.top`.
+    pub(super) fn pick(&mut self, k: usize) {
         let Scratch { scores, seen, allowed, top, .. } = &mut self.scratch;
         for row in seen.iter() {
             scores[*row as usize] = f32::NAN;
@@ -43,7 +50,5 @@ impl Shard {
         for (score, row) in scores.iter().zip(0_u32..) {
             top.offer(*score, row);
         }
-        let item = |&(score, row): &(f32, u32)| Scored { item: self.items.get(row as usize).id.clone(), score };
-        top.best().iter().map(item).collect()
     }
 }

@@ -125,9 +125,10 @@ impl Shard {
             self.set_tags(row, tags_ms, &tags);
         }
         let decayed = self.items.translated(decayed, reference_ms);
+        self.items.set_events(row, events);
         let item = self.items.get_mut(row);
         debug_assert_eq!(item.owner, owner, "only owners publish");
-        (item.events, item.weight, item.decayed) = (events, weight, decayed);
+        (item.weight, item.decayed) = (weight, decayed);
         (item.last_ms, item.version, item.attributes) = (last_ms, version, attributes);
         for arm in self.arms.iter_mut().filter(|arm| arm.shape.items == ItemSide::Learned) {
             let rows = arm.shape.item_rows;

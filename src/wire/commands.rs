@@ -13,8 +13,8 @@
 use super::error::WireError;
 use super::schema::{CommandInfo, commands};
 use super::types::{
-    ArmProfile, Attribute, AttributeAt, Event, EventError, EventResult, KindInfo, RecentEvent, Score, ScoredItem,
-    ShardAddr, ShardDigest, ShardSequence, Stat, StrategyMetrics, WriteAck,
+    ArmProfile, Attribute, AttributeAt, Event, EventError, EventResult, KindInfo, MetricsCell, RecentEvent, Score,
+    ScoredItem, ShardAddr, ShardDigest, ShardSequence, Stat, StrategyMetrics, WriteAck,
 };
 use crate::base::Id;
 use crate::base::limits::{ARMS_MAX, ATTRIBUTES_MAX, BATCH_EVENTS_MAX, ITEM_TAGS_MAX, SHARDS_MAX, TOP_K_MAX};
@@ -24,6 +24,9 @@ const SHARD_LIST_MAX: usize = SHARDS_MAX as usize;
 
 /// Most behaviour kinds: their codes are one byte.
 const KINDS_MAX: usize = 256;
+
+/// Most figures of METRICS_BY: five cohorts and all, three windows.
+const METRICS_CELLS_MAX: usize = ARMS_MAX * 6 * 3;
 
 commands! {
     /// Opens a session: the first request on every connection. Chooses the version, proves who calls, and tells the
@@ -291,6 +294,19 @@ commands! {
     } -> MetricsReply {
         /// One entry a strategy.
         strategies: Vec<StrategyMetrics> [max ARMS_MAX],
+    };
+
+    /// The same by cohort and window, with every measure (`docs/measures.md`).
+    0x0302 Read METRICS_BY MetricsBy {
+        /// Strategy; empty for all.
+        strategy: String,
+        /// Cohort, as in the reply; empty for all, each on its own.
+        cohort: String,
+        /// Window, as in the reply; empty for all, each on its own.
+        window: String,
+    } -> MetricsByReply {
+        /// One entry a strategy, cohort and window.
+        cells: Vec<MetricsCell> [max METRICS_CELLS_MAX],
     };
 
     /// Solves the item model again over the kept histories, and publishes it as a new epoch.

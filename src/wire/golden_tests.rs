@@ -229,6 +229,7 @@ fn opcodes_are_frozen() {
         (0x0203, "RECOMMEND"),
         (0x0204, "SIMILAR_ITEMS"),
         (0x0301, "METRICS"),
+        (0x0302, "METRICS_BY"),
         (0x0401, "REFIT"),
         (0x0402, "SNAPSHOT"),
         (0x0403, "DIGEST"),

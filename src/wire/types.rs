@@ -8,6 +8,9 @@ use super::schema::{Keyed, Record, TypeInfo, records};
 use crate::base::limits::{ATTRIBUTES_MAX, DIM_MAX, ITEM_TAGS_MAX, TEXT_BYTES_MAX};
 use crate::base::{CursorError, Id, Reader, Writer};
 
+/// Tenths of the range of values.
+const CALIBRATION_MAX: usize = 10;
+
 /// Every record that stands inside commands, in the order of the documents.
 pub const TYPES: &[TypeInfo] = &[
     ShardAddr::INFO,
@@ -25,6 +28,8 @@ pub const TYPES: &[TypeInfo] = &[
     Score::INFO,
     ScoredItem::INFO,
     StrategyMetrics::INFO,
+    CalibrationTenth::INFO,
+    MetricsCell::INFO,
     ShardDigest::INFO,
 ];
 
@@ -253,6 +258,70 @@ records! {
         recent_hr_10: f64,
         /// NDCG at 10, fading.
         recent_ndcg_10: f64,
+    }
+
+    /// What was predicted within one tenth of the range of values, and what came. NaN where there is no figure.
+    CalibrationTenth {
+        /// Predictions.
+        count: u64,
+        /// Their mean.
+        predicted: f64,
+        /// Mean of what came.
+        observed: f64,
+    }
+
+    /// How well a strategy foretold the events of one cohort in one window. NaN where there is no figure.
+    MetricsCell {
+        /// Strategy.
+        strategy: String,
+        /// Events that the user had before: `new`, `1-3`, `4-15`, `16-63`, `64+`, or `all`.
+        cohort: String,
+        /// Which records count: `lifetime`, `faded`, or `last`: the latest 5,000 to 10,000 of each shard.
+        window: String,
+        /// Events whose value was foretold. Counts of a faded window are rounded.
+        scored: u64,
+        /// Events whose prediction was no number.
+        not_finite: u64,
+        /// Mean squared error of the value.
+        mse: f64,
+        /// Its root.
+        rmse: f64,
+        /// Mean absolute error of the value.
+        mae: f64,
+        /// Share of values on the foretold side of the mean of the values before: liked, or not.
+        accuracy: f64,
+        /// Of the values foretold as liked, the share that was.
+        liked_precision: f64,
+        /// Of the liked values, the share foretold so.
+        liked_recall: f64,
+        /// Harmonic mean of the two.
+        liked_f1: f64,
+        /// Mean negative logarithm of the probability given to the side that came, in nats.
+        log_loss: f64,
+        /// Mean distance of foretold and came over the tenths of the range, in units of the value.
+        calibration_error: f64,
+        /// The tenths of the range, from the lowest.
+        calibration: Vec<CalibrationTenth> [max CALIBRATION_MAX],
+        /// Events whose item was ranked.
+        ranked: u64,
+        /// Share of events whose item was among the first 10.
+        hr_10: f64,
+        /// Share of the first 10 places that held the item.
+        precision_10: f64,
+        /// Share of the items to be found that were among the first 10: with one an event, the hit rate.
+        recall_10: f64,
+        /// Harmonic mean of precision and recall at 10.
+        f1_10: f64,
+        /// Normalised discounted cumulative gain at 10.
+        ndcg_10: f64,
+        /// Mean reciprocal rank at 10.
+        mrr_10: f64,
+        /// Share of events whose item was among the first 100.
+        hr_100: f64,
+        /// Mean self-information of the first 10, in bits.
+        novelty_10: f64,
+        /// Share of the known items that were ever among a first 10; for `all` and `lifetime` alone.
+        coverage_10: f64,
     }
 
     /// A digest of all that a shard holds: equal states have equal digests.

@@ -6,8 +6,8 @@ use mirra::ingest::{DriftOptions, DriftStream, Row};
 use mirra::learn::Strategy;
 use mirra::model::{Event as ModelEvent, Kind, Kinds};
 use mirra::state::{self, Op, Shard};
-use mirra::wire::commands::{EventBatch, Metrics};
-use mirra::wire::types::{Event, StrategyMetrics};
+use mirra::wire::commands::{EventBatch, Metrics, MetricsBy};
+use mirra::wire::types::{Event, MetricsCell, StrategyMetrics};
 
 use crate::support::{Connection, TestServer, options};
 
@@ -47,7 +47,7 @@ fn alone(rows: &[Row]) -> Vec<mirra::evaluate::Report> {
 }
 
 /// Through TCP, in batches, in order.
-fn served(rows: &[Row], shards: u16) -> Vec<StrategyMetrics> {
+fn served(rows: &[Row], shards: u16) -> (Vec<StrategyMetrics>, Vec<MetricsCell>) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let server = TestServer::start(Options { state: state_options(shards), ..options(dir.path()) });
     let mut door = Connection::open(server.addr);
@@ -64,15 +64,23 @@ fn served(rows: &[Row], shards: u16) -> Vec<StrategyMetrics> {
         assert_eq!(door.ask(&EventBatch { durability: 1, want: 0, events }).expect("a batch").rejected, 0);
     }
     let metrics = door.ask(&Metrics { strategy: String::new() }).expect("METRICS").strategies;
+    let every = MetricsBy { strategy: String::new(), cohort: String::new(), window: String::new() };
+    let cells = door.ask(&every).expect("METRICS_BY").cells;
+    for (cohort, window) in [("2-3", ""), ("", "yesterday")] {
+        let unknown = MetricsBy { cohort: cohort.to_owned(), window: window.to_owned(), ..every.clone() };
+        assert!(door.ask(&unknown).is_err(), "{cohort} {window}");
+    }
+    let one = MetricsBy { strategy: "popularity".into(), cohort: "64+".into(), window: "faded".into() };
+    assert_eq!(door.ask(&one).expect("METRICS_BY").cells.len(), 1);
     drop(door);
     server.stop();
-    metrics
+    (metrics, cells)
 }
 
 #[test]
 fn one_shard_is_the_same_to_the_last_digit() {
     let rows = rows();
-    for (served, alone) in served(&rows, 1).iter().zip(alone(&rows)) {
+    for (served, alone) in served(&rows, 1).0.iter().zip(alone(&rows)) {
         assert_eq!((served.scored, served.ranked), (alone.predicted, alone.ranked));
         let pairs = [
             (served.rmse, alone.rmse),
@@ -91,8 +99,39 @@ fn one_shard_is_the_same_to_the_last_digit() {
 #[test]
 fn two_shards_are_close() {
     let rows = rows();
-    let (served, alone) = (served(&rows, 2), alone(&rows));
+    let (served, alone) = (served(&rows, 2).0, alone(&rows));
     println!("RMSE alone {:.4}, two shards {:.4}", alone[0].rmse, served[0].rmse);
     assert_eq!(served[0].scored, EVENTS);
     assert!((served[0].rmse - alone[0].rmse).abs() < 0.05 * alone[0].rmse);
+}
+
+/// By cohort and window, over two shards: cohorts are disjoint and cover everything, and say what METRICS says.
+#[test]
+fn cohorts_cover_what_was_served() {
+    let rows = rows();
+    let (metrics, cells) = served(&rows, 2);
+    assert_eq!(cells.len(), 2 * 6 * 3);
+    let cell = |strategy: &str, cohort: &str, window: &str| {
+        let same = |cell: &&MetricsCell| cell.strategy == strategy && cell.cohort == cohort && cell.window == window;
+        cells.iter().find(same).expect("there is one for each")
+    };
+    let mut before = std::collections::HashMap::new();
+    let mut lengths = [0_u64; 5];
+    for row in &rows {
+        let events = before.entry(row.user.clone()).or_insert(0_u32);
+        lengths[[1, 4, 16, 64].iter().filter(|first| *events >= **first).count()] += 1;
+        *events += 1;
+    }
+    for (cohort, length) in ["new", "1-3", "4-15", "16-63", "64+"].into_iter().zip(lengths) {
+        assert_eq!(cell("biased_mf", cohort, "lifetime").scored, length, "{cohort}");
+    }
+    let all = cell("biased_mf", "all", "lifetime");
+    assert!((all.rmse - metrics[0].rmse).abs() < 1e-12 && (all.hr_10 - metrics[0].hr_10).abs() < 1e-12);
+    assert!((cell("biased_mf", "all", "faded").rmse - metrics[0].recent_rmse).abs() < 1e-12);
+    assert_eq!(cell("biased_mf", "all", "last").scored, EVENTS, "a window per shard that is not full yet");
+    assert!((0.5..1.0).contains(&all.accuracy) && (0.0..0.7).contains(&all.log_loss), "{all:?}");
+    assert!(all.coverage_10 > 0.0 && all.coverage_10 <= 1.0 && all.novelty_10 > 0.0, "{all:?}");
+    assert_eq!(all.calibration.iter().map(|tenth| tenth.count).sum::<u64>(), EVENTS);
+    let (popularity, learned) = (cell("popularity", "all", "lifetime"), all);
+    assert!(popularity.rmse.is_nan() && popularity.novelty_10 < learned.novelty_10, "the popular tells least");
 }

@@ -58,6 +58,22 @@ pub enum EvaluateError {
         /// Whether it is missing (or too much).
         needed: bool,
     },
+    /// What the others should be compared with does not run.
+    #[error("--against {name:?} is none of the strategies that run: {}", there.join(", "))]
+    Against {
+        /// What was asked for.
+        name: String,
+        /// What runs.
+        there: Vec<String>,
+    },
+    /// The plot cannot be drawn or written.
+    #[error("cannot write the plot {}: {why}", file.display())]
+    Plot {
+        /// Where to.
+        file: std::path::PathBuf,
+        /// Why.
+        why: String,
+    },
     /// Nothing is left to learn from.
     #[error("no events to evaluate: {bad} bad rows, {below} rows below --min-value, in {files} file(s)")]
     NoEvents {
@@ -87,8 +103,9 @@ impl EvaluateError {
             | Self::UnknownParameter { .. }
             | Self::NotAssignment { .. }
             | Self::Parameter { .. }
+            | Self::Against { .. }
             | Self::Flag { .. } => true,
-            Self::Ingest(_) | Self::NoEvents { .. } | Self::Fit { .. } => false,
+            Self::Ingest(_) | Self::Plot { .. } | Self::NoEvents { .. } | Self::Fit { .. } => false,
         }
     }
 }

@@ -7,8 +7,11 @@
 
 use std::path::PathBuf;
 
+pub mod compare;
 mod error;
 mod fit;
+pub mod outcomes;
+pub mod plot;
 pub mod protocol_p1;
 pub mod protocol_p2;
 pub mod protocol_p3;
@@ -24,6 +27,8 @@ pub use report::{Figures, print};
 use super::OutputArgs;
 use crate::ingest::table::HeldOut;
 use crate::learn::Strategy;
+use compare::Runs;
+use outcomes::Outcomes;
 use protocol_p2::Scoring;
 use spec::Spec;
 use stream::{BadRows, Stream, read_held_out};
@@ -86,20 +91,35 @@ pub struct EvaluateArgs {
     /// Seed of first factors.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
+    /// Run every strategy once with each of these seeds, and tell means and spread.
+    #[arg(long, value_name = "A,B,...", value_delimiter = ',', conflicts_with = "seed")]
+    pub seeds: Vec<u64>,
+    /// Strategy (as written in --strategy) that the others are compared with, event by event; the default is the first.
+    #[arg(long, value_name = "NAME")]
+    pub against: Option<String>,
+    /// Draw accuracy over the stream, a line a strategy: rolling RMSE in P1, hit rate at 10 in P2.
+    #[arg(long, value_name = "FILE.svg")]
+    pub plot: Option<PathBuf>,
     /// How to print.
     #[command(flatten)]
     pub output: OutputArgs,
 }
 
-/// Runs every strategy over the files. Bad rows are told on standard error. `progress` is called with events done and
-/// events to do, over all strategies.
+impl EvaluateArgs {
+    fn seeds(&self) -> &[u64] {
+        if self.seeds.is_empty() { std::slice::from_ref(&self.seed) } else { &self.seeds }
+    }
+}
+
+/// Runs every strategy over the files, one after the other, and compares them. Bad rows are told on standard error.
+/// `progress` is called with events done and events to do, over all strategies and seeds.
 ///
 /// # Errors
 /// [`EvaluateError`]: specifications and flags are checked before a file is opened.
 pub fn run(args: &EvaluateArgs, progress: &mut dyn FnMut(u64, u64)) -> Result<Vec<Figures>, EvaluateError> {
-    let protocol = args.protocol;
     check_flags(args)?;
-    let specs = specs(args)?;
+    let specs = args.seeds().iter().map(|seed| specs(args, *seed)).collect::<Result<Vec<_>, _>>()?;
+    let against = against(args, &specs[0])?;
     let stream = Stream::read(&args.files, args.min_value)?;
     tell(&stream.bad);
     let test = match &args.test {
@@ -111,44 +131,70 @@ pub fn run(args: &EvaluateArgs, progress: &mut dyn FnMut(u64, u64)) -> Result<Ve
         None => Vec::new(),
     };
     let each = stream.events.len() as u64;
-    let total = each * specs.len() as u64;
-    let mut figures = Vec::with_capacity(specs.len());
-    for (spec, before) in specs.iter().zip((0..).step_by(stream.events.len())) {
-        report::reset_peak_rss();
-        let mut step = |done: u64| {
-            if done.is_multiple_of(STEP) || done == each {
-                progress(before + done, total);
-            }
-        };
-        let found = run_one(args, &stream, &test, spec, &mut step)?;
-        figures.push(Figures {
-            strategy: spec.label.clone(),
-            protocol: protocol.name(),
-            peak_rss_bytes: report::peak_rss_bytes(),
-            ..found
-        });
+    let total = each * (specs[0].len() * specs.len()) as u64;
+    let (mut before, mut all) = (0, Vec::with_capacity(specs[0].len()));
+    for at in 0..specs[0].len() {
+        let mut runs = Runs::default();
+        for (seed, specs) in args.seeds().iter().zip(&specs) {
+            let mut step = |done: u64| {
+                if done.is_multiple_of(STEP) || done == each {
+                    progress(before + done, total);
+                }
+            };
+            runs.add(run_one(args, &stream, &test, &specs[at], *seed, &mut step)?);
+            before += each;
+        }
+        all.push(runs);
     }
-    Ok(figures)
+    if let Some(file) = &args.plot {
+        plot::write(file, args.protocol, &specs[0], &all)?;
+    }
+    Ok(figures(args, &all, against))
 }
 
 /// Events between two reports of progress.
 const STEP: u64 = 256;
+
+/// Figures of every strategy, with its differences from the one at `against`.
+fn figures(args: &EvaluateArgs, all: &[Runs], against: usize) -> Vec<Figures> {
+    let mut figures: Vec<Figures> = all.iter().map(|runs| runs.figures(args.seeds())).collect();
+    let name = figures[against].strategy.clone();
+    for (at, (one, runs)) in figures.iter_mut().zip(all).enumerate() {
+        if at != against {
+            one.differences = Some(runs.against(&all[against])).filter(|differences| !differences.is_empty());
+            one.against = one.differences.is_some().then(|| name.clone());
+        }
+    }
+    figures
+}
 
 fn run_one(
     args: &EvaluateArgs,
     stream: &Stream,
     test: &[HeldOut],
     spec: &Spec,
+    seed: u64,
     step: &mut dyn FnMut(u64),
-) -> Result<Figures, EvaluateError> {
-    match args.protocol {
-        Protocol::P1 => Ok(protocol_p1::run(stream, spec, args.clip, args.seed, step)),
+) -> Result<(Figures, Outcomes), EvaluateError> {
+    report::reset_peak_rss();
+    let (found, outcomes) = match args.protocol {
+        Protocol::P1 => protocol_p1::run(stream, spec, args.clip, seed, step),
         Protocol::P2 => {
             let (slice, every) = (args.slice.unwrap_or((0.9, 1.0)), args.every.unwrap_or(1) as usize);
-            protocol_p2::run(stream, spec, Scoring { slice, every }, args.seed, step)
+            protocol_p2::run(stream, spec, Scoring { slice, every }, seed, step)?
         }
-        Protocol::P3 => protocol_p3::run(stream, test, spec, args.seed, step),
-    }
+        Protocol::P3 => protocol_p3::run(stream, test, spec, seed, step)?,
+    };
+    let (strategy, protocol) = (spec.label.clone(), args.protocol.name());
+    Ok((Figures { strategy, protocol, peak_rss_bytes: report::peak_rss_bytes(), ..found }, outcomes))
+}
+
+/// Which strategy the others are compared with.
+fn against(args: &EvaluateArgs, specs: &[Spec]) -> Result<usize, EvaluateError> {
+    let Some(name) = &args.against else { return Ok(0) };
+    let unknown =
+        || EvaluateError::Against { name: name.clone(), there: specs.iter().map(|spec| spec.label.clone()).collect() };
+    specs.iter().position(|spec| spec.label == *name).ok_or_else(unknown)
 }
 
 /// Refuses flags that would be ignored, and asks for those that are missing.
@@ -159,6 +205,9 @@ fn check_flags(args: &EvaluateArgs) -> Result<(), EvaluateError> {
         ("slice", args.slice.is_some(), Protocol::P2),
         ("test", args.test.is_some(), Protocol::P3),
     ];
+    if args.plot.is_some() && args.protocol == Protocol::P3 {
+        return Err(EvaluateError::Flag { flag: "plot", protocol: "P3", needed: false });
+    }
     let protocol = args.protocol.name();
     match flags.into_iter().find(|(_, given, of)| *given && *of != args.protocol) {
         Some((flag, ..)) => Err(EvaluateError::Flag { flag, protocol, needed: false }),
@@ -170,11 +219,11 @@ fn check_flags(args: &EvaluateArgs) -> Result<(), EvaluateError> {
 }
 
 /// The strategies asked for; of all, those that predict values in P1, those that rank in P2 and P3.
-fn specs(args: &EvaluateArgs) -> Result<Vec<Spec>, EvaluateError> {
+fn specs(args: &EvaluateArgs, seed: u64) -> Result<Vec<Spec>, EvaluateError> {
     if !args.strategies.is_empty() {
-        return args.strategies.iter().map(|text| Spec::parse(text, args.seed)).collect();
+        return args.strategies.iter().map(|text| Spec::parse(text, seed)).collect();
     }
-    let all = Strategy::NAMES.iter().map(|name| Spec::parse(name, args.seed));
+    let all = Strategy::NAMES.iter().map(|name| Spec::parse(name, seed));
     let fits = |spec: &Spec| spec.strategy.shape().predicts_value == (args.protocol == Protocol::P1);
     all.filter(|spec| spec.as_ref().map_or(true, fits)).collect()
 }

@@ -2,12 +2,14 @@
 //!
 //! Every event, in file order, is a judgement: predicted from the events before it, scored on the prediction clipped to
 //! the scale, then learned (unclipped). RMSE and MAE are over all events, cold starts included; `last10` over the last
-//! tenth. Figures are the shard's own ([`Shard::reports`]).
+//! tenth. Figures are the shard's own ([`Shard::reports`]), but for the last tenth and calibration, which are made from
+//! every single outcome.
 
-use super::report::{Figures, Latencies, finite};
+use super::outcomes::Outcomes;
+use super::report::{Figures, Latencies};
 use super::spec::Spec;
 use super::stream::Stream;
-use crate::evaluate::{Prequential, PrequentialOptions};
+use crate::evaluate::Window;
 use crate::learn::auto::Training;
 use crate::model::{Kind, Kinds};
 use crate::state::{Op, Options, Shard};
@@ -24,7 +26,7 @@ pub fn run(
     clip: Option<(f32, f32)>,
     seed: u64,
     progress: &mut dyn FnMut(u64),
-) -> Figures {
+) -> (Figures, Outcomes) {
     let kind = Kind { code: RATE, name: "rate".to_owned(), weight: 1.0, explicit: true, range: clip };
     let mut shard = Shard::new(
         0,
@@ -37,23 +39,24 @@ pub fn run(
             ..Options::default()
         },
     );
-    let tail = stream.events.len() * 9 / 10;
-    let mut last10 = Prequential::new(PrequentialOptions::default());
+    let predicts = spec.strategy.shape().predicts_value;
+    let mut outcomes = Outcomes::default();
     let mut updates = Latencies::default();
     for (at, recorded) in stream.events.iter().enumerate() {
         let op = Op::Event(stream.event(recorded, RATE));
         let outcome = updates.time(|| shard.apply(&op));
-        if at >= tail {
-            last10.record_error(f64::from(kind.clip(outcome.score_before)), f64::from(recorded.value));
+        if predicts {
+            outcomes.predicted(at, recorded.user, kind.clip(outcome.score_before), recorded.value);
         }
         progress(at as u64 + 1);
     }
-    let report = shard.reports()[0].report();
-    let mut figures = Figures { events: stream.events.len() as u64, scored: report.predicted, ..Figures::default() };
-    if spec.strategy.shape().predicts_value {
-        figures.take_errors(&report);
-        figures.last10_rmse = finite(last10.report().rmse);
+    let measures = shard.reports()[0].prequential.measures(None, Window::Lifetime);
+    let (events, scored) = (stream.events.len() as u64, measures.predicted as u64);
+    let mut figures = Figures { events, scored, ..Figures::default() };
+    if predicts {
+        figures.take_errors(&measures);
+        figures.take_outcomes(&outcomes, stream.events.len());
     }
     figures.take_updates(&updates);
-    figures
+    (figures, outcomes)
 }

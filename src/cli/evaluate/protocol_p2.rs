@@ -13,9 +13,11 @@ use std::collections::HashSet;
 
 use super::EvaluateError;
 use super::fit::refit;
+use super::outcomes::{MISS, Outcomes};
 use super::report::{Figures, Latencies, finite};
 use super::spec::Spec;
 use super::stream::Stream;
+use crate::evaluate::Window;
 use crate::evaluate::prequential::SHORT_LIST;
 use crate::state::{Op, Options, Shard};
 
@@ -41,7 +43,7 @@ pub fn run(
     scoring: Scoring,
     seed: u64,
     progress: &mut dyn FnMut(u64),
-) -> Result<Figures, EvaluateError> {
+) -> Result<(Figures, Outcomes), EvaluateError> {
     let (from, to) = bounds(stream.events.len(), scoring.slice);
     let mut shard = Shard::new(
         0,
@@ -57,6 +59,7 @@ pub fn run(
     let mut known_users = vec![false; stream.users.len()];
     let (mut updates, mut trainings, mut rankings) = (Latencies::default(), Latencies::default(), Latencies::default());
     let (mut known, mut known_hits) = (0_u64, 0_u64);
+    let (mut outcomes, mut listed) = (Outcomes::default(), vec![false; stream.items.len()]);
     for (at, recorded) in stream.events[..to].iter().enumerate() {
         if at == from {
             refit(&mut shard, spec)?;
@@ -70,26 +73,34 @@ pub fn run(
             shard.apply(&Op::Event(event));
         } else {
             if (at - from).is_multiple_of(scoring.every) {
-                let counts = known_users[recorded.user as usize] && shard.item_row(event.item).is_some();
+                let known_item = shard.item_row(event.item).is_some();
+                let counts = known_users[recorded.user as usize] && known_item;
                 let tested = rankings.time(|| shard.test_event(&event));
                 known += u64::from(counts);
                 known_hits += u64::from(counts && tested.rank.is_some_and(|rank| rank <= SHORT_LIST));
+                outcomes.ranked(at, recorded.user, tested.rank.filter(|_| known_item).unwrap_or(MISS));
+                if known_item {
+                    shard.listed().for_each(|row| listed[row] = true);
+                }
             }
             trainings.time(|| shard.train(&event));
             updates.time(|| shard.update(&Op::Event(event)));
         }
         known_users[recorded.user as usize] = true;
     }
-    let report = shard.reports()[0].report();
-    let mut figures = Figures { events: to as u64, scored: report.ranked, ..Figures::default() };
-    figures.take_ranks(&report);
+    let measures = shard.reports()[0].prequential.measures(None, Window::Lifetime);
+    let mut figures = Figures { events: to as u64, scored: measures.ranked as u64, ..Figures::default() };
+    figures.take_ranks(&measures);
+    figures.take_outcomes(&outcomes, stream.events.len());
+    let listed = listed.iter().filter(|listed| **listed).count();
+    figures.coverage_10 = finite(listed as f64 / shard.item_count() as f64);
     figures.known_hr_10 = finite(known_hits as f64 / known as f64);
     figures.take_updates(&updates);
     if spec.trains() {
         figures.take_trainings(&trainings);
     }
     figures.take_rankings(&rankings);
-    Ok(figures)
+    Ok((figures, outcomes))
 }
 
 /// The first event that is scored, and the one after the last.

@@ -6,6 +6,7 @@
 
 use super::EvaluateError;
 use super::fit::refit;
+use super::outcomes::Outcomes;
 use super::report::{Figures, Latencies, finite};
 use super::spec::Spec;
 use super::stream::Stream;
@@ -29,7 +30,7 @@ pub fn run(
     spec: &Spec,
     seed: u64,
     progress: &mut dyn FnMut(u64),
-) -> Result<Figures, EvaluateError> {
+) -> Result<(Figures, Outcomes), EvaluateError> {
     let mut shard = Shard::new(
         0,
         Options {
@@ -48,18 +49,22 @@ pub fn run(
     }
     refit(&mut shard, spec)?;
     let mut sums = LeaveOneOut::new(CUTOFF);
-    for held_out in test {
-        sums.record(position(&mut shard, held_out, &mut rankings));
+    let mut outcomes = Outcomes::default();
+    for (at, held_out) in (0..).zip(test) {
+        let position = position(&mut shard, held_out, &mut rankings);
+        sums.record(position);
+        let rank = u32::try_from(position + 1).unwrap_or(u32::MAX);
+        outcomes.ranked(at as usize, at, rank); // a row of the file is a user
     }
     let mut figures = Figures { events: stream.events.len() as u64, scored: sums.users(), ..Figures::default() };
-    figures.hr_10 = finite(sums.hit_rate());
+    figures.take_hits(sums.hit_rate());
     figures.ndcg_10 = finite(sums.ndcg());
     if !spec.needs_model() {
         // Before there is a model, its strategies have next to nothing to do: such times would say nothing.
         figures.take_updates(&updates);
     }
     figures.take_rankings(&rankings);
-    Ok(figures)
+    Ok((figures, outcomes))
 }
 
 /// Position of the held-out item among its negatives, from 0.

@@ -3,6 +3,7 @@
 //! Field names are for scripts: they do not change. `update` is what stands on the path of the acknowledgement, `train`
 //! what a learner does off it, `rank` the test of one event against all candidates.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Instant;
 
@@ -10,8 +11,10 @@ use comfy_table::Table;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::compare::Differences;
+use super::outcomes::{MEASURES, Outcomes, calibration_error};
 use crate::cli::output;
-use crate::evaluate::Report;
+use crate::evaluate::Measures;
 
 /// Figures of one strategy. `None` where a protocol has none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -52,21 +55,119 @@ pub struct Figures {
     pub rank_us_p99: Option<f64>,
     /// Most memory that the process had resident while this strategy ran, in bytes.
     pub peak_rss_bytes: Option<u64>,
+    /// Mean squared error.
+    pub mse: Option<f64>,
+    /// Mean absolute error over the last tenth of the stream.
+    pub last10_mae: Option<f64>,
+    /// Share of values on the predicted side of the mean of the values before.
+    pub accuracy: Option<f64>,
+    /// Log loss of that side, in nats.
+    pub log_loss: Option<f64>,
+    /// Expected calibration error: over tenths of the predictions by size, in units of the value.
+    pub calibration_error: Option<f64>,
+    /// `hr_10` over a tenth of the list: one place of ten holds the item, or none.
+    pub precision_10: Option<f64>,
+    /// `hr_10` by another name: there is one item to be found.
+    pub recall_10: Option<f64>,
+    /// Harmonic mean of precision and recall at 10.
+    pub f1_10: Option<f64>,
+    /// Share of the items known at the end that were ever in a top 10.
+    pub coverage_10: Option<f64>,
+    /// Mean self-information of the top 10, in bits.
+    pub novelty_10: Option<f64>,
+    /// `hr_10` over the last tenth of the stream.
+    pub last10_hr_10: Option<f64>,
+    /// `ndcg_10` over the last tenth of the stream.
+    pub last10_ndcg_10: Option<f64>,
+    /// Tenths of the predictions by size, smallest first: how many, mean predicted, mean that came.
+    pub calibration: Option<Vec<Tenth>>,
+    /// Seeds that figures are the mean over.
+    pub seeds: Vec<u64>,
+    /// Standard deviation over seeds, by figure; `None` with one seed.
+    pub spread: Option<BTreeMap<&'static str, f64>>,
+    /// What this strategy was compared with; `None` for that one, and where there is nothing to compare.
+    pub against: Option<String>,
+    /// This strategy less that one, by measure.
+    pub differences: Option<Differences>,
+}
+
+/// Predictions of like size, and what came of them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Tenth {
+    /// How many.
+    pub count: u64,
+    /// Mean predicted.
+    pub predicted: f64,
+    /// Mean that came.
+    pub observed: f64,
 }
 
 impl Figures {
-    /// Takes the errors of a shard's report.
-    pub fn take_errors(&mut self, report: &Report) {
-        self.rmse = finite(report.rmse);
-        self.mae = finite(report.mae);
+    /// Takes what a shard measured of predictions.
+    pub fn take_errors(&mut self, measures: &Measures) {
+        self.rmse = finite(measures.rmse);
+        self.mae = finite(measures.mae);
+        self.mse = finite(measures.mse);
+        self.accuracy = finite(measures.accuracy);
+        self.log_loss = finite(measures.log_loss);
     }
 
-    /// Takes the ranks of a shard's report.
-    pub fn take_ranks(&mut self, report: &Report) {
-        self.hr_10 = finite(report.hr_at_10);
-        self.ndcg_10 = finite(report.ndcg_at_10);
-        self.mrr_10 = finite(report.mrr_at_10);
-        self.hr_100 = finite(report.hr_at_100);
+    /// Takes what a shard measured of ranks.
+    pub fn take_ranks(&mut self, measures: &Measures) {
+        self.take_hits(measures.hr_10);
+        self.ndcg_10 = finite(measures.ndcg_10);
+        self.mrr_10 = finite(measures.mrr_10);
+        self.hr_100 = finite(measures.hr_100);
+        self.novelty_10 = finite(measures.novelty_10);
+    }
+
+    /// Takes a hit rate at 10, and what follows from it where there is one item to be found.
+    pub fn take_hits(&mut self, hit_rate: f64) {
+        self.hr_10 = finite(hit_rate);
+        self.recall_10 = self.hr_10;
+        self.precision_10 = finite(hit_rate / 10.0);
+        self.f1_10 = finite(2.0 * hit_rate / 11.0);
+    }
+
+    /// Takes the calibration of predictions, and their errors over the last tenth of the stream.
+    pub fn take_outcomes(&mut self, outcomes: &Outcomes, events: usize) {
+        let tail = outcomes.since(events * 9 / 10);
+        let mean = |name: &str| tail.mean(name).and_then(finite);
+        (self.last10_rmse, self.last10_mae) = (mean("rmse"), mean("mae"));
+        (self.last10_hr_10, self.last10_ndcg_10) = (mean("hr_10"), mean("ndcg_10"));
+        self.calibration = outcomes.calibration();
+        self.calibration_error = self.calibration.as_deref().map(calibration_error);
+    }
+
+    /// Every figure that differs from seed to seed, by name.
+    pub fn measured(&mut self) -> [(&'static str, &mut Option<f64>); 25] {
+        [
+            ("rmse", &mut self.rmse),
+            ("mae", &mut self.mae),
+            ("last10_rmse", &mut self.last10_rmse),
+            ("hr_10", &mut self.hr_10),
+            ("ndcg_10", &mut self.ndcg_10),
+            ("mrr_10", &mut self.mrr_10),
+            ("hr_100", &mut self.hr_100),
+            ("known_hr_10", &mut self.known_hr_10),
+            ("update_us_p50", &mut self.update_us_p50),
+            ("update_us_p99", &mut self.update_us_p99),
+            ("train_us_p50", &mut self.train_us_p50),
+            ("rank_us_p50", &mut self.rank_us_p50),
+            ("rank_us_p99", &mut self.rank_us_p99),
+            ("mse", &mut self.mse),
+            ("last10_mae", &mut self.last10_mae),
+            ("accuracy", &mut self.accuracy),
+            ("log_loss", &mut self.log_loss),
+            ("calibration_error", &mut self.calibration_error),
+            ("precision_10", &mut self.precision_10),
+            ("recall_10", &mut self.recall_10),
+            ("f1_10", &mut self.f1_10),
+            ("coverage_10", &mut self.coverage_10),
+            ("novelty_10", &mut self.novelty_10),
+            ("last10_hr_10", &mut self.last10_hr_10),
+            ("last10_ndcg_10", &mut self.last10_ndcg_10),
+        ]
     }
 
     /// Takes the times of updates.
@@ -132,7 +233,7 @@ enum Better {
 /// A column of the table: heading, figure, which values are better, digits after the point.
 type Column = (&'static str, fn(&Figures) -> Option<f64>, Better, usize);
 
-const COLUMNS: [Column; 14] = [
+const COLUMNS: [Column; 19] = [
     ("rmse", |figures| figures.rmse, Better::Lower, 4),
     ("mae", |figures| figures.mae, Better::Lower, 4),
     ("last10_rmse", |figures| figures.last10_rmse, Better::Lower, 4),
@@ -141,6 +242,11 @@ const COLUMNS: [Column; 14] = [
     ("mrr_10", |figures| figures.mrr_10, Better::Higher, 4),
     ("hr_100", |figures| figures.hr_100, Better::Higher, 4),
     ("known_hr_10", |figures| figures.known_hr_10, Better::Higher, 4),
+    ("coverage_10", |figures| figures.coverage_10, Better::Higher, 4),
+    ("novelty_10", |figures| figures.novelty_10, Better::Higher, 2),
+    ("accuracy", |figures| figures.accuracy, Better::Higher, 4),
+    ("log_loss", |figures| figures.log_loss, Better::Lower, 4),
+    ("calibration", |figures| figures.calibration_error, Better::Lower, 4),
     ("update_us_p50", |figures| figures.update_us_p50, Better::Lower, 2),
     ("update_us_p99", |figures| figures.update_us_p99, Better::Lower, 2),
     ("train_us_p50", |figures| figures.train_us_p50, Better::Lower, 2),
@@ -155,10 +261,47 @@ const COLUMNS: [Column; 14] = [
 /// # Errors
 /// What the system says, except that a reader that went away is no error.
 pub fn print(figures: &[Figures], json: bool) -> io::Result<()> {
-    if !json {
-        return output::text(&table(figures).to_string());
+    if json {
+        return figures.iter().try_for_each(output::json);
     }
-    figures.iter().try_for_each(output::json)
+    output::text(&table(figures).to_string())?;
+    if let Some(seeds) = figures.first().map(|one| &one.seeds).filter(|seeds| seeds.len() > 1) {
+        let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
+        output::text(&format!("\nmeans over seeds {}, \u{b1} standard deviation over seeds", seeds.join(", ")))?;
+    }
+    match differences(figures) {
+        Some((against, table)) => output::text(&format!(
+            "\nless {against} on the same events: mean and 95 % confidence interval over users, * leaves out 0\n\n{table}"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// What the others are compared with, and by how much they differ: strategies down, measures across.
+fn differences(figures: &[Figures]) -> Option<(&str, Table)> {
+    let against = figures.iter().find_map(|one| one.against.as_deref())?;
+    let rows = || figures.iter().filter_map(|one| Some((one, one.differences.as_ref()?)));
+    let names: Vec<&str> = MEASURES
+        .iter()
+        .map(|measure| measure.name)
+        .filter(|name| rows().any(|(_, differences)| differences.contains_key(name)))
+        .collect();
+    let headings: Vec<&str> = ["strategy"].into_iter().chain(names.iter().copied()).collect();
+    let mut table = output::table(&headings);
+    output::align_right(&mut table, 1);
+    for (one, differences) in rows() {
+        let cell = |name: &&str| {
+            differences.get(name).map_or_else(
+                || "- ".to_owned(),
+                |found| {
+                    let mark = if found.significant { '*' } else { ' ' };
+                    format!("{:+.4} \u{b1} {:.4}{mark}", found.mean, (found.high - found.low) / 2.0)
+                },
+            )
+        };
+        table.add_row([one.strategy.clone()].into_iter().chain(names.iter().map(cell)));
+    }
+    Some((against, table))
 }
 
 /// Strategies down, figures across; columns in which nobody has a figure are left out.
@@ -176,13 +319,15 @@ fn table(figures: &[Figures]) -> Table {
 }
 
 /// A figure as printed, with a star if no other strategy has a better one, a blank in its place if one has.
-fn cell(figures: &[Figures], one: &Figures, (_, get, better, digits): &Column) -> String {
+fn cell(figures: &[Figures], one: &Figures, (name, get, better, digits): &Column) -> String {
     let Some(value) = get(one) else {
         return "- ".to_owned();
     };
     let beaten = |other: f64| if *better == Better::Lower { other < value } else { other > value };
     let best = figures.len() > 1 && !figures.iter().filter_map(get).any(beaten);
-    format!("{value:.digits$}{}", if best { '*' } else { ' ' })
+    let spread = one.spread.as_ref().and_then(|spread| spread.get(name));
+    let spread = spread.map_or_else(String::new, |spread| format!(" \u{b1} {spread:.digits$}"));
+    format!("{value:.digits$}{spread}{}", if best { '*' } else { ' ' })
 }
 
 /// Forgets the peak of resident memory so far, where the system can.
@@ -210,7 +355,10 @@ mod tests {
             r#"{"strategy":"decay:dim=8","protocol":"P2","events":0,"scored":0,"rmse":null,"mae":null,"#,
             r#""last10_rmse":null,"hr_10":0.25,"ndcg_10":null,"mrr_10":null,"hr_100":null,"known_hr_10":null,"#,
             r#""update_us_p50":null,"update_us_p99":null,"train_us_p50":null,"rank_us_p50":null,"#,
-            r#""rank_us_p99":null,"peak_rss_bytes":null}"#
+            r#""rank_us_p99":null,"peak_rss_bytes":null,"mse":null,"last10_mae":null,"accuracy":null,"#,
+            r#""log_loss":null,"calibration_error":null,"precision_10":null,"recall_10":null,"f1_10":null,"#,
+            r#""coverage_10":null,"novelty_10":null,"last10_hr_10":null,"last10_ndcg_10":null,"#,
+            r#""calibration":null,"seeds":[],"spread":null,"against":null,"differences":null}"#
         );
         assert_eq!(serde_json::to_string(&figures).unwrap(), expected);
     }

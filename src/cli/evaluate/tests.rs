@@ -66,7 +66,8 @@ fn p2_popularity_has_the_ranks_of_the_definition() {
         let ranks = counted_ranks(&rows, every);
         let stream = Stream::from_rows(rows);
         let mut done = Vec::new();
-        let found = protocol_p2::run(&stream, &spec("popularity"), scoring(every), 1, &mut |at| done.push(at)).unwrap();
+        let found =
+            protocol_p2::run(&stream, &spec("popularity"), scoring(every), 1, &mut |at| done.push(at)).unwrap().0;
         let scored = ranks.len() as f64;
         let share = |cutoff: u32| ranks.iter().filter(|(rank, _)| rank.is_some_and(|r| r <= cutoff)).count() as f64;
         let top = |gain: fn(f64) -> f64| -> f64 {
@@ -94,7 +95,7 @@ fn p2_decay_ranks_by_the_mean_of_fitted_factors() {
     let rows = rows(6, 1_200);
     let stream = Stream::from_rows(rows);
     let spec = spec("decay:dim=8,half_life_s=0,recency=0.5,iterations=4");
-    let found = protocol_p2::run(&stream, &spec, scoring(1), 1, &mut |_| {}).unwrap();
+    let found = protocol_p2::run(&stream, &spec, scoring(1), 1, &mut |_| {}).unwrap().0;
 
     let start = stream.events.len() * 9 / 10;
     let (mut had, mut lists) = (HashSet::new(), vec![Vec::new(); stream.users.len()]);
@@ -163,11 +164,11 @@ fn p2_slices_end_where_told() {
     let all = rows(7, 1_000);
     let scoring = Scoring { slice: (0.5, 0.8), every: 1 };
     let sliced =
-        protocol_p2::run(&Stream::from_rows(all.clone()), &spec("popularity"), scoring, 1, &mut |_| {}).unwrap();
+        protocol_p2::run(&Stream::from_rows(all.clone()), &spec("popularity"), scoring, 1, &mut |_| {}).unwrap().0;
     assert_eq!(sliced.events, 800);
     let scoring = Scoring { slice: (0.625, 1.0), every: 1 };
     let cut = Stream::from_rows(all[..800].to_vec());
-    let cut = protocol_p2::run(&cut, &spec("popularity"), scoring, 1, &mut |_| {}).unwrap();
+    let cut = protocol_p2::run(&cut, &spec("popularity"), scoring, 1, &mut |_| {}).unwrap().0;
     assert_eq!((sliced.scored, sliced.hr_10, sliced.ndcg_10), (cut.scored, cut.hr_10, cut.ndcg_10));
 }
 
@@ -197,13 +198,13 @@ fn p1_has_the_errors_of_the_definition() {
     }
     let n = rows.len() as f64;
     let stream = Stream::from_rows(rows);
-    let found = protocol_p1::run(&stream, &spec(settings), Some((1.5, 4.5)), 1, &mut |_| {});
+    let found = protocol_p1::run(&stream, &spec(settings), Some((1.5, 4.5)), 1, &mut |_| {}).0;
     let expected = [(squared / n).sqrt(), absolute / n, (tail / (n / 10.0)).sqrt()];
     for (found, expected) in [found.rmse, found.mae, found.last10_rmse].into_iter().zip(expected) {
         assert!(found.is_some_and(|found| (found - expected).abs() < 1e-5), "{found:?} instead of {expected}");
     }
     assert_eq!((found.scored, found.hr_10), (2_000, None));
-    let none = protocol_p1::run(&stream, &spec("popularity"), None, 1, &mut |_| {});
+    let none = protocol_p1::run(&stream, &spec("popularity"), None, 1, &mut |_| {}).0;
     assert_eq!((none.scored, none.rmse, none.last10_rmse), (0, None, None), "popularity predicts no values");
 }
 
