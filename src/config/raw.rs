@@ -55,6 +55,8 @@ pub(super) struct Strategy {
     pub(super) decay: Decay,
     pub(super) biased_mf: BiasedMf,
     pub(super) fold_in: FoldIn,
+    pub(super) isgd: Isgd,
+    pub(super) raisgd: Raisgd,
     pub(super) popularity: Popularity,
 }
 
@@ -97,6 +99,25 @@ pub(super) struct FoldIn {
     pub(super) history: u64,
     pub(super) l2: f64,
     pub(super) unobserved_weight: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Isgd {
+    pub(super) dim: u64,
+    pub(super) step: f64,
+    pub(super) l2: f64,
+    pub(super) init_std: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raisgd {
+    pub(super) dim: u64,
+    pub(super) step: f64,
+    pub(super) l2: f64,
+    pub(super) init_std: f64,
+    pub(super) negatives: u64,
 }
 
 #[derive(Debug, Deserialize)]

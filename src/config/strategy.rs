@@ -9,8 +9,8 @@ use super::checks::{Checker, shape};
 use super::error::ConfigError;
 use super::layers::{Origins, expected, from_text};
 use super::raw;
-use crate::base::limits::{ARMS_MAX, DIM_MAX, HISTORY_MAX};
-use crate::learn::{BiasedMf, Decay, FoldIn, Mean, Popularity, Strategy};
+use crate::base::limits::{ARMS_MAX, DIM_MAX, HISTORY_MAX, NEGATIVES_MAX};
+use crate::learn::{BiasedMf, Decay, FoldIn, Isgd, Mean, Popularity, Raisgd, Strategy};
 
 /// A century, in seconds: the longest half-life.
 const HALF_LIFE_S_MAX: f64 = 100.0 * 365.0 * 86_400.0;
@@ -28,6 +28,10 @@ pub struct StrategyOptions {
     pub biased_mf: BiasedMf,
     /// Where specifications of `fold_in` start.
     pub fold_in: FoldIn,
+    /// Where specifications of `isgd` start.
+    pub isgd: Isgd,
+    /// Where specifications of `raisgd` start.
+    pub raisgd: Raisgd,
     /// Where specifications of `popularity` start.
     pub popularity: Popularity,
     /// The sections as merged, in TOML: a specification is laid over a copy.
@@ -64,6 +68,8 @@ impl StrategyOptions {
             decay: decay(&raw.decay, c),
             biased_mf: biased_mf(&raw.biased_mf, c),
             fold_in: fold_in(&raw.fold_in, c),
+            isgd: isgd(&raw.isgd, c),
+            raisgd: raisgd(&raw.raisgd, c),
             popularity: popularity(&raw.popularity, c),
             sections,
         };
@@ -112,6 +118,8 @@ fn parameters(name: &str, section: Table, c: &mut Checker<'_>) -> Result<Strateg
         "decay" => Strategy::Decay(decay(&section.try_into().map_err(shape)?, c)),
         "biased_mf" => Strategy::BiasedMf(biased_mf(&section.try_into().map_err(shape)?, c)),
         "fold_in" => Strategy::FoldIn(fold_in(&section.try_into().map_err(shape)?, c)),
+        "isgd" => Strategy::Isgd(isgd(&section.try_into().map_err(shape)?, c)),
+        "raisgd" => Strategy::Raisgd(raisgd(&section.try_into().map_err(shape)?, c)),
         "popularity" => Strategy::Popularity(popularity(&section.try_into().map_err(shape)?, c)),
         other => {
             let problem = "has a section but no parameters".to_owned();
@@ -159,6 +167,25 @@ fn fold_in(raw: &raw::FoldIn, c: &mut Checker<'_>) -> FoldIn {
         history: c.whole("strategy.fold_in.history", raw.history, 1..=HISTORY_MAX as u64),
         l2: c.positive("strategy.fold_in.l2", raw.l2, 1e6),
         unobserved_weight: c.real("strategy.fold_in.unobserved_weight", raw.unobserved_weight, 0.0..=1e6),
+    }
+}
+
+fn isgd(raw: &raw::Isgd, c: &mut Checker<'_>) -> Isgd {
+    Isgd {
+        dim: dim("isgd", raw.dim, c),
+        step: c.positive("strategy.isgd.step", raw.step, 1.0) as f32,
+        l2: c.real("strategy.isgd.l2", raw.l2, 0.0..=10.0) as f32,
+        init_std: c.positive("strategy.isgd.init_std", raw.init_std, 10.0) as f32,
+    }
+}
+
+fn raisgd(raw: &raw::Raisgd, c: &mut Checker<'_>) -> Raisgd {
+    Raisgd {
+        dim: dim("raisgd", raw.dim, c),
+        step: c.positive("strategy.raisgd.step", raw.step, 1.0) as f32,
+        l2: c.real("strategy.raisgd.l2", raw.l2, 0.0..=10.0) as f32,
+        init_std: c.positive("strategy.raisgd.init_std", raw.init_std, 10.0) as f32,
+        negatives: c.whole("strategy.raisgd.negatives", raw.negatives, 0..=NEGATIVES_MAX as u64),
     }
 }
 

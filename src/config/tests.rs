@@ -163,6 +163,7 @@ fn kinds_are_changed_and_added_by_name() {
 
 #[test]
 fn every_limit_is_kept() {
+    let too_many = format!("active = {:?}", vec!["a"; 17]);
     let cases = [
         ("server", "connections_max = 0", "1 to 1048576"),
         ("server", "in_flight_max = 0", "1 to 1048576"),
@@ -174,8 +175,8 @@ fn every_limit_is_kept() {
         ("shards", "queue_events_max = 4095", "4096 to 16777216"),
         ("shards", "quantum_us = 0", "100 to 100000"),
         ("kinds.rate", "range = [5.0, 1.0]", "[lowest, highest]"),
-        ("strategy", "active = []", "1 to 8 strategies, names 0"),
-        ("strategy", "active = [\"a\",\"b\",\"c\",\"d\",\"e\",\"f\",\"g\",\"h\",\"i\"]", "1 to 8 strategies, names 9"),
+        ("strategy", "active = []", "1 to 16 strategies, names 0"),
+        ("strategy", too_many.as_str(), "1 to 16 strategies, names 17"),
         ("strategy.mean", "dim = 0", "1 to 512"),
         ("strategy.mean", "weight_floor = 1.1", "above 0, at most 1"),
         ("strategy.mean", "weight_floor = 0.0", "above 0, at most 1"),
@@ -191,6 +192,11 @@ fn every_limit_is_kept() {
         ("strategy.fold_in", "l2 = 0.0", "above 0"),
         ("strategy.fold_in", "unobserved_weight = -1.0", "0 to 1000000"),
         ("strategy.fold_in", "recency = 0.0", "above 0"),
+        ("strategy.isgd", "dim = 0", "1 to 512"),
+        ("strategy.isgd", "step = 0.0", "above 0, at most 1"),
+        ("strategy.isgd", "l2 = 11.0", "0 to 10"),
+        ("strategy.raisgd", "init_std = 0.0", "above 0"),
+        ("strategy.raisgd", "negatives = 65", "0 to 64"),
         ("strategy.popularity", "half_life_s = -1.0", "0 to 3153600000"),
         ("kinds.view", "code = 256", "0 to 255"),
         ("kinds.view", "weight = -0.1", "0 to 1000"),

@@ -1,6 +1,6 @@
 //! The conformance suite: what every strategy in the list must hold, after River's estimator checks.
 
-use super::{ItemModel, ItemSide, Recent, Seen, Strategy, Work};
+use super::{ItemModel, ItemSide, Negatives, Recent, Seen, Strategy, Work};
 use crate::base::Rng;
 use crate::linalg::{Slab, kernels};
 
@@ -52,8 +52,21 @@ impl Bench {
         if self.strategy.learns_from_history() {
             self.strategy.fold_in(self.users.col_mut(0), &self.history, &self.items, &self.model, &mut self.work);
         } else {
+            self.contrast(item, &seen);
             let column = self.items.col_mut(item);
             self.strategy.learn_one(self.users.col_mut(0), column, &seen);
+        }
+    }
+
+    /// The items after this one stand for those that the strategy asks for.
+    fn contrast(&mut self, item: usize, seen: &Seen) {
+        let count = match self.strategy.negatives() {
+            Negatives::Absent => 0,
+            Negatives::LongestUnseen(count) => count,
+        };
+        for other in (item + 1..=item + count).map(|other| other % ITEMS).filter(|other| *other != item) {
+            let (mut own, mut others) = (self.items.col(item).to_vec(), self.items.col(other).to_vec());
+            self.strategy.contrast(self.users.col_mut(0), &mut own, &mut others, seen);
         }
     }
 

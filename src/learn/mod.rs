@@ -12,6 +12,9 @@
 //! column, the owner of the item keeps the item column; where they are two shards the user column **as it was read**
 //! travels, each runs the same function, and each drops the other half.
 //!
+//! *Other items.* A sign of interest says nothing of what was passed over, so some strategies contrast each event with
+//! items that stand for it ([`Learner::negatives`], [`Learner::contrast`]); who those are is the shard's to say.
+//!
 //! To add one: a file here, a name in `strategies!`, a section in `config.toml`; `checks` runs over every name.
 
 mod biased_mf;
@@ -19,16 +22,20 @@ mod biased_mf;
 mod checks;
 mod decay;
 mod fold_in;
+mod isgd;
 mod mean;
 pub mod parameters;
 mod popularity;
+mod raisgd;
 
 pub use biased_mf::BiasedMf;
 pub use decay::Decay;
 pub use fold_in::FoldIn;
+pub use isgd::Isgd;
 pub use mean::Mean;
 pub use parameters::{Parameter, ParameterError};
 pub use popularity::Popularity;
+pub use raisgd::Raisgd;
 
 use crate::linalg::Slab;
 use crate::linalg::solve::SpdSolver;
@@ -55,6 +62,15 @@ pub struct Shape {
     pub items: ItemSide,
     /// Whether it predicts the value of an explicit event.
     pub predicts_value: bool,
+}
+
+/// The items that an event is contrasted with, besides its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Negatives {
+    /// None: the event teaches by itself.
+    Absent,
+    /// So many of the items that had no event for longest; being chosen counts as an event.
+    LongestUnseen(usize),
 }
 
 /// One event, as a strategy sees it.
@@ -128,6 +144,20 @@ pub trait Learner {
     /// Learns one event: both columns from both old values (see the module's head).
     fn learn_one(&self, _user: &mut [f32], _item: &mut [f32], _seen: &Seen) {}
 
+    /// Which items [`Self::contrast`] is called with.
+    fn negatives(&self) -> Negatives {
+        Negatives::Absent
+    }
+
+    /// Learns that the user was with `item` and not with `other`: once for each of [`Self::negatives`], before
+    /// [`Self::learn_one`]. The columns of both items are kept where their owner runs this, as in `learn_one`.
+    fn contrast(&self, _user: &mut [f32], _item: &mut [f32], _other: &mut [f32], _seen: &Seen) {}
+
+    /// Rows of an item's column, from the first, that say what the item is like; biases and counts stand behind them.
+    fn factor_rows(&self) -> usize {
+        self.shape().item_rows
+    }
+
     /// Whether [`Self::fold_in`] runs after each event, instead of [`Self::learn_one`].
     fn learns_from_history(&self) -> bool {
         false
@@ -188,6 +218,24 @@ macro_rules! strategies {
                 match self { $(Self::$variant(inner) => inner.learn_one(user, item, seen)),* }
             }
 
+            /// See [`Learner::negatives`].
+            #[must_use]
+            pub fn negatives(&self) -> Negatives {
+                match self { $(Self::$variant(inner) => inner.negatives()),* }
+            }
+
+            /// See [`Learner::contrast`].
+            #[inline]
+            pub fn contrast(&self, user: &mut [f32], item: &mut [f32], other: &mut [f32], seen: &Seen) {
+                match self { $(Self::$variant(inner) => inner.contrast(user, item, other, seen)),* }
+            }
+
+            /// See [`Learner::factor_rows`].
+            #[must_use]
+            pub fn factor_rows(&self) -> usize {
+                match self { $(Self::$variant(inner) => inner.factor_rows()),* }
+            }
+
             /// See [`Learner::learns_from_history`].
             #[must_use]
             #[inline]
@@ -209,7 +257,7 @@ macro_rules! strategies {
     };
 }
 
-strategies!(Decay, Mean, BiasedMf, FoldIn, Popularity);
+strategies!(Decay, Mean, BiasedMf, FoldIn, Popularity, Isgd, Raisgd);
 
 impl Strategy {
     /// Whether scores are the item's popularity and no query exists.

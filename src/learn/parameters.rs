@@ -3,8 +3,8 @@
 //! A table row knows the name, the allowed range, and how to read and write the field; nothing else in the house lists
 //! parameters. Every number is an `f64` here; whole ones are checked to be whole.
 
-use super::{BiasedMf, Decay, FoldIn, Mean, Popularity, Strategy};
-use crate::base::limits::{DIM_MAX, HISTORY_MAX};
+use super::{BiasedMf, Decay, FoldIn, Isgd, Mean, Popularity, Raisgd, Strategy};
+use crate::base::limits::{DIM_MAX, HISTORY_MAX, NEGATIVES_MAX};
 
 /// A century: the longest half-life, in seconds.
 pub const HALF_LIFE_S_MAX: f64 = 100.0 * 365.0 * 86_400.0;
@@ -116,6 +116,23 @@ static FOLD_IN: [Parameter<FoldIn>; 5] = [
 /// Parameters of `popularity`.
 static POPULARITY: [Parameter<Popularity>; 1] = [parameter!(Popularity, half_life_s: f64, 0.0, HALF_LIFE_S_MAX)];
 
+/// Parameters of `isgd`.
+static ISGD: [Parameter<Isgd>; 4] = [
+    parameter!(Isgd, dim: whole usize, 1.0, DIM_MAX as f64),
+    parameter!(Isgd, step: f32, ABOVE_ZERO, 1.0),
+    parameter!(Isgd, l2: f32, 0.0, 10.0),
+    parameter!(Isgd, init_std: f32, ABOVE_ZERO, 10.0),
+];
+
+/// Parameters of `raisgd`.
+static RAISGD: [Parameter<Raisgd>; 5] = [
+    parameter!(Raisgd, dim: whole usize, 1.0, DIM_MAX as f64),
+    parameter!(Raisgd, step: f32, ABOVE_ZERO, 1.0),
+    parameter!(Raisgd, l2: f32, 0.0, 10.0),
+    parameter!(Raisgd, init_std: f32, ABOVE_ZERO, 10.0),
+    parameter!(Raisgd, negatives: whole usize, 0.0, NEGATIVES_MAX as f64),
+];
+
 /// Runs the same expression on every strategy with its table.
 macro_rules! with_table {
     ($strategy:expr, |$inner:ident, $table:ident| $body:expr) => {
@@ -138,6 +155,14 @@ macro_rules! with_table {
             }
             Strategy::Popularity($inner) => {
                 let $table = &POPULARITY[..];
+                $body
+            }
+            Strategy::Isgd($inner) => {
+                let $table = &ISGD[..];
+                $body
+            }
+            Strategy::Raisgd($inner) => {
+                let $table = &RAISGD[..];
                 $body
             }
         }

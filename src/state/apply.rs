@@ -78,6 +78,7 @@ impl Shard {
         } else {
             self.observe_foreign(slot, row, &seen, event.time_ms);
         }
+        self.contrast(slot, row, &seen);
         for arm in &mut self.arms {
             if !arm.strategy.learns_from_history() && (weight > 0.0 || arm.shape.predicts_value) {
                 arm.learn_one(slot, row, owned, &seen);

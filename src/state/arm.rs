@@ -3,9 +3,10 @@
 use crate::base::ids::mix;
 use crate::base::{IdRef, Rng};
 use crate::evaluate::{Prequential, PrequentialOptions, rank_of};
-use crate::learn::{ItemModel, ItemSide, Recent, Seen, Shape, Strategy, Work};
+use crate::learn::{ItemModel, ItemSide, Negatives, Recent, Seen, Shape, Strategy, Work};
 use crate::linalg::score::score_all;
 use crate::linalg::{Slab, kernels};
+use crate::state::unseen::Unseen;
 
 /// A strategy with its memory.
 #[derive(Debug)]
@@ -22,9 +23,14 @@ pub struct Arm {
     pub model: ItemModel,
     /// Test-then-learn figures.
     pub prequential: Prequential,
+    /// Which items it contrasts events with.
+    pub negatives: Negatives,
+    /// The items it knows, those without an event for longest first, if the strategy contrasts events with them.
+    pub unseen: Option<Unseen>,
     seed: u64,
     query: Vec<f32>,
     scratch_item: Vec<f32>,
+    scratch_other: Vec<f32>,
 }
 
 /// How an arm stood before it learned an event.
@@ -42,10 +48,25 @@ impl Arm {
     pub fn new(strategy: Strategy, fading: f64, seed: u64) -> Self {
         let shape = strategy.shape();
         let (users, items) = (Slab::new(shape.user_rows), Slab::new(shape.item_rows));
-        let (query, scratch_item) = (vec![0.0; items.stride()], vec![0.0; items.stride()]);
+        let item = || vec![0.0; items.stride()];
+        let (query, scratch_item, scratch_other) = (item(), item(), item());
         let model = ItemModel { epoch: 0, gram: Vec::new(), items: 0 };
         let prequential = Prequential::new(PrequentialOptions { fading });
-        Self { strategy, shape, users, items, model, prequential, seed, query, scratch_item }
+        let negatives = strategy.negatives();
+        Self {
+            unseen: matches!(negatives, Negatives::LongestUnseen(_)).then(Unseen::default),
+            strategy,
+            shape,
+            users,
+            items,
+            model,
+            prequential,
+            negatives,
+            seed,
+            query,
+            scratch_item,
+            scratch_other,
+        }
     }
 
     /// Adds the column of a new user.
@@ -124,6 +145,13 @@ impl Arm {
             self.scratch_item.copy_from_slice(self.items.col(item));
             self.strategy.learn_one(user, &mut self.scratch_item, seen);
         }
+    }
+
+    /// Contrasts an event of `item` with `other`; only the user changes.
+    pub fn contrast(&mut self, user: usize, item: usize, other: usize, seen: &Seen) {
+        self.scratch_item.copy_from_slice(self.items.col(item));
+        self.scratch_other.copy_from_slice(self.items.col(other));
+        self.strategy.contrast(self.users.col_mut(user), &mut self.scratch_item, &mut self.scratch_other, seen);
     }
 
     /// The owner's half of an event of another shard: the item learns from the user column as it was read.

@@ -6,7 +6,7 @@
 //!                  epoch u32, spread (u64, f64, f64), reference f64, users u32, items u32, tags (u32, texts),
 //!                  arms (u32: name text, model epoch u32, model items u64, gram u32 + f32..., prequential)
 //!   kind 2, users: each `User`, then for each arm its column
-//!   kind 3, items: each `Item`, then for each arm its column
+//!   kind 3, items: each `Item`, then for each arm its column, and its mark u64 if the arm keeps a queue of items
 //! ```
 //!
 //! *While serving.* [`Shard::capture_begin`] fixes the image at the present sequence. Leaves of 256 entities are then
@@ -176,6 +176,9 @@ impl Shard {
         self.items.get(row).encode(out);
         for arm in &self.arms {
             put_column(out, &arm.items.col(row)[..arm.shape.item_rows]);
+            if let Some(unseen) = &arm.unseen {
+                out.u64(unseen.mark(row));
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use super::arm::Arm;
 use super::exchange::{Outbox, take_column};
 use super::image::{HEAD, ITEMS, USERS, VERSION};
 use super::items::Item;
+use super::unseen::Unseen;
 use super::users::User;
 use super::{Options, Shard, Spread};
 use crate::base::cursor::{CursorError, Reader};
@@ -105,6 +106,7 @@ impl ImageReader {
             }
             take_items(&mut shard, count, &mut Reader::new(&body))?;
         }
+        shard.arms.iter_mut().filter_map(|arm| arm.unseen.as_mut()).for_each(Unseen::queue_by_mark);
         match (shard.users.len() == users, shard.items.len() == items) {
             (true, true) => Ok(shard),
             (false, _) => Err(incomplete("users", shard.users.len(), users)),
@@ -180,6 +182,9 @@ fn take_items(shard: &mut Shard, count: u32, from: &mut Reader<'_>) -> Result<()
             let (column, rows) = (arm.items.push(), arm.shape.item_rows);
             debug_assert_eq!(arm.items.stride(), padded(rows));
             take_column(from, arm.items.col_mut(column), rows)?;
+            if let Some(unseen) = &mut arm.unseen {
+                unseen.restore(from.u64()?);
+            }
         }
     }
     Ok(from.finish()?)

@@ -12,6 +12,7 @@
 mod ahead;
 mod apply;
 pub mod arm;
+mod contrast;
 mod directory;
 pub mod exchange;
 mod image;
@@ -22,6 +23,7 @@ pub mod op;
 mod query;
 mod select;
 mod trade;
+mod unseen;
 mod users;
 
 pub use ahead::AHEAD;

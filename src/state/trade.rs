@@ -41,6 +41,7 @@ impl Shard {
             self.touch_item(row);
             if fresh {
                 self.count_item(row, weight, observation.time_ms);
+                self.heard_of(row);
             }
             for arm in self.arms.iter_mut().filter(|arm| arm.shape.items == ItemSide::Learned) {
                 column.clear();
@@ -125,6 +126,9 @@ impl Shard {
             self.set_tags(row, tags_ms, &tags);
         }
         let decayed = self.items.translated(decayed, reference_ms);
+        if events > self.items.get(row).events {
+            self.heard_of(row);
+        }
         let item = self.items.get_mut(row);
         debug_assert_eq!(item.owner, owner, "only owners publish");
         (item.events, item.weight, item.decayed) = (events, weight, decayed);
