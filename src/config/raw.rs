@@ -57,6 +57,8 @@ pub(super) struct Strategy {
     pub(super) fold_in: FoldIn,
     pub(super) isgd: Isgd,
     pub(super) raisgd: Raisgd,
+    pub(super) bpr: Bpr,
+    pub(super) eals: Eals,
     pub(super) popularity: Popularity,
 }
 
@@ -118,6 +120,29 @@ pub(super) struct Raisgd {
     pub(super) l2: f64,
     pub(super) init_std: f64,
     pub(super) negatives: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Bpr {
+    pub(super) dim: u64,
+    pub(super) step: f64,
+    pub(super) l2: f64,
+    pub(super) init_std: f64,
+    pub(super) negatives: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Eals {
+    pub(super) dim: u64,
+    pub(super) missing_weight: f64,
+    pub(super) popularity_power: f64,
+    pub(super) l2: f64,
+    pub(super) init_std: f64,
+    pub(super) history: u64,
+    pub(super) audience: u64,
+    pub(super) recency: f64,
 }
 
 #[derive(Debug, Deserialize)]

@@ -9,8 +9,8 @@ use super::checks::{Checker, shape};
 use super::error::ConfigError;
 use super::layers::{Origins, expected, from_text};
 use super::raw;
-use crate::base::limits::{ARMS_MAX, DIM_MAX, HISTORY_MAX, NEGATIVES_MAX};
-use crate::learn::{BiasedMf, Decay, FoldIn, Isgd, Mean, Popularity, Raisgd, Strategy};
+use crate::base::limits::{ARMS_MAX, AUDIENCE_MAX, DIM_MAX, HISTORY_MAX, NEGATIVES_MAX};
+use crate::learn::{BiasedMf, Bpr, Decay, Eals, FoldIn, Isgd, Mean, Popularity, Raisgd, Strategy};
 
 /// A century, in seconds: the longest half-life.
 const HALF_LIFE_S_MAX: f64 = 100.0 * 365.0 * 86_400.0;
@@ -32,6 +32,10 @@ pub struct StrategyOptions {
     pub isgd: Isgd,
     /// Where specifications of `raisgd` start.
     pub raisgd: Raisgd,
+    /// Where specifications of `bpr` start.
+    pub bpr: Bpr,
+    /// Where specifications of `eals` start.
+    pub eals: Eals,
     /// Where specifications of `popularity` start.
     pub popularity: Popularity,
     /// The sections as merged, in TOML: a specification is laid over a copy.
@@ -70,6 +74,8 @@ impl StrategyOptions {
             fold_in: fold_in(&raw.fold_in, c),
             isgd: isgd(&raw.isgd, c),
             raisgd: raisgd(&raw.raisgd, c),
+            bpr: bpr(&raw.bpr, c),
+            eals: eals(&raw.eals, c),
             popularity: popularity(&raw.popularity, c),
             sections,
         };
@@ -120,6 +126,8 @@ fn parameters(name: &str, section: Table, c: &mut Checker<'_>) -> Result<Strateg
         "fold_in" => Strategy::FoldIn(fold_in(&section.try_into().map_err(shape)?, c)),
         "isgd" => Strategy::Isgd(isgd(&section.try_into().map_err(shape)?, c)),
         "raisgd" => Strategy::Raisgd(raisgd(&section.try_into().map_err(shape)?, c)),
+        "bpr" => Strategy::Bpr(bpr(&section.try_into().map_err(shape)?, c)),
+        "eals" => Strategy::Eals(eals(&section.try_into().map_err(shape)?, c)),
         "popularity" => Strategy::Popularity(popularity(&section.try_into().map_err(shape)?, c)),
         other => {
             let problem = "has a section but no parameters".to_owned();
@@ -186,6 +194,29 @@ fn raisgd(raw: &raw::Raisgd, c: &mut Checker<'_>) -> Raisgd {
         l2: c.real("strategy.raisgd.l2", raw.l2, 0.0..=10.0) as f32,
         init_std: c.positive("strategy.raisgd.init_std", raw.init_std, 10.0) as f32,
         negatives: c.whole("strategy.raisgd.negatives", raw.negatives, 0..=NEGATIVES_MAX as u64),
+    }
+}
+
+fn bpr(raw: &raw::Bpr, c: &mut Checker<'_>) -> Bpr {
+    Bpr {
+        dim: dim("bpr", raw.dim, c),
+        step: c.positive("strategy.bpr.step", raw.step, 1.0) as f32,
+        l2: c.real("strategy.bpr.l2", raw.l2, 0.0..=1.0) as f32,
+        init_std: c.positive("strategy.bpr.init_std", raw.init_std, 10.0) as f32,
+        negatives: c.whole("strategy.bpr.negatives", raw.negatives, 1..=NEGATIVES_MAX as u64),
+    }
+}
+
+fn eals(raw: &raw::Eals, c: &mut Checker<'_>) -> Eals {
+    Eals {
+        dim: dim("eals", raw.dim, c),
+        missing_weight: c.positive("strategy.eals.missing_weight", raw.missing_weight, 1e6) as f32,
+        popularity_power: c.real("strategy.eals.popularity_power", raw.popularity_power, 0.0..=2.0) as f32,
+        l2: c.positive("strategy.eals.l2", raw.l2, 1e3) as f32,
+        init_std: c.positive("strategy.eals.init_std", raw.init_std, 10.0) as f32,
+        history: c.whole("strategy.eals.history", raw.history, 1..=HISTORY_MAX as u64),
+        audience: c.whole("strategy.eals.audience", raw.audience, 1..=AUDIENCE_MAX as u64),
+        recency: c.positive("strategy.eals.recency", raw.recency, 1.0) as f32,
     }
 }
 

@@ -197,6 +197,12 @@ fn every_limit_is_kept() {
         ("strategy.isgd", "l2 = 11.0", "0 to 10"),
         ("strategy.raisgd", "init_std = 0.0", "above 0"),
         ("strategy.raisgd", "negatives = 65", "0 to 64"),
+        ("strategy.bpr", "negatives = 0", "1 to 64"),
+        ("strategy.bpr", "l2 = 1.5", "0 to 1"),
+        ("strategy.eals", "missing_weight = 0.0", "above 0"),
+        ("strategy.eals", "popularity_power = 2.1", "0 to 2"),
+        ("strategy.eals", "audience = 4097", "1 to 4096"),
+        ("strategy.eals", "recency = 1.5", "above 0, at most 1"),
         ("strategy.popularity", "half_life_s = -1.0", "0 to 3153600000"),
         ("kinds.view", "code = 256", "0 to 255"),
         ("kinds.view", "weight = -0.1", "0 to 1000"),
@@ -232,7 +238,7 @@ fn every_limit_is_kept() {
 
 #[test]
 fn every_cross_check_refuses() {
-    let cases: [(&str, &[&str]); 12] = [
+    let cases: [(&str, &[&str]); 13] = [
         ("[server]\nlisten = \"0.0.0.0:7311\"", &["`server.listen`", "there is no login yet"]),
         ("[server]\nlisten = \"[::]:7311\"", &["there is no login yet"]),
         ("[server]\nlisten = \"10.0.0.1:0\"", &["there is no login yet"]),
@@ -242,6 +248,7 @@ fn every_cross_check_refuses() {
         ("[strategy]\nactive = [\"mean\", \"mean\"]", &["`mean` stands there twice"]),
         ("[strategy]\nactive = [\"fold_in\"]\n[history]\nevents_max = 63", &["reads 64", "keeps 63"]),
         ("[strategy]\nactive = [\"fold_in:history=300\"]", &["reads 300", "keeps 256"]),
+        ("[strategy]\nactive = [\"eals:history=300\"]", &["reads 300", "keeps 256"]),
         ("[strategy]\nactive = [\"fold-in\"]", &["unknown strategy `fold-in`, did you mean `fold_in`?"]),
         ("[strategy]\nactive = [\"decay:recensy=1\"]", &["unknown parameter `recensy`, did you mean `recency`?"]),
         ("[journal]\nflush_ms = 60", &["`journal.sync_interval_ms` is 50", "which is 60"]),

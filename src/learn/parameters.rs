@@ -3,8 +3,8 @@
 //! A table row knows the name, the allowed range, and how to read and write the field; nothing else in the house lists
 //! parameters. Every number is an `f64` here; whole ones are checked to be whole.
 
-use super::{BiasedMf, Decay, FoldIn, Isgd, Mean, Popularity, Raisgd, Strategy};
-use crate::base::limits::{DIM_MAX, HISTORY_MAX, NEGATIVES_MAX};
+use super::{BiasedMf, Bpr, Decay, Eals, FoldIn, Isgd, Mean, Popularity, Raisgd, Strategy};
+use crate::base::limits::{AUDIENCE_MAX, DIM_MAX, HISTORY_MAX, NEGATIVES_MAX};
 
 /// A century: the longest half-life, in seconds.
 pub const HALF_LIFE_S_MAX: f64 = 100.0 * 365.0 * 86_400.0;
@@ -133,6 +133,27 @@ static RAISGD: [Parameter<Raisgd>; 5] = [
     parameter!(Raisgd, negatives: whole usize, 0.0, NEGATIVES_MAX as f64),
 ];
 
+/// Parameters of `bpr`.
+static BPR: [Parameter<Bpr>; 5] = [
+    parameter!(Bpr, dim: whole usize, 1.0, DIM_MAX as f64),
+    parameter!(Bpr, step: f32, ABOVE_ZERO, 1.0),
+    parameter!(Bpr, l2: f32, 0.0, 1.0),
+    parameter!(Bpr, init_std: f32, ABOVE_ZERO, 10.0),
+    parameter!(Bpr, negatives: whole usize, 1.0, NEGATIVES_MAX as f64),
+];
+
+/// Parameters of `eals`.
+static EALS: [Parameter<Eals>; 8] = [
+    parameter!(Eals, dim: whole usize, 1.0, DIM_MAX as f64),
+    parameter!(Eals, missing_weight: f32, ABOVE_ZERO, 1e6),
+    parameter!(Eals, popularity_power: f32, 0.0, 2.0),
+    parameter!(Eals, l2: f32, ABOVE_ZERO, 1e3),
+    parameter!(Eals, init_std: f32, ABOVE_ZERO, 10.0),
+    parameter!(Eals, history: whole usize, 1.0, HISTORY_MAX as f64),
+    parameter!(Eals, audience: whole usize, 1.0, AUDIENCE_MAX as f64),
+    parameter!(Eals, recency: f32, ABOVE_ZERO, 1.0),
+];
+
 /// Runs the same expression on every strategy with its table.
 macro_rules! with_table {
     ($strategy:expr, |$inner:ident, $table:ident| $body:expr) => {
@@ -163,6 +184,14 @@ macro_rules! with_table {
             }
             Strategy::Raisgd($inner) => {
                 let $table = &RAISGD[..];
+                $body
+            }
+            Strategy::Bpr($inner) => {
+                let $table = &BPR[..];
+                $body
+            }
+            Strategy::Eals($inner) => {
+                let $table = &EALS[..];
                 $body
             }
         }

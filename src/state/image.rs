@@ -4,9 +4,11 @@
 //! section: kind u8 | first u32 | count u32 | length u32 | body
 //!   kind 1, head:  version u8, index u16, sequence u64, merged (u32, u64...), outboxes (u32, ...), events u64,
 //!                  epoch u32, spread (u64, f64, f64), reference f64, users u32, items u32, tags (u32, texts),
-//!                  arms (u32: name text, model epoch u32, model items u64, gram u32 + f32..., prequential)
+//!                  arms (u32: name text, model epoch u32, model items u64, gram u32 + f32..., prequential, and what
+//!                  it keeps once, f32..., if it sweeps)
 //!   kind 2, users: each `User`, then for each arm its column
-//!   kind 3, items: each `Item`, then for each arm its column, and its mark u64 if the arm keeps a queue of items
+//!   kind 3, items: each `Item`, then for each arm its column, its mark u64 if the arm keeps a queue of items, and its
+//!                  newest users (u32, u32...) if it sweeps
 //! ```
 //!
 //! *While serving.* [`Shard::capture_begin`] fixes the image at the present sequence. Leaves of 256 entities are then
@@ -179,6 +181,13 @@ impl Shard {
             if let Some(unseen) = &arm.unseen {
                 out.u64(unseen.mark(row));
             }
+            if arm.sweeps.is_some() {
+                let audience = arm.audiences.get(row).map_or(&[][..], Vec::as_slice);
+                out.count(audience.len());
+                for user in audience {
+                    out.u32(*user);
+                }
+            }
         }
     }
 
@@ -205,6 +214,7 @@ impl Shard {
             out.text(arm.strategy.name()).u32(arm.model.epoch).u64(arm.model.items).count(arm.model.gram.len());
             put_column(out, &arm.model.gram);
             arm.prequential.encode(out);
+            put_column(out, &arm.shared);
         }
     }
 

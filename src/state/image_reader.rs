@@ -8,7 +8,7 @@ use super::unseen::Unseen;
 use super::users::User;
 use super::{Options, Shard, Spread};
 use crate::base::cursor::{CursorError, Reader};
-use crate::base::limits::{ARMS_MAX, DIM_MAX, SHARDS_MAX};
+use crate::base::limits::{ARMS_MAX, AUDIENCE_MAX, DIM_MAX, SHARDS_MAX};
 use crate::evaluate::Prequential;
 use crate::linalg::padded;
 
@@ -161,7 +161,8 @@ fn take_arm(arm: &mut Arm, from: &mut Reader<'_>) -> Result<(), ImageError> {
     arm.model.gram = vec![0.0; length];
     take_column(from, &mut arm.model.gram, length)?;
     arm.prequential = Prequential::decode(from)?;
-    Ok(())
+    let shared = arm.shared.len();
+    Ok(take_column(from, &mut arm.shared, shared)?)
 }
 
 fn take_users(shard: &mut Shard, count: u32, from: &mut Reader<'_>) -> Result<(), ImageError> {
@@ -184,6 +185,10 @@ fn take_items(shard: &mut Shard, count: u32, from: &mut Reader<'_>) -> Result<()
             take_column(from, arm.items.col_mut(column), rows)?;
             if let Some(unseen) = &mut arm.unseen {
                 unseen.restore(from.u64()?);
+            }
+            if arm.sweeps.is_some() {
+                let count = from.count(4, AUDIENCE_MAX)?;
+                arm.audiences.push((0..count).map(|_| from.u32()).collect::<Result<_, _>>()?);
             }
         }
     }

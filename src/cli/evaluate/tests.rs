@@ -303,7 +303,7 @@ fn several_strategies_over_several_files_with_a_smallest_value() {
     let args = arguments(&[paths[0], paths[1], "--protocol", "P2", "--min-value", "3"]).unwrap();
     let found = run(&args, &mut |_, _| {}).unwrap();
     let names: Vec<&str> = found.iter().map(|figures| figures.strategy.as_str()).collect();
-    assert_eq!(names, ["decay", "mean", "fold_in", "popularity"]);
+    assert_eq!(names, ["decay", "mean", "fold_in", "popularity", "isgd", "raisgd", "bpr", "eals"]);
     let kept: Vec<Row> = rows.iter().filter(|row| row.value >= 3.0).cloned().collect();
     let ranks = counted_ranks(&kept, 1);
     assert_eq!((found[3].events, found[3].scored), (kept.len() as u64, ranks.len() as u64));
