@@ -17,7 +17,6 @@ use super::{
     RankerOptions, RefitOptions, ServerOptions, ShardsOptions, SnapshotOptions,
 };
 use crate::base::limits::{BATCH_EVENTS_MAX, FRAME_BYTES_MAX, HISTORY_MAX, SHARDS_MAX};
-use crate::learn::Strategy;
 use crate::learn::auto::Training;
 use crate::model::{Durability, Kind};
 
@@ -168,12 +167,12 @@ fn validate(config: &Config, c: &mut Checker<'_>) {
         if strategy.active[..at].iter().any(|other| other.label == one.label) {
             c.refuse("strategy.active", format!("`{}` stands there twice", one.label), None);
         }
-        if let Strategy::FoldIn(options) = &one.strategy
-            && options.history > history.events_max
+        if let Some(reads) = one.strategy.reads_history()
+            && reads > history.events_max
         {
             let why = format!(
-                "`{}` reads {} events of a user, but history.events_max keeps {}",
-                one.label, options.history, history.events_max
+                "`{}` reads {reads} events of a user, but history.events_max keeps {}",
+                one.label, history.events_max
             );
             c.refuse("strategy.active", why, Some("raise history.events_max or lower the strategy's history"));
         }

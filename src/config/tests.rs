@@ -163,6 +163,7 @@ fn kinds_are_changed_and_added_by_name() {
 
 #[test]
 fn every_limit_is_kept() {
+    let too_many = format!("active = {:?}", vec!["a"; 17]);
     let cases = [
         ("server", "connections_max = 0", "1 to 1048576"),
         ("server", "in_flight_max = 0", "1 to 1048576"),
@@ -175,12 +176,12 @@ fn every_limit_is_kept() {
         ("shards", "quantum_us = 0", "100 to 100000"),
         ("kinds.rate", "range = [5.0, 1.0]", "[lowest, highest]"),
         ("strategy", "active = []", "1 to 16 strategies, names 0"),
-        ("strategy", "active = [\"a\",\"b\",\"c\",\"d\",\"e\",\"f\",\"g\",\"h\",\"i\"]", "1 to 8 strategies, names 9"),
+        ("strategy", too_many.as_str(), "1 to 16 strategies, names 17"),
         ("strategy.mean", "dim = 0", "1 to 512"),
         ("strategy.mean", "weight_floor = 1.1", "above 0, at most 1"),
         ("strategy.mean", "weight_floor = 0.0", "above 0, at most 1"),
         ("strategy.decay", "dim = 513", "1 to 512"),
-        ("strategy.decay", "half_life_s = 0.0", "above 0"),
+        ("strategy.decay", "half_life_s = -1.0", "must be 0 to"),
         ("strategy.decay", "recency = 1.1", "above 0, at most 1"),
         ("strategy.biased_mf", "dim = 513", "1 to 512"),
         ("strategy.biased_mf", "step_factor = -0.1", "0 to 1"),
@@ -191,6 +192,17 @@ fn every_limit_is_kept() {
         ("strategy.fold_in", "l2 = 0.0", "above 0"),
         ("strategy.fold_in", "unobserved_weight = -1.0", "0 to 1000000"),
         ("strategy.fold_in", "recency = 0.0", "above 0"),
+        ("strategy.isgd", "dim = 0", "1 to 512"),
+        ("strategy.isgd", "step = 0.0", "above 0, at most 1"),
+        ("strategy.isgd", "l2 = 11.0", "0 to 10"),
+        ("strategy.raisgd", "init_std = 0.0", "above 0"),
+        ("strategy.raisgd", "negatives = 65", "0 to 64"),
+        ("strategy.bpr", "negatives = 0", "1 to 64"),
+        ("strategy.bpr", "l2 = 1.5", "0 to 1"),
+        ("strategy.eals", "missing_weight = 0.0", "above 0"),
+        ("strategy.eals", "popularity_power = 2.1", "0 to 2"),
+        ("strategy.eals", "audience = 4097", "1 to 4096"),
+        ("strategy.eals", "recency = 1.5", "above 0, at most 1"),
         ("strategy.popularity", "half_life_s = -1.0", "0 to 3153600000"),
         ("kinds.view", "code = 256", "0 to 255"),
         ("kinds.view", "weight = -0.1", "0 to 1000"),
@@ -226,7 +238,7 @@ fn every_limit_is_kept() {
 
 #[test]
 fn every_cross_check_refuses() {
-    let cases: [(&str, &[&str]); 12] = [
+    let cases: [(&str, &[&str]); 13] = [
         ("[server]\nlisten = \"0.0.0.0:7311\"", &["`server.listen`", "there is no login yet"]),
         ("[server]\nlisten = \"[::]:7311\"", &["there is no login yet"]),
         ("[server]\nlisten = \"10.0.0.1:0\"", &["there is no login yet"]),
@@ -236,6 +248,7 @@ fn every_cross_check_refuses() {
         ("[strategy]\nactive = [\"mean\", \"mean\"]", &["`mean` stands there twice"]),
         ("[strategy]\nactive = [\"fold_in\"]\n[history]\nevents_max = 63", &["reads 64", "keeps 63"]),
         ("[strategy]\nactive = [\"fold_in:history=300\"]", &["reads 300", "keeps 256"]),
+        ("[strategy]\nactive = [\"eals:history=300\"]", &["reads 300", "keeps 256"]),
         ("[strategy]\nactive = [\"fold-in\"]", &["unknown strategy `fold-in`, did you mean `fold_in`?"]),
         ("[strategy]\nactive = [\"decay:recensy=1\"]", &["unknown parameter `recensy`, did you mean `recency`?"]),
         ("[journal]\nflush_ms = 60", &["`journal.sync_interval_ms` is 50", "which is 60"]),

@@ -4,8 +4,11 @@
 //! parameters. Every number is an `f64` here; whole ones are checked to be whole.
 
 use super::auto::ranker::NETWORKS_MAX;
-use super::{Auto, BiasedMf, Decay, FoldIn, ItemKnn, Mean, Popularity, Sequence, SessionKnn, Strategy, Trend};
-use crate::base::limits::{DIM_MAX, HISTORY_MAX};
+use super::{
+    Auto, BiasedMf, Bpr, Decay, Eals, FoldIn, Isgd, ItemKnn, Mean, Popularity, Raisgd, Sequence, SessionKnn, Strategy,
+    Trend,
+};
+use crate::base::limits::{AUDIENCE_MAX, DIM_MAX, HISTORY_MAX, NEGATIVES_MAX};
 
 /// A century: the longest half-life, in seconds.
 pub const HALF_LIFE_S_MAX: f64 = 100.0 * 365.0 * 86_400.0;
@@ -82,7 +85,7 @@ macro_rules! parameter {
 /// Parameters of `decay`.
 static DECAY: [Parameter<Decay>; 3] = [
     parameter!(Decay, dim: whole usize, 1.0, DIM_MAX as f64),
-    parameter!(Decay, half_life_s: f64, ABOVE_ZERO, HALF_LIFE_S_MAX),
+    parameter!(Decay, half_life_s: f64, 0.0, HALF_LIFE_S_MAX),
     parameter!(Decay, recency: f32, ABOVE_ZERO, 1.0),
 ];
 
@@ -144,6 +147,44 @@ static TREND: [Parameter<Trend>; 1] = [parameter!(Trend, grid: whole u32, 0.0, 7
 /// Parameters of `sequence`.
 static SEQUENCE: [Parameter<Sequence>; 1] = [parameter!(Sequence, popularity_power: f32, 0.0, 1.0)];
 
+/// Parameters of `isgd`.
+static ISGD: [Parameter<Isgd>; 4] = [
+    parameter!(Isgd, dim: whole usize, 1.0, DIM_MAX as f64),
+    parameter!(Isgd, step: f32, ABOVE_ZERO, 1.0),
+    parameter!(Isgd, l2: f32, 0.0, 10.0),
+    parameter!(Isgd, init_std: f32, ABOVE_ZERO, 10.0),
+];
+
+/// Parameters of `raisgd`.
+static RAISGD: [Parameter<Raisgd>; 5] = [
+    parameter!(Raisgd, dim: whole usize, 1.0, DIM_MAX as f64),
+    parameter!(Raisgd, step: f32, ABOVE_ZERO, 1.0),
+    parameter!(Raisgd, l2: f32, 0.0, 10.0),
+    parameter!(Raisgd, init_std: f32, ABOVE_ZERO, 10.0),
+    parameter!(Raisgd, negatives: whole usize, 0.0, NEGATIVES_MAX as f64),
+];
+
+/// Parameters of `bpr`.
+static BPR: [Parameter<Bpr>; 5] = [
+    parameter!(Bpr, dim: whole usize, 1.0, DIM_MAX as f64),
+    parameter!(Bpr, step: f32, ABOVE_ZERO, 1.0),
+    parameter!(Bpr, l2: f32, 0.0, 1.0),
+    parameter!(Bpr, init_std: f32, ABOVE_ZERO, 10.0),
+    parameter!(Bpr, negatives: whole usize, 1.0, NEGATIVES_MAX as f64),
+];
+
+/// Parameters of `eals`.
+static EALS: [Parameter<Eals>; 8] = [
+    parameter!(Eals, dim: whole usize, 1.0, DIM_MAX as f64),
+    parameter!(Eals, missing_weight: f32, ABOVE_ZERO, 1e6),
+    parameter!(Eals, popularity_power: f32, 0.0, 2.0),
+    parameter!(Eals, l2: f32, ABOVE_ZERO, 1e3),
+    parameter!(Eals, init_std: f32, ABOVE_ZERO, 10.0),
+    parameter!(Eals, history: whole usize, 1.0, HISTORY_MAX as f64),
+    parameter!(Eals, audience: whole usize, 1.0, AUDIENCE_MAX as f64),
+    parameter!(Eals, recency: f32, ABOVE_ZERO, 1.0),
+];
+
 /// Runs the same expression on every strategy with its table.
 macro_rules! with_table {
     ($strategy:expr, |$inner:ident, $table:ident| $body:expr) => {
@@ -186,6 +227,22 @@ macro_rules! with_table {
             }
             Strategy::Sequence($inner) => {
                 let $table = &SEQUENCE[..];
+                $body
+            }
+            Strategy::Isgd($inner) => {
+                let $table = &ISGD[..];
+                $body
+            }
+            Strategy::Raisgd($inner) => {
+                let $table = &RAISGD[..];
+                $body
+            }
+            Strategy::Bpr($inner) => {
+                let $table = &BPR[..];
+                $body
+            }
+            Strategy::Eals($inner) => {
+                let $table = &EALS[..];
                 $body
             }
         }

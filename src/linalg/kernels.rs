@@ -47,6 +47,13 @@ pub fn factor_step(p: &mut [f32], q: &mut [f32], error: f32, step_p: f32, step_q
     Arch::new().dispatch(FactorStep { p, q, error, step_p, step_q, l2 });
 }
 
+/// One step that tells `q` from `r` for `p` (Rendle et al. 2009), all from the old values: `p += step (slope (q - r) - l2 p)`,
+/// `q += step (slope p - l2 q)`, `r += step (-slope p - l2 r)`.
+#[inline]
+pub fn pair_step(p: &mut [f32], q: &mut [f32], r: &mut [f32], step: f32, slope: f32, l2: f32) {
+    Arch::new().dispatch(PairStep { p, q, r, step, slope, l2 });
+}
+
 // Each kernel is a type and no closure: the shim that calls a closure is not inlined into the code that has the wide
 // instructions, and the kernel then runs with the narrow ones and a call into libm for every multiply-add.
 
@@ -104,6 +111,32 @@ impl WithSimd for FactorStep<'_> {
                 let (old_p, old_q) = (p[lane], q[lane]);
                 p[lane] = step_p.mul_add(error.mul_add(old_q, -(l2 * old_p)), old_p);
                 q[lane] = step_q.mul_add(error.mul_add(old_p, -(l2 * old_q)), old_q);
+            }
+        }
+    }
+}
+
+struct PairStep<'a> {
+    p: &'a mut [f32],
+    q: &'a mut [f32],
+    r: &'a mut [f32],
+    step: f32,
+    slope: f32,
+    l2: f32,
+}
+
+impl WithSimd for PairStep<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { p, q, r, step, slope, l2 } = self;
+        for ((p, q), r) in lanes_mut(p).iter_mut().zip(lanes_mut(q)).zip(lanes_mut(r)) {
+            for lane in 0..LANES {
+                let (old_p, old_q, old_r) = (p[lane], q[lane], r[lane]);
+                p[lane] = step.mul_add(slope.mul_add(old_q - old_r, -(l2 * old_p)), old_p);
+                q[lane] = step.mul_add(slope.mul_add(old_p, -(l2 * old_q)), old_q);
+                r[lane] = step.mul_add((-slope).mul_add(old_p, -(l2 * old_r)), old_r);
             }
         }
     }

@@ -93,6 +93,7 @@ impl Shard {
         } else {
             self.observe_foreign(slot, row, &seen, event.time_ms);
         }
+        self.contrast(slot, row, owned, &seen);
         for arm in &mut self.arms {
             if !arm.strategy.learns_from_history() && (weight > 0.0 || arm.shape.predicts_value) {
                 arm.learn_one(slot, row, owned, &seen);
@@ -234,10 +235,15 @@ impl Shard {
         let Event { event_id, kind, value, time_ms, .. } = *event;
         let user = self.users.get_mut(slot);
         user.history.push(Entry { event_id, time_ms, item, value, weight, kind }, self.options.history_max);
-        if self.arms.iter().any(|arm| arm.strategy.learns_from_history()) {
+        if self.arms.iter().any(|arm| arm.strategy.learns_from_history() || arm.sweeps.is_some()) {
             self.collect_recent(slot);
-            for arm in self.arms.iter_mut().filter(|arm| arm.strategy.learns_from_history()) {
-                arm.fold_in(slot, &self.scratch.recent, &mut self.scratch.work);
+            let owned = self.items.get(row).owner == self.index;
+            for arm in &mut self.arms {
+                if arm.strategy.learns_from_history() {
+                    arm.fold_in(slot, &self.scratch.recent, &mut self.scratch.work);
+                } else if arm.sweeps.is_some() && weight > 0.0 {
+                    arm.sweep(slot, row, owned, &self.scratch.recent, &mut self.scratch.work);
+                }
             }
         }
     }

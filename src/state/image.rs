@@ -4,10 +4,12 @@
 //! section: kind u8 | first u32 | count u32 | length u32 | body
 //!   kind 1, head:  version u8, index u16, sequence u64, merged (u32, u64...), outboxes (u32, ...), events u64,
 //!                  epoch u32, spread (u64, f64, f64), reference f64, users u32, items u32, tags (u32, texts),
-//!                  arms (u32: name text, model epoch u32, model items u64, gram u32 + f32..., prequential),
+//!                  arms (u32: name text, model epoch u32, model items u64, gram u32 + f32..., prequential, and what
+//!                  it keeps once, f32..., if it sweeps),
 //!                  from version 2: bank u8 (1: the bank's head, ranker)
 //!   kind 2, users: each `User`, then for each arm its column, then the bank's part
-//!   kind 3, items: each `Item`, then for each arm its column, then the bank's part
+//!   kind 3, items: each `Item`, then for each arm its column, its mark u64 if the arm keeps a queue of items, and its
+//!                  newest users (u32, u32...) if it sweeps, then the bank's part
 //! ```
 //!
 //! *While serving.* [`Shard::capture_begin`] fixes the image at the present sequence. Leaves of some entities are then
@@ -183,6 +185,16 @@ impl Shard {
         self.items.get(row).encode(out);
         for arm in &self.arms {
             put_column(out, &arm.items.col(row)[..arm.shape.item_rows]);
+            if let Some(unseen) = &arm.unseen {
+                out.u64(unseen.mark(row));
+            }
+            if arm.sweeps.is_some() {
+                let audience = arm.audiences.get(row).map_or(&[][..], Vec::as_slice);
+                out.count(audience.len());
+                for user in audience {
+                    out.u32(*user);
+                }
+            }
         }
         if let Some(banked) = &self.banked {
             banked.bank.encode_item(row, out);
@@ -212,6 +224,7 @@ impl Shard {
             out.text(arm.strategy.name()).u32(arm.model.epoch).u64(arm.model.items).count(arm.model.gram.len());
             put_column(out, &arm.model.gram);
             arm.prequential.encode(out);
+            put_column(out, &arm.shared);
         }
         match &self.banked {
             None => {

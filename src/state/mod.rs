@@ -13,6 +13,7 @@ mod ahead;
 mod apply;
 pub mod arm;
 mod banked;
+mod contrast;
 mod directory;
 pub mod exchange;
 mod image;
@@ -23,6 +24,7 @@ pub mod op;
 mod query;
 mod select;
 mod trade;
+mod unseen;
 mod users;
 
 pub use ahead::AHEAD;

@@ -4,7 +4,7 @@ use super::arm::Arm;
 use super::{Item, Shard, User};
 use crate::base::{Id, IdRef};
 use crate::evaluate::Report;
-use crate::learn::{ItemSide, Strategy};
+use crate::learn::ItemSide;
 use crate::linalg::kernels;
 
 /// What an answer rests on.
@@ -279,11 +279,7 @@ impl Shard {
         let row = self.items.find(item)?;
         let known = &self.arms[arm];
         let mut query = known.items.col(row).to_vec();
-        // The bias and the count of a factor model say how liked and how known an item is, not what it is like.
-        let direction = match &known.strategy {
-            Strategy::BiasedMf(mf) => crate::linalg::padded(mf.dim),
-            _ => known.shape.item_rows,
-        };
+        let direction = known.strategy.factor_rows();
         query[direction..].fill(0.0);
         let scores = &mut self.scratch.scores;
         crate::linalg::score::score_all(&known.items, &query, 0.0, scores);

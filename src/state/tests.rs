@@ -54,11 +54,16 @@ impl Workload {
     }
 }
 
+/// Every strategy.
 fn options(shards: u16) -> Options {
+    options_of(shards, Strategy::NAMES)
+}
+
+fn options_of(shards: u16, names: &[&str]) -> Options {
     let named = |name: &&str| Strategy::default_named(name).expect("listed");
     Options {
         shards,
-        strategies: Strategy::NAMES.iter().map(named).collect(),
+        strategies: names.iter().map(named).collect(),
         history_max: 20,
         popularity_half_life_s: 3_600.0,
         rank_every: 7,
@@ -272,12 +277,10 @@ fn reads_after_a_refit_fold_in_without_keeping() {
     assert_eq!(shard.digest(), read_later.digest());
 }
 
-/// The strategies that images of this version were written with.
-fn options_of(version: u32) -> Options {
-    let named = |name: &&str| Strategy::default_named(name).expect("listed");
-    let before_banks = ["decay", "mean", "biased_mf", "fold_in", "popularity"];
+/// What images of this version were written with.
+fn options_of_version(version: u32) -> Options {
     match version {
-        1 => Options { strategies: before_banks.iter().map(named).collect(), ..options(2) },
+        1 => options_of(2, &["decay", "mean", "biased_mf", "fold_in", "popularity"]),
         _ => Options { training: Training::Apart, ..options(2) },
     }
 }
@@ -293,7 +296,7 @@ fn images_of_all_versions_are_read() {
     };
     for version in [1, 2] {
         let mut workload = Workload::new(47);
-        let mut fresh = Shard::new(0, options_of(version));
+        let mut fresh = Shard::new(0, options_of_version(version));
         for _ in 0..60 {
             apply(&mut fresh, &workload.draw().0);
         }
@@ -303,7 +306,7 @@ fn images_of_all_versions_are_read() {
             std::fs::write(&path, image(&mut fresh)).expect("the fixture can be written");
         }
         let golden = std::fs::read(&path).expect("the fixture is there");
-        let mut reader = ImageReader::new(options_of(version));
+        let mut reader = ImageReader::new(options_of_version(version));
         reader.feed(&golden).expect("sections");
         let mut shard = reader.finish().expect("a whole image");
         assert_eq!(shard.sequence(), 60);

@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_told_with_the_nearest_and_all() {
         let cases = [
-            ("decya", "no strategy is called \"decya\", nearest is \"decay\", there are decay, mean, "),
+            ("decya", "no strategy is called \"decya\", nearest is \"decay\", there are auto, decay, mean, "),
             ("", "no strategy is called \"\""),
             (
                 "decay:half_life=3",
