@@ -138,7 +138,7 @@ fn variables_need_no_quotes_and_reach_deep_sections() {
     assert_eq!(config.strategy.parameter("biased_mf", "dim"), Some(16.0));
     assert!((config.kinds[1].weight - 0.3).abs() < 1e-6);
     let Strategy::FoldIn(fold_in) = &config.strategy.active[0].strategy else { panic!("{config:?}") };
-    assert_eq!((fold_in.dim, fold_in.history), (32, 64));
+    assert_eq!((fold_in.dim, fold_in.history), (32, 40));
     assert_eq!(config.strategy.parameter("fold_in", "dim"), Some(64.0), "the section itself stays");
     let (config, _) = env("MIRRA__STRATEGY__ACTIVE", "[\"mean\", \"popularity\"]").unwrap();
     assert_eq!(config.strategy.active.len(), 2);
@@ -246,7 +246,7 @@ fn every_cross_check_refuses() {
         ("[server]\nlisten = \"127.0.0.1:65500\"\n[shards]\ncount = 40", &["port 65540"]),
         ("[kinds.view]\ncode = 2", &["`kinds.", "has the same code"]),
         ("[strategy]\nactive = [\"mean\", \"mean\"]", &["`mean` stands there twice"]),
-        ("[strategy]\nactive = [\"fold_in\"]\n[history]\nevents_max = 63", &["reads 64", "keeps 63"]),
+        ("[strategy]\nactive = [\"fold_in\"]\n[history]\nevents_max = 39", &["reads 40", "keeps 39"]),
         ("[strategy]\nactive = [\"fold_in:history=300\"]", &["reads 300", "keeps 256"]),
         ("[strategy]\nactive = [\"eals:history=300\"]", &["reads 300", "keeps 256"]),
         ("[strategy]\nactive = [\"fold-in\"]", &["unknown strategy `fold-in`, did you mean `fold_in`?"]),

@@ -46,7 +46,7 @@ pub use popularity::Popularity;
 pub use raisgd::Raisgd;
 
 use crate::linalg::solve::SpdSolver;
-use crate::linalg::{Slab, Sweep};
+use crate::linalg::{AxesSolver, Slab, Sweep};
 
 /// Where a strategy's item columns come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +136,7 @@ pub struct Recent {
 pub struct ItemModel {
     /// 0 until the first refit.
     pub epoch: u32,
-    /// `unobserved_weight x H'H`, `dim x dim`, column-major; empty at epoch 0.
+    /// `unobserved_weight x H'H`: `dim` numbers where that is diagonal, else `dim x dim`; empty at epoch 0.
     pub gram: Vec<f32>,
     /// Items that the model was fitted over.
     pub items: u64,
@@ -146,6 +146,7 @@ pub struct ItemModel {
 #[derive(Debug, Default)]
 pub struct Work {
     solvers: Vec<SpdSolver>,
+    axes: AxesSolver,
     sweep: Sweep,
     old: Vec<f32>,
 }

@@ -8,7 +8,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::LANES;
 
-type Lane = [f32; LANES];
+pub(super) type Lane = [f32; LANES];
 
 /// `sum a_i b_i`.
 ///
@@ -142,8 +142,9 @@ impl WithSimd for PairStep<'_> {
     }
 }
 
+/// [`dot`] for code that is compiled for the instruction set already.
 #[inline(always)]
-fn dot_body(a: &[Lane], b: &[Lane]) -> f32 {
+pub(super) fn dot_body(a: &[Lane], b: &[Lane]) -> f32 {
     let mut sums = [0.0_f32; LANES];
     for (a, b) in a.iter().zip(b) {
         for lane in 0..LANES {

@@ -7,9 +7,11 @@
 //! * [`score`]: one query against every column, through faer.
 //! * [`topk`]: the best k of a score list.
 //! * [`solve`]: small positive definite systems; [`als`]: item factors by iALS, users folded in exactly.
+//! * [`axes`]: a model in its principal axes, where users are folded in by smaller systems.
 //! * [`sweep`]: one factor by coordinate descent.
 
 pub mod als;
+pub mod axes;
 pub mod dense;
 pub mod fold_in;
 pub mod interactions;
@@ -22,6 +24,7 @@ pub mod sweep;
 pub mod topk;
 
 pub use als::{FitProgress, IalsOptions, ItemFactors};
+pub use axes::AxesSolver;
 pub use fold_in::{FoldInTerms, fold_in};
 pub use interactions::Interactions;
 pub use slab::Slab;

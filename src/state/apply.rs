@@ -4,6 +4,7 @@ use super::{Op, Shard};
 use crate::base::{IdRef, ids::mix};
 use crate::evaluate::{Cohort, Judgement, prequential::SHORT_LIST};
 use crate::learn::{ItemSide, Recent, Seen};
+use crate::linalg::axes::diagonal;
 use crate::model::{Attributes, Entry, Event};
 use crate::state::arm::{Arm, Tested};
 use crate::state::model::EpochModel;
@@ -235,8 +236,9 @@ impl Shard {
         let Event { event_id, kind, value, time_ms, .. } = *event;
         let user = self.users.get_mut(slot);
         user.history.push(Entry { event_id, time_ms, item, value, weight, kind }, self.options.history_max);
-        if self.arms.iter().any(|arm| arm.strategy.learns_from_history() || arm.sweeps.is_some()) {
-            self.collect_recent(slot);
+        let readers = self.arms.iter().filter(|arm| arm.strategy.learns_from_history() || arm.sweeps.is_some());
+        if let Some(most) = readers.map(|arm| arm.strategy.reads_history().unwrap_or(usize::MAX)).max() {
+            self.collect_recent(slot, most);
             let owned = self.items.get(row).owner == self.index;
             for arm in &mut self.arms {
                 if arm.strategy.learns_from_history() {
@@ -253,19 +255,21 @@ impl Shard {
         if self.users.get(slot).epoch == self.epoch {
             return;
         }
-        self.collect_recent(slot);
+        self.collect_recent(slot, usize::MAX);
         for arm in self.arms.iter_mut().filter(|arm| arm.shape.items == ItemSide::Model) {
             arm.fold_in(slot, &self.scratch.recent, &mut self.scratch.work);
         }
         self.users.get_mut(slot).epoch = self.epoch;
     }
 
-    /// The user's events that weigh something, newest first, into `scratch.recent`.
-    pub(super) fn collect_recent(&mut self, slot: usize) {
+    /// The user's newest events that weigh something, at most `most`, newest first, into `scratch.recent`.
+    pub(super) fn collect_recent(&mut self, slot: usize, most: usize) {
         let recent = &mut self.scratch.recent;
         recent.clear();
         let mut entries = self.users.get(slot).history.newest_first().filter(|entry| entry.weight > 0.0).peekable();
-        while let Some(entry) = entries.next() {
+        while recent.len() < most
+            && let Some(entry) = entries.next()
+        {
             let since_ms = entries.peek().map_or(0, |before| entry.time_ms.saturating_sub(before.time_ms));
             recent.push(Recent { item: entry.item, weight: entry.weight, since_ms });
         }
@@ -371,7 +375,7 @@ impl Shard {
                 arm.items.col_mut(*row)[..part.dim].copy_from_slice(factor);
             }
             arm.model.epoch = model.epoch;
-            arm.model.gram.clone_from(&part.gram);
+            arm.model.gram = diagonal(&part.gram, part.dim).unwrap_or_else(|| part.gram.clone());
             arm.model.items = model.ids.len() as u64;
         }
         self.epoch = model.epoch;

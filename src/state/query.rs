@@ -395,7 +395,7 @@ impl Shard {
         if self.users.get(slot).epoch == self.epoch || self.arms[arm].shape.items != ItemSide::Model {
             return None;
         }
-        self.collect_recent(slot);
+        self.collect_recent(slot, usize::MAX);
         let old = self.arms[arm].users.col(slot).to_vec();
         self.arms[arm].fold_in(slot, &self.scratch.recent, &mut self.scratch.work);
         Some(old)

@@ -162,7 +162,7 @@ mod tests {
     fn parameters_reach_strategy_table_and_fit() {
         let spec = Spec::parse("fold_in:dim=32,recency=0.8,l2=0.02,iterations=3", 7).unwrap();
         let parameters = spec.strategy.parameters();
-        for (name, value) in [("dim", 32.0), ("recency", 0.8), ("l2", 0.02), ("history", 64.0)] {
+        for (name, value) in [("dim", 32.0), ("recency", 0.8), ("l2", 0.02), ("history", 40.0)] {
             let found = parameters.iter().find(|row| row.0 == name).unwrap().1;
             assert!((found - value).abs() < 1e-7, "{name} is {found}");
         }
