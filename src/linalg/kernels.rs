@@ -40,6 +40,13 @@ pub fn scaled_copy(y: &mut [f32], factor: f32, x: &[f32]) {
     }
 }
 
+/// Where `needle` stands in `haystack`, if it does.
+#[must_use]
+#[inline]
+pub fn position(haystack: &[u32], needle: u32) -> Option<usize> {
+    Arch::new().dispatch(Position { haystack, needle })
+}
+
 /// One gradient step on both sides of `p . q` (Koren, Bell & Volinsky 2009, eq. 5), both from the old values:
 /// `p += step_p (e q - l2 p)`, `q += step_q (e p - l2 q)`.
 #[inline]
@@ -68,6 +75,31 @@ impl WithSimd for Dot<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> f32 {
         dot_body(lanes(self.a), lanes(self.b))
+    }
+}
+
+struct Position<'a> {
+    haystack: &'a [u32],
+    needle: u32,
+}
+
+impl WithSimd for Position<'_> {
+    type Output = Option<usize>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Option<usize> {
+        let (chunks, rest) = self.haystack.as_chunks::<32>();
+        for (at, chunk) in chunks.iter().enumerate() {
+            // Without a way out in between, a chunk is a handful of wide comparisons.
+            let mut found = 0_u32;
+            for value in chunk {
+                found |= u32::from(*value == self.needle);
+            }
+            if found != 0 {
+                return chunk.iter().position(|value| *value == self.needle).map(|place| at * 32 + place);
+            }
+        }
+        rest.iter().position(|value| *value == self.needle).map(|place| chunks.len() * 32 + place)
     }
 }
 
@@ -201,6 +233,17 @@ mod tests {
                 assert!((q[i] - (b[i] + 0.2 * (0.3 * a[i] - 0.05 * b[i]))).abs() < 1e-5);
             }
         }
+    }
+
+    #[test]
+    fn position_is_the_first_place_or_none() {
+        for length in [0, 1, 31, 32, 33, 64, 100, 512] {
+            let values: Vec<u32> = (0..length).map(|at| at * 7 + 1).collect();
+            for needle in 0..length * 7 + 9 {
+                assert_eq!(position(&values, needle), values.iter().position(|value| *value == needle));
+            }
+        }
+        assert_eq!(position(&[3; 70], 3), Some(0), "the first of several");
     }
 
     /// The promise that replay rests on: the same bits whatever the SIMD width.

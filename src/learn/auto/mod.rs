@@ -16,7 +16,9 @@ pub mod gather;
 mod image;
 pub mod network;
 pub mod ranker;
+mod sums;
 pub mod trainer;
+mod vectors;
 
 /// Who teaches the ranker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ pub struct Network {
     /// Hidden to score.
     pub output: Row,
     /// Input to score.
-    pub linear: Row,
+    pub linear: [f32; STRIDE],
 }
 
 /// What a forward pass leaves for the backward one.
@@ -38,7 +38,7 @@ impl Network {
         let mut draw = |std: f64| -> Row { std::array::from_fn(|_| (std * rng.normal()) as f32) };
         let hidden = (0..FEATURES).map(|_| draw(1.0 / (FEATURES as f64).sqrt())).collect();
         let output = draw(0.3 / (WIDTH as f64).sqrt());
-        Self { hidden, bias: [0.0; WIDTH], output, linear: [0.0; WIDTH] }
+        Self { hidden, bias: [0.0; WIDTH], output, linear: [0.0; STRIDE] }
     }
 
     /// All weights 0.
@@ -78,14 +78,14 @@ pub struct Standard {
     /// Queries seen.
     pub queries: u64,
     /// Means.
-    pub mean: Row,
+    pub mean: [f32; STRIDE],
     /// Means of squares.
-    pub square: Row,
+    pub square: [f32; STRIDE],
 }
 
 impl Default for Standard {
     fn default() -> Self {
-        Self { queries: 0, mean: [0.0; WIDTH], square: [0.0; WIDTH] }
+        Self { queries: 0, mean: [0.0; STRIDE], square: [0.0; STRIDE] }
     }
 }
 

@@ -91,9 +91,11 @@ impl Learner {
             let mut back = [0.0; WIDTH];
             for at in 0..WIDTH {
                 output[at] += error * units[at];
-                linear[at] += error * row[at];
                 back[at] = if units[at] > 0.0 { error * self.network.output[at] } else { 0.0 };
                 bias[at] += back[at];
+            }
+            for at in 0..STRIDE {
+                linear[at] += error * row[at];
             }
             self.errors.push(back);
         }

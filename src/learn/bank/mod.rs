@@ -5,6 +5,7 @@
 //!
 //! Users are numbered by slot and items by row, as in the shard. The clock is the number of events learned.
 
+pub mod alive;
 pub mod counts;
 pub mod pairs;
 pub mod sequence;
@@ -13,6 +14,7 @@ pub mod trails;
 pub mod visitors;
 pub mod window;
 
+use alive::Alive;
 use counts::{Counts, GRID, cohort};
 use pairs::PairSums;
 use sequence::Sequence;
@@ -25,6 +27,9 @@ use crate::base::cursor::{CursorError, Reader, Writer};
 
 /// Grid points of decayed popularity whose best items are kept in lists: 100, 1,600 and 25,600 events, and plain.
 pub const LISTED: [usize; 4] = [0, 2, 4, GRID - 1];
+
+/// The grid point that says which items are alive: 25,600 events.
+const SLOW: usize = 4;
 
 /// All parts.
 #[derive(Debug)]
@@ -39,6 +44,8 @@ pub struct Bank {
     pub counts: Counts,
     /// Most popular items at the grid points of [`LISTED`].
     pub lists: [TopList; LISTED.len()],
+    /// The items worth a look.
+    pub alive: Alive,
     /// What comes together.
     pub pairs: PairSums,
     /// Who came last.
@@ -60,6 +67,7 @@ impl Bank {
             latest_ms: 0,
             counts: Counts::default(),
             lists: Default::default(),
+            alive: Alive::default(),
             pairs: PairSums::default(),
             visitors: Visitors::default(),
             sequence: Sequence::new(seed),
@@ -136,6 +144,9 @@ impl Bank {
             }
             list.rise(met.item, self.counts.get(item).popularity[at]);
         }
+        let counts = &self.counts;
+        let first = (counts.get(item).events == 1).then_some(met.item);
+        self.alive.learn(x, first, counts.len(), |item| counts.get(item as usize).popularity[SLOW]);
         self.pairs.learn(met.item, self.trails[user].newest(pairs::PAIRED), x);
         self.trails[user].push(met.item, time_ms);
         let trails = &self.trails;

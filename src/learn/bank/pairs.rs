@@ -8,6 +8,7 @@
 //! history; a row holds at most [`ROW_MAX`] neighbours and drops the weaker half when it is full.
 
 use crate::base::cursor::{CursorError, Reader, Writer};
+use crate::linalg::kernels;
 
 /// Newest items of the user that an event is paired with.
 pub const PAIRED: usize = 20;
@@ -18,9 +19,10 @@ pub const SUMS: usize = 4;
 /// Factor on the ordered sums by each step of distance.
 const DISTANCE: f32 = 0.7;
 /// Half-lives of the decayed sums, in events: ordered, unordered.
-const HALF_LIVES: [f64; 2] = [4_000.0, 64_000.0];
-/// Exponent at which a row's base moves on.
-const EXPONENT_MAX: f64 = 60.0;
+const HALF_LIVES: [u64; 2] = [4_000, 64_000];
+/// Half-lives between two bases. Bases lie on a grid, the same one for all rows: every row that an event touches is
+/// brought to the newest base, so that one scale serves them all.
+const BASE_HALF_LIVES: u64 = 60;
 
 /// The neighbours of one item.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,7 +31,7 @@ pub struct PairRow {
     items: Vec<u32>,
     /// Together; after, by distance; the same decayed fast; together decayed slowly. The last two scaled forward.
     sums: Vec<[f32; SUMS]>,
-    /// Event number at which the decayed sums have scale 1.
+    /// Event numbers at which the decayed sums have scale 1.
     bases: [u64; 2],
 }
 
@@ -57,32 +59,33 @@ impl PairRow {
     #[must_use]
     #[inline]
     pub fn factors(&self, x: u64) -> [f32; SUMS] {
-        let factor = |at: usize| (-((x - self.bases[at]) as f64) / HALF_LIVES[at]).exp2() as f32;
+        let factor = |at: usize| power(self.bases[at] as f64 - x as f64, HALF_LIVES[at]);
         [1.0, 1.0, factor(0), factor(1)]
     }
 
-    /// Adds to the sums of `other` at event number `x`: `ordered` counts where this item came first.
-    fn add(&mut self, other: u32, x: u64, ordered: f32) {
-        let mut scales = [1.0_f32; 2];
-        for at in 0..2 {
-            let exponent = (x - self.bases[at]) as f64 / HALF_LIVES[at];
-            if exponent > EXPONENT_MAX {
-                let factor = (-exponent).exp2() as f32;
-                self.bases[at] = x;
-                self.sums.iter_mut().for_each(|sums| sums[2 + at] *= factor);
-            } else {
-                scales[at] = exponent.exp2() as f32;
-            }
+    /// Adds to the sums of `other`: `ordered` counts where this item came first.
+    fn add(&mut self, other: u32, moment: &Moment, ordered: f32) {
+        if self.bases != moment.bases {
+            self.rebase(moment);
         }
-        let place = match self.items.iter().position(|item| *item == other) {
+        let place = match kernels::position(&self.items, other) {
             Some(place) => place,
             None => self.insert(other),
         };
         let sums = &mut self.sums[place];
         sums[0] += 1.0;
         sums[1] += ordered;
-        sums[2] += ordered * scales[0];
-        sums[3] += scales[1];
+        sums[2] += ordered * moment.scales[0];
+        sums[3] += moment.scales[1];
+    }
+
+    #[cold]
+    fn rebase(&mut self, moment: &Moment) {
+        for at in 0..2 {
+            let factor = power(self.bases[at] as f64 - moment.bases[at] as f64, HALF_LIVES[at]);
+            self.bases[at] = moment.bases[at];
+            self.sums.iter_mut().for_each(|sums| sums[2 + at] *= factor);
+        }
     }
 
     fn insert(&mut self, other: u32) -> usize {
@@ -119,6 +122,24 @@ impl PairRow {
     }
 }
 
+/// The bases of an event, and the scales of what it adds.
+struct Moment {
+    bases: [u64; 2],
+    scales: [f32; 2],
+}
+
+impl Moment {
+    fn of(x: u64) -> Self {
+        let bases = HALF_LIVES.map(|half_life| x - x % (half_life * BASE_HALF_LIVES));
+        Self { bases, scales: std::array::from_fn(|at| power((x - bases[at]) as f64, HALF_LIVES[at])) }
+    }
+}
+
+#[inline]
+fn power(events: f64, half_life: u64) -> f32 {
+    (events / half_life as f64).exp2() as f32
+}
+
 /// Pair sums of all items.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PairSums {
@@ -140,11 +161,12 @@ impl PairSums {
 
     /// Pairs `item`, met at event number `x`, with the items before it (newest first).
     pub fn learn(&mut self, item: u32, before: impl Iterator<Item = u32>, x: u64) {
+        let moment = Moment::of(x);
         let mut ordered = 1.0;
         for other in before.take(PAIRED) {
             if other != item {
-                self.rows[other as usize].add(item, x, ordered);
-                self.rows[item as usize].add(other, x, 0.0);
+                self.rows[other as usize].add(item, &moment, ordered);
+                self.rows[item as usize].add(other, &moment, 0.0);
             }
             ordered *= DISTANCE;
         }
