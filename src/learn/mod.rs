@@ -22,6 +22,7 @@ mod fold_in;
 mod mean;
 pub mod parameters;
 mod popularity;
+pub mod ratings;
 
 pub use biased_mf::BiasedMf;
 pub use decay::Decay;

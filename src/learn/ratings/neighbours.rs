@@ -1,0 +1,283 @@
+//! Item neighbours: what a user thought of alike items beyond what the bias models said.
+//!
+//! Two notions of alike, both over the user's last [`RECENT`] rated items:
+//! * *pairs*: sums of products of residuals of those who rated both, shrunk (Koren, *Factor in the neighbors*, TKDD 2010,
+//!   section 2.2): `r_ij = S_ij / (sqrt(v_i v_j) (N_ij + 20))`;
+//! * *factors*: the cosine of item factors from the bank, squared with its sign kept, which also joins items that nobody
+//!   has rated both of.
+//!
+//! A prediction is `sum w r e / (c + sum |w r|)` with residuals `e` and weights `w` that fall with age.
+//!
+//! Bounds: a pair is kept once, in the row of one of its two items, picked by a hash so that rows fill evenly; a row is an
+//! open table that doubles up to the limit and from then on gives up the pair with the fewest raters within the probed
+//! window. Work an event is [`RECENT`] probes of at most [`WINDOW`] entries.
+
+use std::collections::VecDeque;
+
+use crate::base::cursor::{CursorError, Reader, Writer};
+use crate::base::ids::mix;
+
+/// Rated items of a user that are remembered.
+pub(super) const RECENT: usize = 64;
+
+/// Entries that a probe looks at.
+const WINDOW: usize = 8;
+
+/// Entries of a row that has any.
+const ROW_MIN: usize = 16;
+
+const NOBODY: u32 = u32::MAX;
+
+/// Raters in common that halve what a pair says.
+const SHRINK: f32 = 20.0;
+
+/// The two rows of a pair in the order of keeping: whose table, which key.
+#[inline]
+pub(super) fn keeper(a: u32, b: u32) -> (u32, u32) {
+    let (low, high) = (a.min(b), a.max(b));
+    if mix(u64::from(low) << 32 | u64::from(high)) & 1 == 0 { (low, high) } else { (high, low) }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Entry {
+    item: u32,
+    count: f32,
+    sum: f32,
+}
+
+const EMPTY: Entry = Entry { item: NOBODY, count: 0.0, sum: 0.0 };
+
+/// The pairs that one item keeps.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Row {
+    entries: Vec<Entry>,
+}
+
+impl Row {
+    /// Positions where `item` may be, in the order of looking. Tables are powers of two and never smaller than a window.
+    #[inline]
+    fn window(length: usize, item: u32) -> impl Iterator<Item = usize> {
+        let home = mix(u64::from(item)) as usize;
+        (0..WINDOW).map(move |step| home.wrapping_add(step) & (length - 1))
+    }
+
+    /// Raters in common and the sum of their products of residuals.
+    #[inline]
+    pub fn find(&self, item: u32) -> (f32, f32) {
+        if self.entries.is_empty() {
+            return (0.0, 0.0);
+        }
+        for at in Self::window(self.entries.len(), item) {
+            let entry = &self.entries[at];
+            if entry.item == item {
+                return (entry.count, entry.sum);
+            }
+            if entry.item == NOBODY {
+                break;
+            }
+        }
+        (0.0, 0.0)
+    }
+
+    /// Adds a rater of both, at most `limit` entries in all.
+    pub fn add(&mut self, item: u32, product: f32, weight: f32, limit: usize) {
+        if self.entries.is_empty() {
+            self.entries.resize(ROW_MIN, EMPTY);
+        }
+        loop {
+            if let Some(at) = self.place(item) {
+                let entry = &mut self.entries[at];
+                entry.item = item;
+                entry.count += weight;
+                entry.sum += product * weight;
+                return;
+            }
+            if self.entries.len() * 2 > limit {
+                let weakest = self.weakest(item);
+                self.entries[weakest] = Entry { item, count: weight, sum: product * weight };
+                return;
+            }
+            self.double();
+        }
+    }
+
+    /// Where `item` is or may be put.
+    #[inline]
+    fn place(&self, item: u32) -> Option<usize> {
+        Self::window(self.entries.len(), item).find(|at| {
+            let found = self.entries[*at].item;
+            found == item || found == NOBODY
+        })
+    }
+
+    /// The entry with the fewest raters among those in the way of `item`.
+    fn weakest(&self, item: u32) -> usize {
+        let mut weakest = Self::window(self.entries.len(), item).next().unwrap_or(0);
+        for at in Self::window(self.entries.len(), item) {
+            if self.entries[at].count < self.entries[weakest].count {
+                weakest = at;
+            }
+        }
+        weakest
+    }
+
+    fn double(&mut self) {
+        let length = self.entries.len() * 2;
+        let old = std::mem::replace(&mut self.entries, vec![EMPTY; length]);
+        for entry in old.into_iter().filter(|entry| entry.item != NOBODY) {
+            let at = self.place(entry.item).unwrap_or_else(|| self.weakest(entry.item));
+            self.entries[at] = entry;
+        }
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>()
+    }
+
+    pub fn encode(&self, out: &mut Writer<'_>) {
+        out.count(self.entries.len());
+        for entry in &self.entries {
+            out.u32(entry.item).f32(entry.count).f32(entry.sum);
+        }
+    }
+
+    /// A table of any length that is no power of two, or shorter than a window, is refused.
+    pub fn decode(from: &mut Reader<'_>) -> Result<Self, CursorError> {
+        let offset = from.at();
+        let length = from.count(size_of::<Entry>(), 1 << 24)?;
+        if length != 0 && (!length.is_power_of_two() || length < ROW_MIN) {
+            let allowed = "0, or a power of two from 16";
+            return Err(CursorError::Bad { what: "pairs of an item", offset, found: length as u64, allowed });
+        }
+        let mut entries = Vec::with_capacity(length);
+        for _ in 0..length {
+            entries.push(Entry { item: from.u32()?, count: from.f32()?, sum: from.f32()? });
+        }
+        Ok(Self { entries })
+    }
+}
+
+/// A rated item of a user, and what the slow bias model had missed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Past {
+    pub item: u32,
+    pub residual: f32,
+}
+
+/// What is remembered of a user beside the column.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Memory {
+    /// Time of the last rating.
+    pub last_ms: i64,
+    /// Oldest first, at most [`RECENT`].
+    pub recent: VecDeque<Past>,
+}
+
+impl Memory {
+    pub fn push(&mut self, past: Past, time_ms: i64) {
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(past);
+        self.last_ms = time_ms;
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.recent.capacity() * size_of::<Past>()
+    }
+
+    pub fn encode(&self, out: &mut Writer<'_>) {
+        out.i64(self.last_ms).count(self.recent.len());
+        for past in &self.recent {
+            out.u32(past.item).f32(past.residual);
+        }
+    }
+
+    pub fn decode(from: &mut Reader<'_>) -> Result<Self, CursorError> {
+        let last_ms = from.i64()?;
+        let length = from.count(size_of::<Past>(), RECENT)?;
+        let mut recent = VecDeque::with_capacity(length);
+        for _ in 0..length {
+            recent.push_back(Past { item: from.u32()?, residual: from.f32()? });
+        }
+        Ok(Self { last_ms, recent })
+    }
+}
+
+/// A weighted mean of residuals that starts at nothing known.
+#[derive(Clone, Copy, Debug)]
+struct Vote {
+    sum: f32,
+    all: f32,
+}
+
+impl Vote {
+    fn new(shrink: f32) -> Self {
+        Self { sum: 0.0, all: shrink }
+    }
+
+    #[inline]
+    fn add(&mut self, weight: f32, residual: f32) {
+        self.sum += weight * residual;
+        self.all += weight.abs();
+    }
+
+    fn value(self) -> f32 {
+        self.sum / self.all
+    }
+}
+
+/// Sums over the user's recent items, newest first.
+#[derive(Debug)]
+pub(super) struct Votes {
+    plain: Vote,
+    late: Vote,
+    latest: Vote,
+    sharp: Vote,
+    factors: Vote,
+    late_factors: Vote,
+    ages: [f32; 3],
+}
+
+impl Votes {
+    pub fn new() -> Self {
+        let half = || Vote::new(0.5);
+        let (plain, late, latest, sharp) = (half(), half(), half(), Vote::new(0.1));
+        Self { plain, late, latest, sharp, factors: half(), late_factors: half(), ages: [1.0; 3] }
+    }
+
+    /// One recent item: its residual, raters in common and their sum of products with the item in question, the inverse
+    /// of both items' standard deviations of residuals, and the cosine of their factors.
+    #[inline]
+    pub fn add(&mut self, residual: f32, pair: (f32, f32), inverse: f32, cosine: f32) {
+        let (count, sum) = pair;
+        let alike = sum * inverse / (count + SHRINK);
+        let size = alike.abs();
+        self.plain.add(alike, residual);
+        self.late.add(self.ages[0] * alike, residual);
+        self.latest.add(self.ages[1] * alike, residual);
+        self.sharp.add(alike * size * size.sqrt(), residual);
+        let squared = cosine * cosine.abs();
+        let near = squared.max(0.0);
+        self.factors.add(squared, residual);
+        self.late_factors.add(self.ages[2] * near * near, residual);
+        self.ages = [self.ages[0] * 0.97, self.ages[1] * 0.85, self.ages[2] * 0.95];
+    }
+
+    /// What the pairs say, four ways.
+    pub fn pairs(&self) -> [f32; 4] {
+        [self.plain.value(), self.late.value(), self.latest.value(), self.sharp.value()]
+    }
+
+    /// What the factors say, two ways.
+    pub fn factors(&self) -> [f32; 2] {
+        [self.factors.value(), self.late_factors.value()]
+    }
+
+    /// How much there was to go by: all pairs, late pairs, factors.
+    pub fn support(&self) -> [f32; 3] {
+        [self.plain.all, self.latest.all, self.factors.all]
+    }
+}
