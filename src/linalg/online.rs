@@ -46,6 +46,13 @@ pub fn move_factors(p: &mut [f32], q: &mut [f32], moves: &[FactorMove]) {
     Arch::new().dispatch(MoveFactors { p: lanes_mut(p), q: lanes_mut(q), moves });
 }
 
+/// `sum w_i x_i` and `sum |w_i|`.
+#[must_use]
+#[inline]
+pub fn votes(weights: &[f32], values: &[f32]) -> [f32; 2] {
+    Arch::new().dispatch(Votes { weights: lanes(weights), values: lanes(values) })
+}
+
 /// `P v` of a symmetric matrix given by its rows.
 #[must_use]
 #[inline]
@@ -53,10 +60,10 @@ pub fn symmetric_product<const N: usize>(matrix: &[[f64; N]], vector: &[f64; N])
     Arch::new().dispatch(SymmetricProduct { matrix, vector })
 }
 
-/// `P <- D (P - h h') D` with `D = diag(grow)`. Exactly symmetric where P was: both halves run the same products.
+/// `P <- P - h h'`. Exactly symmetric where P was: both halves run the same products.
 #[inline]
-pub fn downdate<const N: usize>(matrix: &mut [[f64; N]], h: &[f64; N], grow: &[f64; N]) {
-    Arch::new().dispatch(Downdate { matrix, h, grow });
+pub fn downdate<const N: usize>(matrix: &mut [[f64; N]], h: &[f64; N]) {
+    Arch::new().dispatch(Downdate { matrix, h });
 }
 
 /// `out[k] = rows[k] . x`, where `rows` holds rows as long as `x`, one after the other.
@@ -133,6 +140,27 @@ impl WithSimd for MoveFactors<'_> {
     }
 }
 
+struct Votes<'a> {
+    weights: &'a [Lane],
+    values: &'a [Lane],
+}
+
+impl WithSimd for Votes<'_> {
+    type Output = [f32; 2];
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> [f32; 2] {
+        let (mut sums, mut sizes) = ([0.0; LANES], [0.0; LANES]);
+        for (weights, values) in self.weights.iter().zip(self.values) {
+            for lane in 0..LANES {
+                sums[lane] = weights[lane].mul_add(values[lane], sums[lane]);
+                sizes[lane] += weights[lane].abs();
+            }
+        }
+        [folded(sums), folded(sizes)]
+    }
+}
+
 struct SymmetricProduct<'a, const N: usize> {
     matrix: &'a [[f64; N]],
     vector: &'a [f64; N],
@@ -156,7 +184,6 @@ impl<const N: usize> WithSimd for SymmetricProduct<'_, N> {
 struct Downdate<'a, const N: usize> {
     matrix: &'a mut [[f64; N]],
     h: &'a [f64; N],
-    grow: &'a [f64; N],
 }
 
 impl<const N: usize> WithSimd for Downdate<'_, N> {
@@ -164,11 +191,10 @@ impl<const N: usize> WithSimd for Downdate<'_, N> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Self { matrix, h, grow } = self;
-        for (at, row) in matrix.iter_mut().enumerate() {
-            let (down, up) = (h[at], grow[at]);
+        let Self { matrix, h } = self;
+        for (row, down) in matrix.iter_mut().zip(h) {
             for lane in 0..N {
-                row[lane] = (row[lane] - down * h[lane]) * (up * grow[lane]);
+                row[lane] = (-down).mul_add(h[lane], row[lane]);
             }
         }
     }
@@ -310,11 +336,10 @@ mod tests {
         }
         for _ in 0..50 {
             let vector: [f64; 8] = std::array::from_fn(|_| rng.normal());
-            let grow: [f64; 8] = std::array::from_fn(|_| 1.0 + 1e-3 * rng.unit());
             let gain = symmetric_product(&matrix, &vector);
             let scale = 1.0 + vector.iter().zip(&gain).map(|(a, b)| a * b).sum::<f64>();
             let h = gain.map(|value| value / scale.sqrt());
-            downdate(&mut matrix, &h, &grow);
+            downdate(&mut matrix, &h);
             for a in 0..8 {
                 assert!(matrix[a][a] > 0.0);
                 for b in 0..8 {

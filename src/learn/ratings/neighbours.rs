@@ -16,6 +16,8 @@ use std::collections::VecDeque;
 
 use crate::base::cursor::{CursorError, Reader, Writer};
 use crate::base::ids::mix;
+use crate::linalg::online::votes;
+use crate::linalg::padded;
 
 /// Rated items of a user that are remembered.
 pub(super) const RECENT: usize = 64;
@@ -206,78 +208,85 @@ impl Memory {
     }
 }
 
-/// A weighted mean of residuals that starts at nothing known.
-#[derive(Clone, Copy, Debug)]
-struct Vote {
-    sum: f32,
-    all: f32,
+/// What is known of the user's recent items and the item in question, newest first; places past the last are zero.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    length: usize,
+    residuals: [f32; RECENT],
+    counts: [f32; RECENT],
+    sums: [f32; RECENT],
+    inverses: [f32; RECENT],
+    cosines: [f32; RECENT],
 }
 
-impl Vote {
-    fn new(shrink: f32) -> Self {
-        Self { sum: 0.0, all: shrink }
+impl Asked {
+    pub fn new() -> Self {
+        let none = [0.0; RECENT];
+        Self { length: 0, residuals: none, counts: none, sums: none, inverses: none, cosines: none }
     }
 
+    /// One recent item: its residual, raters in common and their sum of products with the item in question, the inverse of
+    /// the product of both items' standard deviations of residuals, and the cosine of their factors.
     #[inline]
-    fn add(&mut self, weight: f32, residual: f32) {
-        self.sum += weight * residual;
-        self.all += weight.abs();
-    }
-
-    fn value(self) -> f32 {
-        self.sum / self.all
+    pub fn push(&mut self, residual: f32, (count, sum): (f32, f32), inverse: f32, cosine: f32) {
+        let at = self.length.min(RECENT - 1);
+        self.residuals[at] = residual;
+        self.counts[at] = count;
+        self.sums[at] = sum;
+        self.inverses[at] = inverse;
+        self.cosines[at] = cosine;
+        self.length = at + 1;
     }
 }
 
-/// Sums over the user's recent items, newest first.
-#[derive(Debug)]
+/// `rate^age` for every age.
+const fn ages(rate: f32) -> [f32; RECENT] {
+    let mut ages = [1.0; RECENT];
+    let mut age = 1;
+    while age < RECENT {
+        ages[age] = ages[age - 1] * rate;
+        age += 1;
+    }
+    ages
+}
+
+const LATE: [f32; RECENT] = ages(0.97);
+const LATEST: [f32; RECENT] = ages(0.85);
+const LATE_FACTORS: [f32; RECENT] = ages(0.95);
+
+/// What the neighbours say.
+#[derive(Clone, Debug)]
 pub(super) struct Votes {
-    plain: Vote,
-    late: Vote,
-    latest: Vote,
-    sharp: Vote,
-    factors: Vote,
-    late_factors: Vote,
-    ages: [f32; 3],
+    /// By pairs: plain, with weights .97^age, with .85^age, with the similarity to the power 2.5.
+    pub pairs: [f32; 4],
+    /// By factors: plain, and like ones only, sharper and with weights .95^age.
+    pub factors: [f32; 2],
+    /// How much there was to go by: all pairs, latest pairs, factors.
+    pub support: [f32; 3],
 }
 
 impl Votes {
-    pub fn new() -> Self {
-        let half = || Vote::new(0.5);
-        let (plain, late, latest, sharp) = (half(), half(), half(), Vote::new(0.1));
-        Self { plain, late, latest, sharp, factors: half(), late_factors: half(), ages: [1.0; 3] }
-    }
-
-    /// One recent item: its residual, raters in common and their sum of products with the item in question, the inverse
-    /// of both items' standard deviations of residuals, and the cosine of their factors.
-    #[inline]
-    pub fn add(&mut self, residual: f32, pair: (f32, f32), inverse: f32, cosine: f32) {
-        let (count, sum) = pair;
-        let alike = sum * inverse / (count + SHRINK);
-        let size = alike.abs();
-        self.plain.add(alike, residual);
-        self.late.add(self.ages[0] * alike, residual);
-        self.latest.add(self.ages[1] * alike, residual);
-        self.sharp.add(alike * size * size.sqrt(), residual);
-        let squared = cosine * cosine.abs();
-        let near = squared.max(0.0);
-        self.factors.add(squared, residual);
-        self.late_factors.add(self.ages[2] * near * near, residual);
-        self.ages = [self.ages[0] * 0.97, self.ages[1] * 0.85, self.ages[2] * 0.95];
-    }
-
-    /// What the pairs say, four ways.
-    pub fn pairs(&self) -> [f32; 4] {
-        [self.plain.value(), self.late.value(), self.latest.value(), self.sharp.value()]
-    }
-
-    /// What the factors say, two ways.
-    pub fn factors(&self) -> [f32; 2] {
-        [self.factors.value(), self.late_factors.value()]
-    }
-
-    /// How much there was to go by: all pairs, late pairs, factors.
-    pub fn support(&self) -> [f32; 3] {
-        [self.plain.all, self.latest.all, self.factors.all]
+    /// Weighs what was asked.
+    pub fn count(asked: &Asked) -> Self {
+        let mut weights = [[0.0; RECENT]; 6];
+        let [plain, late, latest, sharp, squared, near] = &mut weights;
+        let length = padded(asked.length);
+        for at in 0..length {
+            let alike = asked.sums[at] * asked.inverses[at] / (asked.counts[at] + SHRINK);
+            let cosine = asked.cosines[at];
+            plain[at] = alike;
+            late[at] = LATE[at] * alike;
+            latest[at] = LATEST[at] * alike;
+            sharp[at] = alike * alike.abs() * alike.abs().sqrt();
+            squared[at] = cosine * cosine.abs();
+            near[at] = LATE_FACTORS[at] * squared[at].max(0.0) * squared[at].max(0.0);
+        }
+        let sums = weights.map(|weights| votes(&weights[..length], &asked.residuals[..length]));
+        let value = |at: usize, shrink: f32| sums[at][0] / (sums[at][1] + shrink);
+        Self {
+            pairs: [value(0, 0.5), value(1, 0.5), value(2, 0.5), value(3, 0.1)],
+            factors: [value(4, 0.5), value(5, 0.5)],
+            support: [sums[0][1] + 0.5, sums[2][1] + 0.5, sums[4][1] + 0.5],
+        }
     }
 }

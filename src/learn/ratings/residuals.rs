@@ -54,6 +54,10 @@ pub(super) mod item {
     pub const POWER: usize = 7;
     /// Ratings by fifth of the range; five of them.
     pub const BINS: usize = 8;
+    /// One over the standard deviation of residuals against the slow bias model, pulled to 1.4 while little is known.
+    pub const INVERSE: usize = 13;
+    /// One over the length of the steady factor.
+    pub const FACTOR_INVERSE: usize = 14;
 }
 
 /// A gap longer than this ends a sitting.
@@ -113,6 +117,7 @@ pub(super) fn learn(common: &mut Common, user: &mut [f32], item: &mut [f32], new
     item[self::item::POWER] += news.slow_residual * news.slow_residual;
     item[self::item::BINS + news.bin] += 1.0;
     item[self::item::COUNT] += 1.0;
+    item[self::item::INVERSE] = ((item[self::item::COUNT] + 1.0) / (item[self::item::POWER] + 0.5)).sqrt();
 }
 
 fn learn_user(user: &mut [f32], news: &News, excess: f32, own: f32) {

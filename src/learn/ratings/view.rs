@@ -2,13 +2,12 @@
 //!
 //! The order of inputs is part of the image (weights are kept by position): append, do not move.
 
-use crate::linalg::LANES;
-use crate::linalg::online::{Product, products};
+use crate::linalg::kernels::dot;
 
-use super::bank::{self, MODELS, ONCE, PLAIN, SLOWEST, STEADY};
+use super::bank::{self, MODELS, ONCE, PLAIN, SLOWEST};
 use super::columns::{Columns, FIGURES, UNKNOWN};
 use super::mlp::{Pass, WIDTH};
-use super::neighbours::{Memory, Row, Votes, keeper};
+use super::neighbours::{Asked, Memory, Row, Votes, keeper};
 use super::residuals::{self, Common, SITTING_MS, item, user};
 use super::rls::INPUTS;
 use super::scale::{BINS, Scale};
@@ -75,7 +74,7 @@ impl View {
         let (low, high) = scene.scale.inner_ends();
         self.models = self.models.map(|model| if model.is_finite() { model.clamp(low, high) } else { 0.0 });
         self.bank = self.models[..ONCE].iter().sum::<f32>() / ONCE as f32;
-        let votes = votes(scene, item);
+        let votes = Votes::count(&ask(scene, item));
         let gap_ms = scene.memory.map(|memory| scene.time_ms.saturating_sub(memory.last_ms));
         self.near = gap_ms.is_some_and(|gap| gap < SITTING_MS);
         let (user, item) = (&user[FIGURES..], &item[FIGURES..]);
@@ -83,9 +82,9 @@ impl View {
         let mut fill = Fill { rest: stack };
         fill.put(&self.models);
         fill.put(&[CONSTANT]);
-        fill.put(&votes.pairs());
+        fill.put(&votes.pairs);
         figures(&mut fill, user, item, scene.common, self.bank, self.near);
-        fill.put(&votes.factors());
+        fill.put(&votes.factors);
         let spread = residuals::spread(user);
         let relative = item[item::RELATIVE] / (item[item::COUNT] + 3.0);
         fill.put(&[relative * spread, relative * (spread - 1.0)]);
@@ -103,7 +102,7 @@ impl View {
         for bin in 0..BINS {
             fill.put(&[user[user::BINS + bin] / of_user, item[item::BINS + bin] / of_item]);
         }
-        fill.put(&votes.support());
+        fill.put(&votes.support);
         let gap_s = gap_ms.map_or(0.0, |gap| gap.max(0) as f32 / 1_000.0);
         fill.put(&[gap_s.ln_1p(), user[user::SITTING].ln_1p()]);
         debug_assert!(fill.rest.is_empty(), "{} inputs of the finish not filled", fill.rest.len());
@@ -146,24 +145,21 @@ fn figures(fill: &mut Fill<'_>, user: &[f32], item: &[f32], common: &Common, ban
 }
 
 /// Asks the user's recent items about this one.
-fn votes(scene: &Scene<'_>, item: &[f32]) -> Votes {
-    let mut votes = Votes::new();
-    let (Some(memory), Some((row, column))) = (scene.memory, scene.item) else { return votes };
-    let steady = (STEADY - PLAIN) * LANES..(STEADY - PLAIN + 1) * LANES;
-    let variance = |figures: &[f32]| (figures[item::POWER] + 0.5) / (figures[item::COUNT] + 1.0);
-    let (factors, own) = (&item[steady.clone()], variance(&item[FIGURES..]));
+fn ask(scene: &Scene<'_>, item: &[f32]) -> Asked {
+    let mut asked = Asked::new();
+    let (Some(memory), Some((row, column))) = (scene.memory, scene.item) else { return asked };
+    let factors = &item[bank::STEADY_ROWS];
+    let [inverse, factor_inverse] = [item::INVERSE, item::FACTOR_INVERSE].map(|at| item[FIGURES + at]);
     for past in memory.recent.iter().rev() {
         let Some(other) = scene.items.find(past.item as usize) else { continue };
         let (keeps, key) = keeper(row, past.item);
         let pair = scene.rows[if keeps == row { column } else { other }].find(key);
         let theirs = scene.items.get(other);
-        let mut found = [Product::default()];
-        products(factors, &theirs[steady.clone()], &mut found);
-        let [Product { dot, square_p, square_q }] = found;
-        let inverse = 1.0 / (own * variance(&theirs[FIGURES..])).sqrt();
-        votes.add(past.residual, pair, inverse, dot / (square_p * square_q).sqrt().max(1e-6));
+        let cosine = dot(factors, &theirs[bank::STEADY_ROWS]) * factor_inverse;
+        let figures = &theirs[FIGURES..];
+        asked.push(past.residual, pair, inverse * figures[item::INVERSE], cosine * figures[item::FACTOR_INVERSE]);
     }
-    votes
+    asked
 }
 
 /// The residual of a value against the slow bias model, pulled in.
