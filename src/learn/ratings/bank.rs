@@ -64,7 +64,7 @@ const fn once(bias: [f32; 4], factor: f32, l2: f32, l2_bias: f32, passes: usize)
 }
 
 const fn again(factor: f32) -> Steps {
-    Steps { boost_factor: 0.1, ..once([0.005, 0.1, 0.005, 0.1], factor, 0.05, 0.02, 1) }
+    Steps { boost_factor: 0.1, ..once([0.01, 0.1, 0.005, 0.1], factor, 0.05, 0.02, 1) }
 }
 
 const STEPS: [Steps; MODELS] = [

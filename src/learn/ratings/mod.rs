@@ -57,7 +57,7 @@ pub struct RatingsOptions {
 
 impl Default for RatingsOptions {
     fn default() -> Self {
-        Self { scale: None, seed: 1, pairs_max: 256, ring_max: 65_536 }
+        Self { scale: None, seed: 1, pairs_max: 128, ring_max: 65_536 }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Two notions of alike, both over the user's last [`RECENT`] rated items:
 //! * *pairs*: sums of products of residuals of those who rated both, shrunk (Koren, *Factor in the neighbors*, TKDD 2010,
-//!   section 2.2): `r_ij = S_ij / (sqrt(v_i v_j) (N_ij + 20))`;
+//!   section 2.2): `r_ij = S_ij / (sqrt(v_i v_j) (N_ij + 100))`;
 //! * *factors*: the cosine of item factors from the bank, squared with its sign kept, which also joins items that nobody
 //!   has rated both of.
 //!
@@ -31,7 +31,7 @@ const ROW_MIN: usize = 16;
 const NOBODY: u32 = u32::MAX;
 
 /// Raters in common that halve what a pair says.
-const SHRINK: f32 = 20.0;
+const SHRINK: f32 = 100.0;
 
 /// The two rows of a pair in the order of keeping: whose table, which key.
 #[inline]
