@@ -194,10 +194,9 @@ impl Ratings {
             return prediction;
         }
         let weight = weight.min(WEIGHT_MAX);
-        let target = self.scale.inner(value);
+        let target = self.scale.see(value, weight);
         self.stack.learn(&self.view.inputs, f64::from(target), f64::from(weight));
         self.net.learn(&self.view.raw, &self.view.pass, target - self.view.stacked, weight);
-        self.scale.see(value, weight);
         self.learn_columns(Kept { user, item, value }, target, weight, time_ms);
         self.replay();
         self.keep(Kept { user, item, value });

@@ -28,6 +28,9 @@ const WINDOW: usize = 8;
 /// Entries of a row that has any.
 const ROW_MIN: usize = 16;
 
+/// Raters after which both sums of a pair are halved: `f32`s stop counting at 2^24.
+const MANY: f32 = 1_048_576.0;
+
 const NOBODY: u32 = u32::MAX;
 
 /// Raters in common that halve what a pair says.
@@ -92,6 +95,10 @@ impl Row {
                 entry.item = item;
                 entry.count += weight;
                 entry.sum += product * weight;
+                if entry.count > MANY {
+                    entry.count *= 0.5;
+                    entry.sum *= 0.5;
+                }
                 return;
             }
             if self.entries.len() * 2 > limit {
@@ -99,7 +106,7 @@ impl Row {
                 self.entries[weakest] = Entry { item, count: weight, sum: product * weight };
                 return;
             }
-            self.double();
+            self.double(limit);
         }
     }
 
@@ -123,12 +130,25 @@ impl Row {
         weakest
     }
 
-    fn double(&mut self) {
-        let length = self.entries.len() * 2;
-        let old = std::mem::replace(&mut self.entries, vec![EMPTY; length]);
-        for entry in old.into_iter().filter(|entry| entry.item != NOBODY) {
-            let at = self.place(entry.item).unwrap_or_else(|| self.weakest(entry.item));
-            self.entries[at] = entry;
+    /// Doubles, and again while an entry finds no place and the limit allows it; at the limit the weaker ones go.
+    fn double(&mut self, limit: usize) {
+        let old = std::mem::take(&mut self.entries);
+        let mut length = old.len() * 2;
+        loop {
+            self.entries.clear();
+            self.entries.resize(length, EMPTY);
+            let mut homeless = false;
+            for entry in old.iter().filter(|entry| entry.item != NOBODY) {
+                let at = self.place(entry.item).unwrap_or_else(|| {
+                    homeless = true;
+                    self.weakest(entry.item)
+                });
+                self.entries[at] = *entry;
+            }
+            if !homeless || length * 2 > limit {
+                return;
+            }
+            length *= 2;
         }
     }
 
@@ -288,5 +308,67 @@ impl Votes {
             factors: [value(4, 0.5), value(5, 0.5)],
             support: [sums[0][1] + 0.5, sums[2][1] + 0.5, sums[4][1] + 0.5],
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::base::Rng;
+
+    #[test]
+    fn a_row_that_is_not_full_is_a_map() {
+        let mut rng = Rng::new(21);
+        let (mut row, mut map) = (Row::default(), HashMap::new());
+        for _ in 0..4_000 {
+            let item = rng.below(100) as u32;
+            row.add(item, 0.5, 2.0, 1 << 16);
+            let sums: &mut (f32, f32) = map.entry(item).or_default();
+            *sums = (sums.0 + 2.0, sums.1 + 1.0);
+        }
+        for item in 0..120 {
+            assert_eq!(row.find(item), map.get(&item).copied().unwrap_or_default(), "item {item}");
+        }
+    }
+
+    #[test]
+    fn a_full_row_keeps_its_bound_and_its_strongest() {
+        let mut rng = Rng::new(22);
+        let mut row = Row::default();
+        for _ in 0..200 {
+            row.add(7, 1.0, 1.0, 64);
+        }
+        for _ in 0..20_000 {
+            row.add(8 + rng.below(100_000) as u32, 1.0, 1.0, 64);
+        }
+        assert_eq!(row.find(7), (200.0, 200.0));
+        assert!(row.bytes() <= 64 * size_of::<Entry>());
+    }
+
+    #[test]
+    fn a_pair_has_one_keeper_and_rows_fill_evenly() {
+        let mut lows = 0;
+        for (a, b) in (0..100_u32).flat_map(|a| (0..a).map(move |b| (a, b))) {
+            assert_eq!(keeper(a, b), keeper(b, a));
+            lows += u32::from(keeper(a, b).0 == b);
+        }
+        assert!((2_300..2_650).contains(&lows), "{lows} of 4950");
+    }
+
+    #[test]
+    fn votes_agree_with_the_formula() {
+        let mut asked = Asked::new();
+        let past = [(0.5, 30.0, 12.0, 1.5, 0.4), (-1.0, 5.0, -2.0, 0.8, -0.3), (2.0, 100.0, 40.0, 1.0, 0.9)];
+        let (mut sum, mut all) = (0.0_f64, 0.5_f64);
+        for (age, (residual, count, product, inverse, cosine)) in past.into_iter().enumerate() {
+            asked.push(residual, (count, product), inverse, cosine);
+            let alike = 0.97_f64.powi(age as i32) * f64::from(product * inverse) / (f64::from(count) + 100.0);
+            sum += alike * f64::from(residual);
+            all += alike.abs();
+        }
+        let votes = Votes::count(&asked);
+        assert!((f64::from(votes.pairs[1]) - sum / all).abs() < 1e-5, "{votes:?} against {}", sum / all);
     }
 }

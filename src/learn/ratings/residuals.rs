@@ -6,6 +6,8 @@
 //!
 //! All figures are in units from the mean, and 0 is "nothing known", so that a stranger is a column of zeros.
 
+use super::scale::BINS;
+
 /// Figures of a user, as offsets into the column.
 pub(super) mod user {
     /// Ratings.
@@ -63,6 +65,19 @@ pub(super) mod item {
 /// A gap longer than this ends a sitting.
 pub(super) const SITTING_MS: i64 = 3_600_000;
 
+/// Ratings after which sums and counts are halved: `f32`s stop counting at 2^24.
+const MANY: f32 = 1_048_576.0;
+
+/// Halves what adds up, so that means and shares stay what they are.
+fn settle(figures: &mut [f32], count: usize, sums: &[usize], bins: usize) {
+    if figures[count] < MANY {
+        return;
+    }
+    for at in sums.iter().copied().chain(bins..bins + BINS).chain([count]) {
+        figures[at] *= 0.5;
+    }
+}
+
 /// Spread of a user's values, pulled to 1 while little is known.
 #[inline]
 pub(super) fn spread(user: &[f32]) -> f32 {
@@ -117,11 +132,14 @@ pub(super) fn learn(common: &mut Common, user: &mut [f32], item: &mut [f32], new
     item[self::item::POWER] += news.slow_residual * news.slow_residual;
     item[self::item::BINS + news.bin] += 1.0;
     item[self::item::COUNT] += 1.0;
+    settle(item, self::item::COUNT, &[self::item::SUM, self::item::RELATIVE, self::item::POWER], self::item::BINS);
     item[self::item::INVERSE] = ((item[self::item::COUNT] + 1.0) / (item[self::item::POWER] + 0.5)).sqrt();
 }
 
 fn learn_user(user: &mut [f32], news: &News, excess: f32, own: f32) {
-    use self::user::{BINS, COUNT, EXCESS, FAST, LAST, MIDDLE, SITTING, SITTING_SUM, SLOW, SQUARES, SUM, WHOLE};
+    use self::user::{
+        BINS as FIRST_BIN, COUNT, EXCESS, FAST, LAST, MIDDLE, SITTING, SITTING_SUM, SLOW, SQUARES, SUM, WHOLE,
+    };
     if !news.near {
         user[SITTING] = 0.0;
         user[SITTING_SUM] = 0.0;
@@ -136,6 +154,25 @@ fn learn_user(user: &mut [f32], news: &News, excess: f32, own: f32) {
     user[LAST] = news.slow_residual;
     user[SQUARES] += own * own;
     user[SUM] += news.value;
-    user[BINS + news.bin] += 1.0;
+    user[FIRST_BIN + news.bin] += 1.0;
     user[COUNT] += 1.0;
+    settle(user, COUNT, &[SUM, SQUARES], FIRST_BIN);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lives_keep_their_means() {
+        let (mut user, mut item) = ([0.0; 16], [0.0; 16]);
+        user[self::user::COUNT] = MANY - 1.0;
+        user[self::user::SUM] = 0.5 * (MANY - 1.0);
+        user[self::user::BINS + 2] = MANY - 1.0;
+        let news = News { value: 0.5, residual: 0.0, slow_residual: 0.0, bin: 2, near: true };
+        learn(&mut Common::default(), &mut user, &mut item, &news);
+        assert!(user[self::user::COUNT] < MANY);
+        assert!((user[self::user::SUM] / user[self::user::COUNT] - 0.5).abs() < 1e-4);
+        assert!((user[self::user::BINS + 2] / user[self::user::COUNT] - 1.0).abs() < 1e-4);
+    }
 }

@@ -29,7 +29,8 @@ impl Scale {
     pub fn new(given: Option<(f32, f32)>) -> Self {
         let given = given.map(|(low, high)| (f64::from(low), f64::from(high)));
         let given = given.filter(|(low, high)| low < high && low.is_finite() && high.is_finite());
-        Self { given, weight: 0.0, mean: 0.0, squares: 0.0, low: f64::INFINITY, high: f64::NEG_INFINITY }
+        let mean = given.map_or(0.0, |(low, high)| low + (high - low) / 2.0);
+        Self { given, weight: 0.0, mean, squares: 0.0, low: f64::INFINITY, high: f64::NEG_INFINITY }
     }
 
     fn unit(&self) -> f64 {
@@ -81,8 +82,9 @@ impl Scale {
         (share.max(0.0) as usize).min(BINS - 1)
     }
 
-    /// Takes a value in.
-    pub fn see(&mut self, value: f32, weight: f32) {
+    /// Takes a value in and returns it in units from the mean before it (0 if it is the first: nothing could be missed).
+    pub fn see(&mut self, value: f32, weight: f32) -> f32 {
+        let first = self.weight <= 0.0;
         let (value, weight, unit) = (f64::from(value), f64::from(weight), self.unit());
         let known = self.squares > 0.0 && self.weight > 10.0;
         self.weight += weight;
@@ -93,6 +95,7 @@ impl Scale {
         self.squares += weight * near(before) * near(after);
         self.low = self.low.min(value);
         self.high = self.high.max(value);
+        if first { 0.0 } else { (distance / self.unit()).clamp(-FAR, FAR) as f32 }
     }
 
     pub fn encode(&self, out: &mut Writer<'_>) {
