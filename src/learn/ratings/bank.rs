@@ -20,7 +20,6 @@
 use std::ops::Range;
 
 use crate::linalg::LANES;
-use crate::linalg::kernels::squared_norm;
 use crate::linalg::online::{FactorMove, Product, move_factors, products};
 
 use super::columns::BIASES;
@@ -35,12 +34,8 @@ pub(super) const FACTORED: usize = MODELS - PLAIN;
 pub(super) const ONCE: usize = 5;
 /// The model that residuals of neighbours are taken from: the slowest of the plain ones.
 pub(super) const SLOWEST: usize = 1;
-/// The model whose item factors say how alike two items are: the slowest of those that replay.
-const STEADY: usize = ONCE;
-/// Where its factor lies in a column.
-pub(super) const STEADY_ROWS: Range<usize> = (STEADY - PLAIN) * LANES..(STEADY - PLAIN + 1) * LANES;
 /// Replayed events after each new one.
-pub(super) const REPLAYS: usize = 3;
+pub(super) const REPLAYS: usize = 4;
 /// Standard deviation of a new factor's values.
 pub(super) const FIRST: f32 = 0.05;
 
@@ -113,12 +108,6 @@ pub(super) fn learn(user: &mut [f32], item: &mut [f32], target: f32, counts: [f3
 #[inline]
 pub(super) fn replay(user: &mut [f32], item: &mut [f32], target: f32) {
     step(ONCE..MODELS, user, item, target, [0.0; 2], 1.0);
-}
-
-/// One over the length of an item's steady factor.
-#[inline]
-pub(super) fn steady_inverse(item: &[f32]) -> f32 {
-    1.0 / squared_norm(&item[STEADY_ROWS]).sqrt().max(1e-6)
 }
 
 /// One step of the models of a range, all of which have factors.

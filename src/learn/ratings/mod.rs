@@ -246,7 +246,6 @@ impl Ratings {
         let (user, item) = (self.users.get_mut(user), self.items.get_mut(item));
         let counts = [user[FIGURES + residuals::user::COUNT], item[FIGURES + residuals::item::COUNT]];
         bank::learn(user, item, self.scale.inner(event.value), counts, weight);
-        item[FIGURES + residuals::item::FACTOR_INVERSE] = bank::steady_inverse(item);
         residuals::learn(&mut self.common, &mut user[FIGURES..], &mut item[FIGURES..], &news);
     }
 
@@ -291,7 +290,6 @@ impl Ratings {
             let target = self.scale.inner(past.value);
             let item = self.items.get_mut(item);
             bank::replay(self.users.get_mut(user), item, target);
-            item[FIGURES + residuals::item::FACTOR_INVERSE] = bank::steady_inverse(item);
         }
     }
 

@@ -1,12 +1,8 @@
 //! Item neighbours: what a user thought of alike items beyond what the bias models said.
 //!
-//! Two notions of alike, both over the user's last [`RECENT`] rated items:
-//! * *pairs*: sums of products of residuals of those who rated both, shrunk (Koren, *Factor in the neighbors*, TKDD 2010,
-//!   section 2.2): `r_ij = S_ij / (sqrt(v_i v_j) (N_ij + 100))`;
-//! * *factors*: the cosine of item factors from the bank, squared with its sign kept, which also joins items that nobody
-//!   has rated both of.
-//!
-//! A prediction is `sum w r e / (c + sum |w r|)` with residuals `e` and weights `w` that fall with age.
+//! Alike are items with a large sum of products of residuals of those who rated both, shrunk (Koren, *Factor in the
+//! neighbors*, TKDD 2010, section 2.2): `r_ij = S_ij / (sqrt(v_i v_j) (N_ij + 100))`. Over the user's last [`RECENT`] rated
+//! items a prediction is `sum w r e / (c + sum |w r|)` with residuals `e` and weights `w` that fall with age.
 //!
 //! Bounds: a pair is kept once, in the row of one of its two items, picked by a hash so that rows fill evenly; a row is an
 //! open table that doubles up to the limit and from then on gives up the pair with the fewest raters within the probed
@@ -236,25 +232,23 @@ pub(super) struct Asked {
     counts: [f32; RECENT],
     sums: [f32; RECENT],
     inverses: [f32; RECENT],
-    cosines: [f32; RECENT],
 }
 
 impl Asked {
     pub fn new() -> Self {
         let none = [0.0; RECENT];
-        Self { length: 0, residuals: none, counts: none, sums: none, inverses: none, cosines: none }
+        Self { length: 0, residuals: none, counts: none, sums: none, inverses: none }
     }
 
-    /// One recent item: its residual, raters in common and their sum of products with the item in question, the inverse of
-    /// the product of both items' standard deviations of residuals, and the cosine of their factors.
+    /// One recent item: its residual, raters in common and their sum of products with the item in question, and the inverse
+    /// of the product of both items' standard deviations of residuals.
     #[inline]
-    pub fn push(&mut self, residual: f32, (count, sum): (f32, f32), inverse: f32, cosine: f32) {
+    pub fn push(&mut self, residual: f32, (count, sum): (f32, f32), inverse: f32) {
         let at = self.length.min(RECENT - 1);
         self.residuals[at] = residual;
         self.counts[at] = count;
         self.sums[at] = sum;
         self.inverses[at] = inverse;
-        self.cosines[at] = cosine;
         self.length = at + 1;
     }
 }
@@ -272,41 +266,37 @@ const fn ages(rate: f32) -> [f32; RECENT] {
 
 const LATE: [f32; RECENT] = ages(0.97);
 const LATEST: [f32; RECENT] = ages(0.85);
-const LATE_FACTORS: [f32; RECENT] = ages(0.95);
 
 /// What the neighbours say.
 #[derive(Clone, Debug)]
 pub(super) struct Votes {
-    /// By pairs: plain, with weights .97^age, with .85^age, with the similarity to the power 2.5.
+    /// Plain, with weights .97^age, with .85^age, with the similarity to the power 2.5.
     pub pairs: [f32; 4],
-    /// By factors: plain, and like ones only, sharper and with weights .95^age.
-    pub factors: [f32; 2],
-    /// How much there was to go by: all pairs, latest pairs, factors.
+    /// The first and the third, believed less where there is little to go by.
+    pub careful: [f32; 2],
+    /// How much there was to go by: plain, late, latest.
     pub support: [f32; 3],
 }
 
 impl Votes {
     /// Weighs what was asked.
     pub fn count(asked: &Asked) -> Self {
-        let mut weights = [[0.0; RECENT]; 6];
-        let [plain, late, latest, sharp, squared, near] = &mut weights;
+        let mut weights = [[0.0; RECENT]; 4];
+        let [plain, late, latest, sharp] = &mut weights;
         let length = padded(asked.length);
         for at in 0..length {
             let alike = asked.sums[at] * asked.inverses[at] / (asked.counts[at] + SHRINK);
-            let cosine = asked.cosines[at];
             plain[at] = alike;
             late[at] = LATE[at] * alike;
             latest[at] = LATEST[at] * alike;
             sharp[at] = alike * alike.abs() * alike.abs().sqrt();
-            squared[at] = cosine * cosine.abs();
-            near[at] = LATE_FACTORS[at] * squared[at].max(0.0) * squared[at].max(0.0);
         }
         let sums = weights.map(|weights| votes(&weights[..length], &asked.residuals[..length]));
         let value = |at: usize, shrink: f32| sums[at][0] / (sums[at][1] + shrink);
         Self {
             pairs: [value(0, 0.5), value(1, 0.5), value(2, 0.5), value(3, 0.1)],
-            factors: [value(4, 0.5), value(5, 0.5)],
-            support: [sums[0][1] + 0.5, sums[2][1] + 0.5, sums[4][1] + 0.5],
+            careful: [value(0, 5.0), value(2, 5.0)],
+            support: [sums[0][1], sums[1][1], sums[2][1]],
         }
     }
 }
@@ -360,10 +350,10 @@ mod tests {
     #[test]
     fn votes_agree_with_the_formula() {
         let mut asked = Asked::new();
-        let past = [(0.5, 30.0, 12.0, 1.5, 0.4), (-1.0, 5.0, -2.0, 0.8, -0.3), (2.0, 100.0, 40.0, 1.0, 0.9)];
+        let past = [(0.5, 30.0, 12.0, 1.5), (-1.0, 5.0, -2.0, 0.8), (2.0, 100.0, 40.0, 1.0)];
         let (mut sum, mut all) = (0.0_f64, 0.5_f64);
-        for (age, (residual, count, product, inverse, cosine)) in past.into_iter().enumerate() {
-            asked.push(residual, (count, product), inverse, cosine);
+        for (age, (residual, count, product, inverse)) in past.into_iter().enumerate() {
+            asked.push(residual, (count, product), inverse);
             let alike = 0.97_f64.powi(age as i32) * f64::from(product * inverse) / (f64::from(count) + 100.0);
             sum += alike * f64::from(residual);
             all += alike.abs();

@@ -58,8 +58,6 @@ pub(super) mod item {
     pub const BINS: usize = 8;
     /// One over the standard deviation of residuals against the slow bias model, pulled to 1.4 while little is known.
     pub const INVERSE: usize = 13;
-    /// One over the length of the steady factor.
-    pub const FACTOR_INVERSE: usize = 14;
 }
 
 /// A gap longer than this ends a sitting.

@@ -2,8 +2,6 @@
 //!
 //! The order of inputs is part of the image (weights are kept by position): append, do not move.
 
-use crate::linalg::kernels::dot;
-
 use super::bank::{self, MODELS, ONCE, PLAIN, SLOWEST};
 use super::columns::{Columns, FIGURES, UNKNOWN};
 use super::mlp::{Pass, WIDTH};
@@ -84,7 +82,7 @@ impl View {
         fill.put(&[CONSTANT]);
         fill.put(&votes.pairs);
         figures(&mut fill, user, item, scene.common, self.bank, self.near);
-        fill.put(&votes.factors);
+        fill.put(&votes.careful);
         let spread = residuals::spread(user);
         let relative = item[item::RELATIVE] / (item[item::COUNT] + 3.0);
         fill.put(&[relative * spread, relative * (spread - 1.0)]);
@@ -148,16 +146,12 @@ fn figures(fill: &mut Fill<'_>, user: &[f32], item: &[f32], common: &Common, ban
 fn ask(scene: &Scene<'_>, item: &[f32]) -> Asked {
     let mut asked = Asked::new();
     let (Some(memory), Some((row, column))) = (scene.memory, scene.item) else { return asked };
-    let factors = &item[bank::STEADY_ROWS];
-    let [inverse, factor_inverse] = [item::INVERSE, item::FACTOR_INVERSE].map(|at| item[FIGURES + at]);
+    let inverse = item[FIGURES + item::INVERSE];
     for past in memory.recent.iter().rev() {
         let Some(other) = scene.items.find(past.item as usize) else { continue };
         let (keeps, key) = keeper(row, past.item);
         let pair = scene.rows[if keeps == row { column } else { other }].find(key);
-        let theirs = scene.items.get(other);
-        let cosine = dot(factors, &theirs[bank::STEADY_ROWS]) * factor_inverse;
-        let figures = &theirs[FIGURES..];
-        asked.push(past.residual, pair, inverse * figures[item::INVERSE], cosine * figures[item::FACTOR_INVERSE]);
+        asked.push(past.residual, pair, inverse * scene.items.get(other)[FIGURES + item::INVERSE]);
     }
     asked
 }
