@@ -6,7 +6,9 @@
 
 use crate::base::cursor::{CursorError, Reader, Writer};
 
+use super::columns::FIGURES;
 use super::neighbours::{Memory, Row};
+use super::residuals::inverse_deviation;
 use super::{Kept, Ratings};
 
 /// Layout of head, column and inputs; goes up with any change to them.
@@ -117,6 +119,7 @@ impl Ratings {
         let column = self.make_item(item).ok_or_else(|| no_row(item, from))?;
         self.items.decode(column, from)?;
         self.rows[column] = Row::decode(from)?;
+        self.rows[column].inverse = inverse_deviation(&self.items.get(column)[FIGURES..]);
         Ok(())
     }
 }

@@ -243,10 +243,12 @@ impl Ratings {
             bin: self.scale.bin(event.value),
             near: self.view.near,
         };
+        let row = &mut self.rows[item];
         let (user, item) = (self.users.get_mut(user), self.items.get_mut(item));
         let counts = [user[FIGURES + residuals::user::COUNT], item[FIGURES + residuals::item::COUNT]];
         bank::learn(user, item, self.scale.inner(event.value), counts, weight);
         residuals::learn(&mut self.common, &mut user[FIGURES..], &mut item[FIGURES..], &news);
+        row.inverse = residuals::inverse_deviation(&item[FIGURES..]);
     }
 
     fn make_user(&mut self, row: usize) -> Option<usize> {

@@ -52,6 +52,8 @@ const EMPTY: Entry = Entry { item: NOBODY, count: 0.0, sum: 0.0 };
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Row {
     entries: Vec<Entry>,
+    /// One over the standard deviation of the item's residuals: follows from its column, and is here to be near.
+    pub inverse: f32,
 }
 
 impl Row {
@@ -161,6 +163,10 @@ impl Row {
     }
 
     /// A table of any length that is no power of two, or shorter than a window, is refused.
+    /// The inverse is the caller's to set.
+    ///
+    /// # Errors
+    /// [`CursorError`] if the bytes are no row.
     pub fn decode(from: &mut Reader<'_>) -> Result<Self, CursorError> {
         let offset = from.at();
         let length = from.count(size_of::<Entry>(), 1 << 24)?;
@@ -172,7 +178,7 @@ impl Row {
         for _ in 0..length {
             entries.push(Entry { item: from.u32()?, count: from.f32()?, sum: from.f32()? });
         }
-        Ok(Self { entries })
+        Ok(Self { entries, inverse: 0.0 })
     }
 }
 

@@ -56,8 +56,6 @@ pub(super) mod item {
     pub const POWER: usize = 7;
     /// Ratings by fifth of the range; five of them.
     pub const BINS: usize = 8;
-    /// One over the standard deviation of residuals against the slow bias model, pulled to 1.4 while little is known.
-    pub const INVERSE: usize = 13;
 }
 
 /// A gap longer than this ends a sitting.
@@ -80,6 +78,13 @@ fn settle(figures: &mut [f32], count: usize, sums: &[usize], bins: usize) {
 #[inline]
 pub(super) fn spread(user: &[f32]) -> f32 {
     ((user[self::user::SQUARES] + 4.0) / (user[self::user::COUNT] + 4.0)).sqrt()
+}
+
+/// One over the standard deviation of an item's residuals against the slow bias model, pulled to 1.4 while little is
+/// known.
+#[inline]
+pub(super) fn inverse_deviation(item: &[f32]) -> f32 {
+    ((item[self::item::COUNT] + 1.0) / (item[self::item::POWER] + 0.5)).sqrt()
 }
 
 /// Figures of everybody.
@@ -131,7 +136,6 @@ pub(super) fn learn(common: &mut Common, user: &mut [f32], item: &mut [f32], new
     item[self::item::BINS + news.bin] += 1.0;
     item[self::item::COUNT] += 1.0;
     settle(item, self::item::COUNT, &[self::item::SUM, self::item::RELATIVE, self::item::POWER], self::item::BINS);
-    item[self::item::INVERSE] = ((item[self::item::COUNT] + 1.0) / (item[self::item::POWER] + 0.5)).sqrt();
 }
 
 fn learn_user(user: &mut [f32], news: &News, excess: f32, own: f32) {

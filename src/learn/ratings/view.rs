@@ -72,7 +72,7 @@ impl View {
         let (low, high) = scene.scale.inner_ends();
         self.models = self.models.map(|model| if model.is_finite() { model.clamp(low, high) } else { 0.0 });
         self.bank = self.models[..ONCE].iter().sum::<f32>() / ONCE as f32;
-        let votes = Votes::count(&ask(scene, item));
+        let votes = Votes::count(&ask(scene));
         let gap_ms = scene.memory.map(|memory| scene.time_ms.saturating_sub(memory.last_ms));
         self.near = gap_ms.is_some_and(|gap| gap < SITTING_MS);
         let (user, item) = (&user[FIGURES..], &item[FIGURES..]);
@@ -143,15 +143,16 @@ fn figures(fill: &mut Fill<'_>, user: &[f32], item: &[f32], common: &Common, ban
 }
 
 /// Asks the user's recent items about this one.
-fn ask(scene: &Scene<'_>, item: &[f32]) -> Asked {
+fn ask(scene: &Scene<'_>) -> Asked {
     let mut asked = Asked::new();
     let (Some(memory), Some((row, column))) = (scene.memory, scene.item) else { return asked };
-    let inverse = item[FIGURES + item::INVERSE];
+    let own = &scene.rows[column];
     for past in memory.recent.iter().rev() {
         let Some(other) = scene.items.find(past.item as usize) else { continue };
+        let theirs = &scene.rows[other];
         let (keeps, key) = keeper(row, past.item);
-        let pair = scene.rows[if keeps == row { column } else { other }].find(key);
-        asked.push(past.residual, pair, inverse * scene.items.get(other)[FIGURES + item::INVERSE]);
+        let pair = if keeps == row { own.find(key) } else { theirs.find(key) };
+        asked.push(past.residual, pair, own.inverse * theirs.inverse);
     }
     asked
 }
