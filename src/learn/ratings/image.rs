@@ -27,7 +27,7 @@ impl Ratings {
         self.items.find(item).is_some()
     }
 
-    /// Writes what belongs to nobody. About 40 kB and 12 bytes a rating of the ring; two bytes if nothing was learned.
+    /// Writes what belongs to nobody. About 32 kB and 12 bytes a rating of the ring; two bytes if nothing was learned.
     pub fn encode_head(&self, out: &mut Writer<'_>) {
         out.u16(if self.learned == 0 { 0 } else { LAYOUT });
         if self.learned == 0 {
