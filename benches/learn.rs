@@ -1,15 +1,19 @@
 //! What one event costs a shard, by strategy: `Shard::apply` of 256 events of Zipf-distributed users and items (10,000
 //! items), with event ids, over 1,000 users (caches hold them) and 100,000 (memory answers).
 //!
+//! `ratings/learn` is the ensemble of explicit ratings alone, without a shard round it.
+//!
 //! No journal, no socket, no actor: the floor that those add to. Users and items exist before anything is measured, and
 //! the histories of frequent users are full, so growth is not in it.
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use mirra::base::ids::mix;
 use mirra::base::{IdRef, Rng};
 use mirra::cli::bench::users::Zipf;
 use mirra::learn::Strategy;
+use mirra::learn::ratings::{Ratings, RatingsOptions};
 use mirra::model::Event;
 use mirra::state::{Op, Options, Shard};
 
@@ -74,5 +78,37 @@ fn learn(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, learn);
+/// One rating predicted, then learned by the whole ensemble; histories and pair tables are full.
+fn ratings(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("ratings/learn");
+    group.throughput(Throughput::Elements(EVENTS as u64));
+    for users in [1_000, 100_000] {
+        let mut ratings = Ratings::new(RatingsOptions { scale: Some((1.0, 5.0)), ..RatingsOptions::default() });
+        (0..=u64::from(users)).for_each(|user| ratings.insert_user(mix(user)));
+        (0..=u64::from(ITEMS)).for_each(|item| ratings.insert_item(mix(!item)));
+        let mut draw = Draw::new(users);
+        let mut event = move || {
+            let (user, item) = (draw.users.draw(&mut draw.rng), draw.items.draw(&mut draw.rng));
+            draw.event_id += 1;
+            (user as usize, item as usize, 1.0 + draw.rng.below(5) as f32, draw.event_id as i64)
+        };
+        for _ in 0..300_000 {
+            let (user, item, value, time_ms) = event();
+            ratings.learn(user, item, value, 1.0, time_ms);
+        }
+        group.bench_function(BenchmarkId::from_parameter(format!("{users}_users")), |bench| {
+            bench.iter_batched_ref(
+                || (0..EVENTS).map(|_| event()).collect::<Vec<_>>(),
+                |events| {
+                    for (user, item, value, time_ms) in events.iter().copied() {
+                        black_box(ratings.learn(user, item, value, 1.0, time_ms));
+                    }
+                },
+                criterion::BatchSize::SmallInput,
+            );
+        });
+    }
+}
+
+criterion_group!(benches, learn, ratings);
 criterion_main!(benches);

@@ -32,6 +32,7 @@ mod mean;
 pub mod parameters;
 mod popularity;
 mod raisgd;
+pub mod ratings;
 
 pub use banked::{Auto, ItemKnn, Opinions, OverBank, Sequence, SessionKnn, Trend};
 pub use biased_mf::BiasedMf;

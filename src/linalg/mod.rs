@@ -2,6 +2,7 @@
 //! `unsafe`. Storage is `f32`; sums that run over a whole catalogue are kept in `f64`.
 //!
 //! * [`kernels`]: level-1 arithmetic on padded columns, bit-stable over SIMD widths.
+//! * [`online`]: steps of learners that see one event at a time: stacked factors, least squares, a small network.
 //! * [`prefetch`]: asking memory early.
 //! * [`slab`]: pages of columns in huge-page-advised memory, one column an entity.
 //! * [`score`]: one query against every column, through faer.
@@ -16,6 +17,7 @@ pub mod dense;
 pub mod fold_in;
 pub mod interactions;
 pub mod kernels;
+pub mod online;
 pub mod prefetch;
 pub mod score;
 pub mod slab;

@@ -3,7 +3,7 @@
 use super::{Op, Shard};
 use crate::base::{IdRef, ids::mix};
 use crate::evaluate::{Cohort, Judgement, prequential::SHORT_LIST};
-use crate::learn::{ItemSide, Recent, Seen};
+use crate::learn::{ItemSide, Recent, Seen, Strategy};
 use crate::linalg::axes::diagonal;
 use crate::model::{Attributes, Entry, Event};
 use crate::state::arm::{Arm, Tested};
@@ -158,8 +158,13 @@ impl Shard {
         let rank = if due { self.test_ranks(slot, row, known, event.time_ms) } else { None };
         let mut first = f32::NAN;
         let cohort = Cohort::of(self.users.get(slot).events);
+        // Predicted and learned in one: both look at the same things.
+        let rating = if explicit { self.learn_rating(slot, row, event) } else { None };
         for index in 0..self.arms.len() {
-            let score = self.score(index, slot, row);
+            let score = match rating {
+                Some(rating) if matches!(self.arms[index].strategy, Strategy::Auto(_)) => rating,
+                _ => self.score(index, slot, row),
+            };
             if explicit && self.arms[index].shape.predicts_value {
                 let judgement = self.judgement(score, event);
                 self.arms[index].prequential.record_judgement(cohort, &judgement);
@@ -288,7 +293,7 @@ impl Shard {
         for arm in &mut self.arms {
             arm.insert_user(id);
         }
-        self.bank_user();
+        self.bank_user(id);
         self.users.insert(id, self.epoch)
     }
 

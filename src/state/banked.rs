@@ -19,9 +19,10 @@ use crate::learn::auto::ranker::{Ranker, Weights};
 use crate::learn::auto::trainer::{Trainer, TrainerOptions};
 use crate::learn::auto::{self, Training, example, features};
 use crate::learn::bank::Bank;
+use crate::learn::ratings::{Ratings, RatingsOptions};
 use crate::learn::{Auto, Opinions, Strategy};
 use crate::linalg::{Interactions, als};
-use crate::model::Event;
+use crate::model::{Event, Kinds};
 
 /// Events learned before the first example: with less there is nothing to describe candidates by.
 const FIRST_EXAMPLE: u64 = 200;
@@ -32,6 +33,8 @@ pub(super) struct Banked {
     pub(super) bank: Bank,
     /// The ranker of `auto`; the first arm's if there are several.
     pub(super) ranker: Option<Ranker>,
+    /// Predicts explicit values for `auto`.
+    pub(super) ratings: Option<Ratings>,
     /// Which events become examples, and their negatives.
     pub(super) rng: Rng,
     /// Events learned at which item factors are fitted next, in step.
@@ -61,6 +64,7 @@ impl Banked {
         over_bank.then(|| {
             Box::new(Self {
                 bank: Bank::new(mix(options.seed)),
+                ratings: auto.map(|_| new_ratings(&options.kinds, options.seed)),
                 ranker,
                 rng: Rng::new(mix(options.seed ^ 1)),
                 next_fit: auto::FIRST_FIT,
@@ -79,6 +83,9 @@ impl Banked {
         if let Some(ranker) = &self.ranker {
             ranker.encode(out);
         }
+        if let Some(ratings) = &self.ratings {
+            ratings.encode_head(out);
+        }
     }
 
     /// Reads what [`Self::encode`] wrote, into an empty bank of the same options.
@@ -86,18 +93,70 @@ impl Banked {
         self.next_fit = from.u64()?;
         self.rng = Rng::from_words([from.u64()?, from.u64()?, from.u64()?, from.u64()?]);
         self.bank.decode_head(from)?;
-        self.ranker.as_mut().map_or(Ok(()), |ranker| ranker.decode(from))
+        self.ranker.as_mut().map_or(Ok(()), |ranker| ranker.decode(from))?;
+        self.ratings.as_mut().map_or(Ok(()), |ratings| ratings.decode_head(from))
     }
 
-    /// Opinions of a strategy for a user, into `scratch.opinions`; `given` are described as well as what is proposed.
-    fn opine(&mut self, arm: &Arm, asker: Asker<'_>) {
+    /// Adds a user whose id hashes to `hash`.
+    pub(super) fn insert_user(&mut self, hash: u64) {
+        self.bank.insert_user();
+        if let Some(ratings) = &mut self.ratings {
+            ratings.insert_user(hash);
+        }
+    }
+
+    /// Adds an item whose id hashes to `hash`.
+    pub(super) fn insert_item(&mut self, hash: u64, seed: u64) {
+        self.bank.insert_item(mix(seed ^ hash.rotate_left(32)));
+        if let Some(ratings) = &mut self.ratings {
+            ratings.insert_item(hash);
+        }
+    }
+
+    /// Appends what is kept of one user.
+    pub(super) fn encode_user(&self, slot: usize, out: &mut Writer<'_>) {
+        self.bank.encode_user(slot, out);
+        if let Some(ratings) = &self.ratings {
+            ratings.encode_user(slot, out);
+        }
+    }
+
+    /// Adds a user as [`Self::encode_user`] wrote it.
+    pub(super) fn decode_user(&mut self, hash: u64, from: &mut Reader<'_>) -> Result<(), CursorError> {
+        self.bank.decode_user(from)?;
+        let Some(ratings) = &mut self.ratings else { return Ok(()) };
+        ratings.insert_user(hash);
+        ratings.decode_user(ratings.users() - 1, from)
+    }
+
+    /// Appends what is kept of one item.
+    pub(super) fn encode_item(&self, row: usize, out: &mut Writer<'_>) {
+        self.bank.encode_item(row, out);
+        if let Some(ratings) = &self.ratings {
+            ratings.encode_item(row, out);
+        }
+    }
+
+    /// Adds an item as [`Self::encode_item`] wrote it.
+    pub(super) fn decode_item(&mut self, hash: u64, from: &mut Reader<'_>) -> Result<(), CursorError> {
+        self.bank.decode_item(from)?;
+        let Some(ratings) = &mut self.ratings else { return Ok(()) };
+        ratings.insert_item(hash);
+        ratings.decode_item(ratings.items() - 1, from)
+    }
+
+    /// Opinions of a strategy for a user, into `scratch.opinions`: of what is proposed, or of the `given` items.
+    fn opine(&mut self, arm: &Arm, asker: Asker<'_>, given: Option<&[u32]>) {
         let Self { bank, ranker, scratch, .. } = self;
         let Scratch { gather, rows, pass, scores, opinions } = scratch;
         opinions.clear();
         let factors = factors(arm);
         match (&arm.strategy, ranker) {
             (Strategy::Auto(auto), Some(ranker)) => {
-                gather.run(bank, factors, asker, auto.candidates);
+                match given {
+                    None => gather.run(bank, factors, asker, auto.candidates),
+                    Some(items) => gather.describe(bank, factors, asker, items),
+                }
                 features::fill(gather, bank, factors, asker, rows);
                 ranker.score(rows, pass, scores);
                 opinions.extend(gather.candidates.iter().copied().zip(scores.iter().copied()));
@@ -129,23 +188,50 @@ fn new_ranker(auto: &Auto, training: Training, seed: u64) -> Ranker {
     }
 }
 
+/// Explicit kinds that agree on a scale have it; otherwise it is learned.
+fn new_ratings(kinds: &Kinds, seed: u64) -> Ratings {
+    let mut scales: Vec<_> = kinds.iter().filter(|kind| kind.explicit).map(|kind| kind.range).collect();
+    scales.dedup();
+    let scale = if let [scale] = scales[..] { scale } else { None };
+    Ratings::new(RatingsOptions { scale, seed, ..RatingsOptions::default() })
+}
+
 fn factors(arm: &Arm) -> Factors<'_> {
     Factors { items: &arm.items, model: &arm.model, l2: auto::L2, unobserved_weight: auto::UNOBSERVED_WEIGHT }
 }
 
 impl Shard {
     /// Adds a user to the bank.
-    pub(super) fn bank_user(&mut self) {
+    pub(super) fn bank_user(&mut self, id: IdRef<'_>) {
         if let Some(banked) = &mut self.banked {
-            banked.bank.insert_user();
+            banked.insert_user(id.stable_hash());
         }
     }
 
     /// Adds an item to the bank.
     pub(super) fn bank_item(&mut self, id: IdRef<'_>) {
         if let Some(banked) = &mut self.banked {
-            banked.bank.insert_item(mix(self.options.seed ^ id.stable_hash().rotate_left(32)));
+            banked.insert_item(id.stable_hash(), self.options.seed);
         }
+    }
+
+    /// Predicts the value of an explicit event and learns it. `None` without `auto`.
+    pub(super) fn learn_rating(&mut self, slot: usize, row: usize, event: &Event<'_>) -> Option<f32> {
+        let weight = self.options.kinds.get(event.kind)?.weight;
+        if self.capture.is_some() {
+            let (users, items) = self.banked.as_ref()?.ratings.as_ref()?.touched_by(slot);
+            users.into_iter().for_each(|slot| self.touch_user(slot as usize));
+            self.touch_item(row);
+            items.into_iter().for_each(|row| self.touch_item(row as usize));
+        }
+        let ratings = self.banked.as_mut()?.ratings.as_mut()?;
+        Some(ratings.learn(slot, row, event.value, weight, event.time_ms))
+    }
+
+    /// The values that a user would give items, if `auto` has learned any.
+    fn predict_ratings(&mut self, slot: Option<usize>, rows: &[Option<usize>], time_ms: i64) -> Option<Vec<f32>> {
+        let ratings = self.banked.as_mut()?.ratings.as_mut()?;
+        (ratings.learned() > 0).then(|| rows.iter().map(|row| ratings.predict(slot, *row, time_ms)).collect())
     }
 
     /// The bank learns an event that weighs something. Rows of the user's newest items change with it.
@@ -186,7 +272,7 @@ impl Shard {
         let user = slot.filter(|slot| banked.bank.trail(*slot).count() > 0);
         let time_ms = time_ms.unwrap_or(banked.bank.latest_ms());
         let excluded = if excluded { &self.scratch.seen[..] } else { &[] };
-        banked.opine(&self.arms[arm], Asker { user, excluded, time_ms });
+        banked.opine(&self.arms[arm], Asker { user, excluded, time_ms }, None);
         let opinions = &banked.scratch.opinions;
         if opinions.is_empty() {
             return None;
@@ -201,6 +287,24 @@ impl Shard {
             scores[*item as usize] = *score;
         }
         Some(user.is_some())
+    }
+
+    /// The scores of some items by a strategy over the bank: values where `auto` predicts them, else what it ranks by, and
+    /// the lowest there is for an item that it has no opinion of. `None` is an item that is not known.
+    pub(super) fn bank_scores(&mut self, arm: usize, slot: Option<usize>, rows: &[Option<usize>]) -> Vec<f32> {
+        let Some(time_ms) = self.banked.as_ref().map(|banked| banked.bank.latest_ms()) else { return Vec::new() };
+        let predicts = self.arms[arm].shape.predicts_value;
+        if predicts && let Some(values) = self.predict_ratings(slot, rows, time_ms) {
+            return values;
+        }
+        let Some(banked) = &mut self.banked else { return Vec::new() };
+        let user = slot.filter(|slot| banked.bank.trail(*slot).count() > 0);
+        let given: Vec<u32> = rows.iter().filter_map(|row| u32::try_from((*row)?).ok()).collect();
+        banked.opine(&self.arms[arm], Asker { user, excluded: &[], time_ms }, Some(&given));
+        let opinions = &banked.scratch.opinions;
+        let score =
+            |row: usize| opinions.iter().find(|(item, _)| *item as usize == row).map_or(f32::MIN, |(_, score)| *score);
+        rows.iter().map(|row| row.map_or(f32::MIN, score)).collect()
     }
 
     /// Teaches the ranker, in step, from an event that is about to be applied; fits item factors where that is due.

@@ -177,7 +177,7 @@ impl Shard {
             put_column(out, &arm.users.col(slot)[..arm.shape.user_rows]);
         }
         if let Some(banked) = &self.banked {
-            banked.bank.encode_user(slot, out);
+            banked.encode_user(slot, out);
         }
     }
 
@@ -197,7 +197,7 @@ impl Shard {
             }
         }
         if let Some(banked) = &self.banked {
-            banked.bank.encode_item(row, out);
+            banked.encode_item(row, out);
         }
     }
 

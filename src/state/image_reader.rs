@@ -175,13 +175,15 @@ fn take_arm(arm: &mut Arm, from: &mut Reader<'_>) -> Result<(), ImageError> {
 
 fn take_users(shard: &mut Shard, count: u32, from: &mut Reader<'_>) -> Result<(), ImageError> {
     for _ in 0..count {
-        shard.users.restore(User::decode(from)?);
+        let user = User::decode(from)?;
+        let hash = user.id.as_ref().stable_hash();
+        shard.users.restore(user);
         for arm in &mut shard.arms {
             let (column, rows) = (arm.users.push(), arm.shape.user_rows);
             take_column(from, arm.users.col_mut(column), rows)?;
         }
         if let Some(banked) = &mut shard.banked {
-            banked.bank.decode_user(from)?;
+            banked.decode_user(hash, from)?;
         }
     }
     Ok(from.finish()?)
@@ -189,7 +191,9 @@ fn take_users(shard: &mut Shard, count: u32, from: &mut Reader<'_>) -> Result<()
 
 fn take_items(shard: &mut Shard, count: u32, from: &mut Reader<'_>) -> Result<(), ImageError> {
     for _ in 0..count {
-        shard.items.restore(Item::decode(from)?);
+        let item = Item::decode(from)?;
+        let hash = item.id.as_ref().stable_hash();
+        shard.items.restore(item);
         for arm in &mut shard.arms {
             let (column, rows) = (arm.items.push(), arm.shape.item_rows);
             debug_assert_eq!(arm.items.stride(), padded(rows));
@@ -203,7 +207,7 @@ fn take_items(shard: &mut Shard, count: u32, from: &mut Reader<'_>) -> Result<()
             }
         }
         if let Some(banked) = &mut shard.banked {
-            banked.bank.decode_item(from)?;
+            banked.decode_item(hash, from)?;
         }
     }
     Ok(from.finish()?)

@@ -20,6 +20,17 @@ pub enum Basis {
     NeitherSeen,
 }
 
+impl Basis {
+    fn of(slot: Option<usize>, row: Option<usize>) -> Self {
+        match (slot, row) {
+            (Some(_), Some(_)) => Self::Learned,
+            (None, Some(_)) => Self::NewUser,
+            (Some(_), None) => Self::NewItem,
+            (None, None) => Self::NeitherSeen,
+        }
+    }
+}
+
 /// One predicted score.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Prediction {
@@ -218,11 +229,21 @@ impl Shard {
     pub fn predict(&mut self, arm: usize, user: IdRef<'_>, items: &[Id]) -> Vec<Prediction> {
         let slot = self.users.find(user);
         let restore = slot.and_then(|slot| self.present(arm, slot));
-        let predictions = items.iter().map(|item| self.predict_one(arm, slot, item.as_ref())).collect();
+        let predictions = if self.arms[arm].strategy.over_bank() {
+            self.predict_by_bank(arm, slot, items)
+        } else {
+            items.iter().map(|item| self.predict_one(arm, slot, item.as_ref())).collect()
+        };
         if let Some(slot) = slot {
             self.put_back(arm, slot, restore);
         }
         predictions
+    }
+
+    fn predict_by_bank(&mut self, arm: usize, slot: Option<usize>, items: &[Id]) -> Vec<Prediction> {
+        let rows: Vec<Option<usize>> = items.iter().map(|item| self.items.find(item.as_ref())).collect();
+        let scores = self.bank_scores(arm, slot, &rows);
+        scores.into_iter().zip(rows).map(|(score, row)| Prediction { score, basis: Basis::of(slot, row) }).collect()
     }
 
     /// Neither side known: the mean of explicit values. Only the item known: its column with an average user. Only the
@@ -231,12 +252,7 @@ impl Shard {
     fn predict_one(&mut self, arm: usize, slot: Option<usize>, item: IdRef<'_>) -> Prediction {
         let mean = self.spread.mean as f32;
         let row = self.items.find(item);
-        let basis = match (slot, row) {
-            (Some(_), Some(_)) => Basis::Learned,
-            (None, Some(_)) => Basis::NewUser,
-            (Some(_), None) => Basis::NewItem,
-            (None, None) => Basis::NeitherSeen,
-        };
+        let basis = Basis::of(slot, row);
         let known = &mut self.arms[arm];
         let score = match (slot, row) {
             _ if known.strategy.ranks_by_popularity() => row.map_or(0.0, |row| self.items.popularity(row) as f32),
@@ -381,6 +397,15 @@ impl Shard {
     /// Rows of the list that the last arm had when the latest event was ranked, best first: for offline evaluation.
     pub fn listed(&self) -> impl Iterator<Item = usize> {
         self.scratch.top.best().iter().map(|(_, row)| *row as usize)
+    }
+
+    /// Scores of one arm for one user over some items, 0 where an item is not known: for offline evaluation.
+    pub fn scores_of(&mut self, arm: usize, user: IdRef<'_>, rows: &[Option<usize>]) -> Vec<f32> {
+        if self.arms[arm].strategy.over_bank() {
+            return self.bank_scores(arm, self.users.find(user), rows);
+        }
+        let scores = self.scores(arm, user);
+        rows.iter().map(|row| row.map_or(0.0, |row| scores[row])).collect()
     }
 
     /// The row of an item: for offline evaluation.

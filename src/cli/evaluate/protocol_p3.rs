@@ -71,8 +71,8 @@ pub fn run(
 fn position(shard: &mut Shard, held_out: &HeldOut, rankings: &mut Latencies) -> usize {
     let row = |shard: &Shard, item: &Id| shard.item_row(item.as_ref());
     let positive = row(shard, &held_out.row.item);
-    let negatives: Vec<Option<usize>> = held_out.negatives.iter().map(|item| row(shard, item)).collect();
-    let scores = rankings.time(|| shard.scores(0, held_out.row.user.as_ref()));
-    let score = |row: &Option<usize>| row.map_or(0.0, |row| scores[row]);
-    position_of(score(&positive), &negatives.iter().map(score).collect::<Vec<f32>>())
+    let rows: Vec<Option<usize>> =
+        std::iter::once(positive).chain(held_out.negatives.iter().map(|item| row(shard, item))).collect();
+    let scores = rankings.time(|| shard.scores_of(0, held_out.row.user.as_ref(), &rows));
+    position_of(scores[0], &scores[1..])
 }

@@ -101,4 +101,3 @@ const POWERS: [f32; 64] = {
     }
     powers
 };
-
