@@ -20,7 +20,6 @@ impl Distinct {
     /// Counts a thing by its hash.
     pub fn insert(&mut self, hash: u64) {
         self.words.resize(WORDS, 0);
-        #[expect(clippy::cast_possible_truncation, reason = "16 bits are left")]
         let bit = (mix(hash) >> 48) as usize;
         self.words[bit / 64] |= 1 << (bit % 64);
     }
