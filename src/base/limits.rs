@@ -34,7 +34,13 @@ pub const VALUE_ABS_MAX: f32 = 1.0e9;
 pub const SHARDS_MAX: u16 = 256;
 
 /// Most strategies that learn side by side.
-pub const ARMS_MAX: usize = 8;
+pub const ARMS_MAX: usize = 16;
+
+/// Most items that one event is contrasted with.
+pub const NEGATIVES_MAX: usize = 64;
+
+/// Most users kept of one item.
+pub const AUDIENCE_MAX: usize = 4_096;
 
 /// Longest history kept of one user, in events.
 pub const HISTORY_MAX: usize = 65_536;

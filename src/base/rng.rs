@@ -22,6 +22,18 @@ impl Rng {
         Self { words }
     }
 
+    /// Where the stream stands, to be kept.
+    #[must_use]
+    pub fn words(&self) -> [u64; 4] {
+        self.words
+    }
+
+    /// The stream that stood there.
+    #[must_use]
+    pub fn from_words(words: [u64; 4]) -> Self {
+        Self { words }
+    }
+
     /// The next 64 random bits.
     pub fn bits(&mut self) -> u64 {
         let [a, b, c, d] = &mut self.words;

@@ -10,6 +10,7 @@ use crate::learn::Strategy;
 use crate::linalg::IalsOptions;
 use crate::model::Kinds;
 use crate::shard::actor::Pace;
+use crate::shard::teacher::TeachingPace;
 use crate::storage::JournalOptions;
 use crate::telemetry::log;
 use crate::{server, state};
@@ -63,6 +64,8 @@ pub fn engine_options(config: &Config, data_dir: &Path) -> engine::Options {
     options.durability = config.journal.durability;
     options.snapshot_keep = config.snapshot.keep;
     options.refit = refit_options(config);
+    options.refit_automatically = config.refit.automatic;
+    options.teaching = TeachingPace { cpu_share: config.ranker.cpu_share, sample_share: config.ranker.sample_share };
     options
 }
 
@@ -76,13 +79,16 @@ pub fn state_options(config: &Config) -> state::Options {
     });
     state::Options {
         shards: shards(config),
-        popularity_half_life_s: half_life_s.unwrap_or(config.strategy.popularity.half_life_s),
+        popularity_half_life_s: half_life_s
+            .or_else(|| config.strategy.parameter("popularity", "half_life_s"))
+            .unwrap_or_default(),
         strategies,
         kinds: Kinds::new(config.kinds.iter().cloned()),
         history_max: config.history.events_max,
         rank_every: config.prequential.rank_every,
         fading: config.prequential.fading,
         seed: config.prequential.seed,
+        training: config.ranker.training,
     }
 }
 

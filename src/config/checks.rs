@@ -14,10 +14,10 @@ use super::raw::{self, Raw};
 use super::strategy::StrategyOptions;
 use super::{
     Config, ExchangeOptions, HistoryOptions, JournalOptions, LogFormat, LogLevel, LogOptions, PrequentialOptions,
-    RefitOptions, ServerOptions, ShardsOptions, SnapshotOptions,
+    RankerOptions, RefitOptions, ServerOptions, ShardsOptions, SnapshotOptions,
 };
 use crate::base::limits::{BATCH_EVENTS_MAX, FRAME_BYTES_MAX, HISTORY_MAX, SHARDS_MAX};
-use crate::learn::Strategy;
+use crate::learn::auto::Training;
 use crate::model::{Durability, Kind};
 
 /// A year, in seconds: the longest of the times that are waited for.
@@ -109,6 +109,16 @@ pub(super) fn check(table: Table, origins: &Origins) -> Result<Config, ConfigErr
             unobserved_weight: c.real("refit.unobserved_weight", raw.refit.unobserved_weight, 0.0..=1e6),
             seed: raw.refit.seed,
             init_std: c.positive("refit.init_std", raw.refit.init_std, 10.0),
+            automatic: raw.refit.automatic,
+        },
+        ranker: RankerOptions {
+            training: c.choice(
+                "ranker.training",
+                &raw.ranker.training,
+                &[("apart", Training::Apart), ("in_step", Training::InStep), ("never", Training::Never)],
+            ),
+            cpu_share: c.real("ranker.cpu_share", raw.ranker.cpu_share, 0.0..=1.0),
+            sample_share: c.real("ranker.sample_share", raw.ranker.sample_share, 0.0..=1.0),
         },
         journal: journal(&raw.journal, c),
         snapshot: SnapshotOptions {
@@ -157,12 +167,12 @@ fn validate(config: &Config, c: &mut Checker<'_>) {
         if strategy.active[..at].iter().any(|other| other.label == one.label) {
             c.refuse("strategy.active", format!("`{}` stands there twice", one.label), None);
         }
-        if let Strategy::FoldIn(options) = &one.strategy
-            && options.history > history.events_max
+        if let Some(reads) = one.strategy.reads_history()
+            && reads > history.events_max
         {
             let why = format!(
-                "`{}` reads {} events of a user, but history.events_max keeps {}",
-                one.label, options.history, history.events_max
+                "`{}` reads {reads} events of a user, but history.events_max keeps {}",
+                one.label, history.events_max
             );
             c.refuse("strategy.active", why, Some("raise history.events_max or lower the strategy's history"));
         }

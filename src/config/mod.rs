@@ -17,6 +17,7 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use crate::learn::auto::Training;
 use crate::model::{Durability, Kind};
 
 pub use error::{ConfigError, Problem};
@@ -45,6 +46,8 @@ pub struct Config {
     pub history: HistoryOptions,
     /// The background refit of the item model.
     pub refit: RefitOptions,
+    /// How the ranker of `auto` is taught.
+    pub ranker: RankerOptions,
     /// The journal.
     pub journal: JournalOptions,
     /// Snapshots.
@@ -109,6 +112,19 @@ pub struct RefitOptions {
     pub seed: u64,
     /// Standard deviation of the first factors' entries.
     pub init_std: f64,
+    /// Whether the engine refits by itself as events come.
+    pub automatic: bool,
+}
+
+/// `[ranker]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RankerOptions {
+    /// Who teaches.
+    pub training: Training,
+    /// Share of one core for the teacher.
+    pub cpu_share: f64,
+    /// Share of a shard's time for describing examples.
+    pub sample_share: f64,
 }
 
 /// `[journal]`.

@@ -1,35 +1,24 @@
 //! `[strategy]`: the parameters of each update strategy, and specifications such as `fold_in:dim=64,recency=0.9`.
 //!
 //! A specification is the name of a section and, after a colon, keys of that section with other values. The same text
-//! serves in `strategy.active` and in `--strategy` of the command line.
+//! serves in `strategy.active` and in `--strategy` of the command line. Which parameters a strategy has, and their
+//! limits, is said once, in `learn/parameters.rs`.
 
 use toml::{Table, Value};
 
-use super::checks::{Checker, shape};
+use super::checks::Checker;
 use super::error::ConfigError;
-use super::layers::{Origins, expected, from_text};
+use super::layers::{expected, from_text};
 use super::raw;
-use crate::base::limits::{ARMS_MAX, DIM_MAX, HISTORY_MAX};
-use crate::learn::{BiasedMf, Decay, FoldIn, Mean, Popularity, Strategy};
-
-/// A century, in seconds: the longest half-life.
-const HALF_LIFE_S_MAX: f64 = 100.0 * 365.0 * 86_400.0;
+use crate::base::limits::ARMS_MAX;
+use crate::learn::parameters::ABOVE_ZERO;
+use crate::learn::{ParameterError, Strategy};
 
 /// `[strategy]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StrategyOptions {
     /// Strategies that learn side by side, the primary first; 1 to `ARMS_MAX`, labels differ.
     pub active: Vec<ActiveStrategy>,
-    /// Where specifications of `mean` start.
-    pub mean: Mean,
-    /// Where specifications of `decay` start.
-    pub decay: Decay,
-    /// Where specifications of `biased_mf` start.
-    pub biased_mf: BiasedMf,
-    /// Where specifications of `fold_in` start.
-    pub fold_in: FoldIn,
-    /// Where specifications of `popularity` start.
-    pub popularity: Popularity,
     /// The sections as merged, in TOML: a specification is laid over a copy.
     sections: Table,
 }
@@ -55,18 +44,25 @@ impl StrategyOptions {
         Ok(ActiveStrategy { label: spec.to_owned(), strategy })
     }
 
+    /// The value of a parameter in the section of a strategy; `None` for a name that is not there.
+    #[must_use]
+    pub fn parameter(&self, strategy: &str, key: &str) -> Option<f64> {
+        let parameters = self.resolve(strategy).ok()?.strategy.parameters();
+        parameters.into_iter().find(|(name, _)| *name == key).map(|(_, value)| value)
+    }
+
     /// Checks all sections, active or not (the command line may start from any), then the active specifications.
     pub(super) fn check(raw: &raw::Strategy, sections: Table, c: &mut Checker<'_>) -> Self {
         let before = c.problems().len();
-        let mut options = Self {
-            active: Vec::new(),
-            mean: mean(&raw.mean, c),
-            decay: decay(&raw.decay, c),
-            biased_mf: biased_mf(&raw.biased_mf, c),
-            fold_in: fold_in(&raw.fold_in, c),
-            popularity: popularity(&raw.popularity, c),
-            sections,
-        };
+        for (name, section) in sections.iter().filter_map(|(name, value)| Some((name, value.as_table()?))) {
+            let Some(mut strategy) = Strategy::default_named(name) else { continue };
+            for (key, value) in section {
+                if let Err(why) = set(&mut strategy, key, value) {
+                    c.refuse(&format!("strategy.{name}.{key}"), why, None);
+                }
+            }
+        }
+        let mut options = Self { active: Vec::new(), sections };
         if !(1..=ARMS_MAX).contains(&raw.active.len()) {
             let why = format!("must name 1 to {ARMS_MAX} strategies, names {}", raw.active.len());
             c.refuse("strategy.active", why, None);
@@ -92,86 +88,34 @@ fn resolve(sections: &Table, spec: &str) -> Result<Strategy, String> {
     };
     let mut section = section.clone();
     for one in overrides.into_iter().flat_map(|text| text.split(',')) {
-        set(&mut section, one)?;
+        overlay(&mut section, one)?;
     }
-    let origins = Origins::default();
-    let mut checker = Checker::new(&origins);
-    let parameters = parameters(name, section, &mut checker).map_err(|error| error.to_string())?;
-    match checker.problems().first() {
-        Some(problem) => {
-            let key = problem.key.rsplit('.').next().unwrap_or_default();
-            Err(format!("`{key}` {}", problem.why))
-        }
-        None => Ok(parameters),
+    let mut strategy = Strategy::default_named(name).ok_or("has a section but no parameters")?;
+    for (key, value) in &section {
+        set(&mut strategy, key, value).map_err(|why| format!("`{key}` {why}"))?;
     }
+    Ok(strategy)
 }
 
-fn parameters(name: &str, section: Table, c: &mut Checker<'_>) -> Result<Strategy, ConfigError> {
-    Ok(match name {
-        "mean" => Strategy::Mean(mean(&section.try_into().map_err(shape)?, c)),
-        "decay" => Strategy::Decay(decay(&section.try_into().map_err(shape)?, c)),
-        "biased_mf" => Strategy::BiasedMf(biased_mf(&section.try_into().map_err(shape)?, c)),
-        "fold_in" => Strategy::FoldIn(fold_in(&section.try_into().map_err(shape)?, c)),
-        "popularity" => Strategy::Popularity(popularity(&section.try_into().map_err(shape)?, c)),
-        other => {
-            let problem = "has a section but no parameters".to_owned();
-            return Err(ConfigError::Strategy { spec: other.to_owned(), problem });
+/// Sets one parameter from its TOML value; says what it must be if it cannot.
+#[expect(clippy::cast_precision_loss, reason = "limits of parameters are far below 2^52")]
+fn set(strategy: &mut Strategy, key: &str, value: &Value) -> Result<(), String> {
+    let number = match value {
+        Value::Integer(whole) => *whole as f64,
+        Value::Float(number) => *number,
+        Value::Boolean(flag) => f64::from(u8::from(*flag)),
+        _ => f64::NAN,
+    };
+    strategy.set(key, number).map_err(|error| match error {
+        ParameterError::OutOfRange { lowest, highest, .. } if lowest == ABOVE_ZERO => {
+            format!("must be above 0, at most {highest}")
         }
+        ParameterError::OutOfRange { lowest, highest, .. } => format!("must be {lowest} to {highest}"),
+        unknown @ ParameterError::Unknown { .. } => unknown.to_string(),
     })
 }
 
-fn mean(raw: &raw::Mean, c: &mut Checker<'_>) -> Mean {
-    Mean {
-        dim: dim("mean", raw.dim, c),
-        weight_floor: c.positive("strategy.mean.weight_floor", raw.weight_floor, 1.0) as f32,
-    }
-}
-
-fn decay(raw: &raw::Decay, c: &mut Checker<'_>) -> Decay {
-    Decay {
-        dim: dim("decay", raw.dim, c),
-        half_life_s: c.positive("strategy.decay.half_life_s", raw.half_life_s, HALF_LIFE_S_MAX),
-        recency: c.positive("strategy.decay.recency", raw.recency, 1.0) as f32,
-    }
-}
-
-fn biased_mf(raw: &raw::BiasedMf, c: &mut Checker<'_>) -> BiasedMf {
-    let mut unit = |key: &str, value: f64| c.real(&format!("strategy.biased_mf.{key}"), value, 0.0..=1.0) as f32;
-    BiasedMf {
-        step_bias_user: unit("step_bias_user", raw.step_bias_user),
-        step_bias_item: unit("step_bias_item", raw.step_bias_item),
-        boost_bias_user: unit("boost_bias_user", raw.boost_bias_user),
-        boost_bias_item: unit("boost_bias_item", raw.boost_bias_item),
-        step_factor: unit("step_factor", raw.step_factor),
-        boost_factor: unit("boost_factor", raw.boost_factor),
-        l2_bias: unit("l2_bias", raw.l2_bias),
-        l2_factor: unit("l2_factor", raw.l2_factor),
-        dim: dim("biased_mf", raw.dim, c),
-        init_std: c.positive("strategy.biased_mf.init_std", raw.init_std, 10.0) as f32,
-        passes: c.whole("strategy.biased_mf.passes", raw.passes, 1..=100),
-    }
-}
-
-fn fold_in(raw: &raw::FoldIn, c: &mut Checker<'_>) -> FoldIn {
-    FoldIn {
-        dim: dim("fold_in", raw.dim, c),
-        recency: c.positive("strategy.fold_in.recency", raw.recency, 1.0) as f32,
-        history: c.whole("strategy.fold_in.history", raw.history, 1..=HISTORY_MAX as u64),
-        l2: c.positive("strategy.fold_in.l2", raw.l2, 1e6),
-        unobserved_weight: c.real("strategy.fold_in.unobserved_weight", raw.unobserved_weight, 0.0..=1e6),
-    }
-}
-
-fn popularity(raw: &raw::Popularity, c: &mut Checker<'_>) -> Popularity {
-    let half_life_s = c.real("strategy.popularity.half_life_s", raw.half_life_s, 0.0..=HALF_LIFE_S_MAX);
-    Popularity { half_life_s }
-}
-
-fn dim(strategy: &str, dim: u64, c: &mut Checker<'_>) -> usize {
-    c.whole(&format!("strategy.{strategy}.dim"), dim, 1..=DIM_MAX as u64)
-}
-
-fn set(section: &mut Table, parameter: &str) -> Result<(), String> {
+fn overlay(section: &mut Table, parameter: &str) -> Result<(), String> {
     let Some((key, text)) = parameter.split_once('=') else {
         return Err(format!("`{parameter}` is not key=value"));
     };
@@ -193,5 +137,33 @@ fn unknown(what: &str, name: &str, known: &[&str]) -> String {
     match nearest {
         Some((_, candidate)) => format!("unknown {what} `{name}`, did you mean `{candidate}`?"),
         None => format!("unknown {what} `{name}`, known are {}", known.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::BUILT_IN;
+
+    /// The built-in file documents the parameters of every strategy, no others, at the values that the code begins with.
+    #[test]
+    fn sections_say_what_the_code_says() {
+        let root: Table = BUILT_IN.parse().expect("the built-in file is TOML");
+        let sections = root["strategy"].as_table().expect("a section");
+        let mut names: Vec<&str> = sections.keys().map(String::as_str).filter(|name| *name != "active").collect();
+        let mut known = Strategy::NAMES.to_vec();
+        names.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(names, known);
+        for name in known {
+            let strategy = Strategy::default_named(name).expect("listed");
+            let section = sections[name].as_table().expect("a section");
+            assert_eq!(section.len(), strategy.parameters().len(), "keys of strategy.{name}");
+            for (key, value) in strategy.parameters() {
+                let mut copy = strategy.clone();
+                set(&mut copy, key, &section[key]).unwrap_or_else(|why| panic!("strategy.{name}.{key} {why}"));
+                assert_eq!(copy, strategy, "strategy.{name}.{key} is not {value}");
+            }
+        }
     }
 }

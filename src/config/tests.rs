@@ -102,7 +102,7 @@ fn type_errors_name_key_value_and_what_was_expected() {
 #[test]
 fn whole_numbers_serve_as_floats() {
     let (config, _) = file("[strategy.decay]\nhalf_life_s = 3600").unwrap();
-    assert!((config.strategy.decay.half_life_s - 3_600.0).abs() < 1e-9);
+    assert_eq!(config.strategy.parameter("decay", "half_life_s"), Some(3_600.0));
 }
 
 #[test]
@@ -135,11 +135,11 @@ fn variables_need_no_quotes_and_reach_deep_sections() {
     ];
     let (config, _) = load("", &variables, &[]).unwrap();
     assert_eq!((config.server.listen.port(), config.server.shard_ports), (0, false));
-    assert_eq!(config.strategy.biased_mf.dim, 16);
+    assert_eq!(config.strategy.parameter("biased_mf", "dim"), Some(16.0));
     assert!((config.kinds[1].weight - 0.3).abs() < 1e-6);
     let Strategy::FoldIn(fold_in) = &config.strategy.active[0].strategy else { panic!("{config:?}") };
-    assert_eq!((fold_in.dim, fold_in.history), (32, 64));
-    assert_eq!(config.strategy.fold_in.dim, 64, "the section itself stays");
+    assert_eq!((fold_in.dim, fold_in.history), (32, 40));
+    assert_eq!(config.strategy.parameter("fold_in", "dim"), Some(64.0), "the section itself stays");
     let (config, _) = env("MIRRA__STRATEGY__ACTIVE", "[\"mean\", \"popularity\"]").unwrap();
     assert_eq!(config.strategy.active.len(), 2);
 }
@@ -163,6 +163,7 @@ fn kinds_are_changed_and_added_by_name() {
 
 #[test]
 fn every_limit_is_kept() {
+    let too_many = format!("active = {:?}", vec!["a"; 17]);
     let cases = [
         ("server", "connections_max = 0", "1 to 1048576"),
         ("server", "in_flight_max = 0", "1 to 1048576"),
@@ -174,13 +175,13 @@ fn every_limit_is_kept() {
         ("shards", "queue_events_max = 4095", "4096 to 16777216"),
         ("shards", "quantum_us = 0", "100 to 100000"),
         ("kinds.rate", "range = [5.0, 1.0]", "[lowest, highest]"),
-        ("strategy", "active = []", "1 to 8 strategies, names 0"),
-        ("strategy", "active = [\"a\",\"b\",\"c\",\"d\",\"e\",\"f\",\"g\",\"h\",\"i\"]", "1 to 8 strategies, names 9"),
+        ("strategy", "active = []", "1 to 16 strategies, names 0"),
+        ("strategy", too_many.as_str(), "1 to 16 strategies, names 17"),
         ("strategy.mean", "dim = 0", "1 to 512"),
         ("strategy.mean", "weight_floor = 1.1", "above 0, at most 1"),
         ("strategy.mean", "weight_floor = 0.0", "above 0, at most 1"),
         ("strategy.decay", "dim = 513", "1 to 512"),
-        ("strategy.decay", "half_life_s = 0.0", "above 0"),
+        ("strategy.decay", "half_life_s = -1.0", "must be 0 to"),
         ("strategy.decay", "recency = 1.1", "above 0, at most 1"),
         ("strategy.biased_mf", "dim = 513", "1 to 512"),
         ("strategy.biased_mf", "step_factor = -0.1", "0 to 1"),
@@ -191,6 +192,17 @@ fn every_limit_is_kept() {
         ("strategy.fold_in", "l2 = 0.0", "above 0"),
         ("strategy.fold_in", "unobserved_weight = -1.0", "0 to 1000000"),
         ("strategy.fold_in", "recency = 0.0", "above 0"),
+        ("strategy.isgd", "dim = 0", "1 to 512"),
+        ("strategy.isgd", "step = 0.0", "above 0, at most 1"),
+        ("strategy.isgd", "l2 = 11.0", "0 to 10"),
+        ("strategy.raisgd", "init_std = 0.0", "above 0"),
+        ("strategy.raisgd", "negatives = 65", "0 to 64"),
+        ("strategy.bpr", "negatives = 0", "1 to 64"),
+        ("strategy.bpr", "l2 = 1.5", "0 to 1"),
+        ("strategy.eals", "missing_weight = 0.0", "above 0"),
+        ("strategy.eals", "popularity_power = 2.1", "0 to 2"),
+        ("strategy.eals", "audience = 4097", "1 to 4096"),
+        ("strategy.eals", "recency = 1.5", "above 0, at most 1"),
         ("strategy.popularity", "half_life_s = -1.0", "0 to 3153600000"),
         ("kinds.view", "code = 256", "0 to 255"),
         ("kinds.view", "weight = -0.1", "0 to 1000"),
@@ -226,7 +238,7 @@ fn every_limit_is_kept() {
 
 #[test]
 fn every_cross_check_refuses() {
-    let cases: [(&str, &[&str]); 12] = [
+    let cases: [(&str, &[&str]); 13] = [
         ("[server]\nlisten = \"0.0.0.0:7311\"", &["`server.listen`", "there is no login yet"]),
         ("[server]\nlisten = \"[::]:7311\"", &["there is no login yet"]),
         ("[server]\nlisten = \"10.0.0.1:0\"", &["there is no login yet"]),
@@ -234,8 +246,9 @@ fn every_cross_check_refuses() {
         ("[server]\nlisten = \"127.0.0.1:65500\"\n[shards]\ncount = 40", &["port 65540"]),
         ("[kinds.view]\ncode = 2", &["`kinds.", "has the same code"]),
         ("[strategy]\nactive = [\"mean\", \"mean\"]", &["`mean` stands there twice"]),
-        ("[strategy]\nactive = [\"fold_in\"]\n[history]\nevents_max = 63", &["reads 64", "keeps 63"]),
+        ("[strategy]\nactive = [\"fold_in\"]\n[history]\nevents_max = 39", &["reads 40", "keeps 39"]),
         ("[strategy]\nactive = [\"fold_in:history=300\"]", &["reads 300", "keeps 256"]),
+        ("[strategy]\nactive = [\"eals:history=300\"]", &["reads 300", "keeps 256"]),
         ("[strategy]\nactive = [\"fold-in\"]", &["unknown strategy `fold-in`, did you mean `fold_in`?"]),
         ("[strategy]\nactive = [\"decay:recensy=1\"]", &["unknown parameter `recensy`, did you mean `recency`?"]),
         ("[journal]\nflush_ms = 60", &["`journal.sync_interval_ms` is 50", "which is 60"]),

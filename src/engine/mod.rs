@@ -9,6 +9,7 @@ mod refit;
 mod registry;
 mod snapshot;
 mod start;
+mod teach;
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -31,6 +32,7 @@ use crate::model::Durability;
 use crate::shard::actor::Pace;
 use crate::shard::control::{Drain, Peers};
 use crate::shard::messages::Histories;
+use crate::shard::teacher::TeachingPace;
 use crate::shard::{Answer, Home, Install, Query, Queue, Refusal, ShardActor, Step, StepDone, Turn};
 use crate::state::{self, StrategyReport};
 use crate::storage::JournalOptions;
@@ -55,6 +57,10 @@ pub struct Options {
     pub snapshot_keep: usize,
     /// How item models are fitted; `dim` comes from the strategies.
     pub refit: IalsOptions,
+    /// Whether the engine refits by itself as events come.
+    pub refit_automatically: bool,
+    /// How much time teaching the ranker may take.
+    pub teaching: TeachingPace,
 }
 
 impl Options {
@@ -70,6 +76,8 @@ impl Options {
             durability: Durability::Journaled,
             snapshot_keep: 2,
             refit: IalsOptions::default(),
+            refit_automatically: true,
+            teaching: TeachingPace { cpu_share: 0.25, sample_share: 0.05 },
         }
     }
 }
@@ -267,6 +275,21 @@ impl Engine {
             }
         }
         Ok(merged)
+    }
+
+    /// Events learned, by all shards.
+    ///
+    /// # Errors
+    /// [`EngineError::ShardFailed`] if a shard does not answer.
+    pub async fn events(&self) -> Result<u64, EngineError> {
+        let answers = self.ask_all("events", || Query::Events).await?;
+        Ok(answers.iter().map(|answer| if let Answer::Events(events) = answer { *events } else { 0 }).sum())
+    }
+
+    /// Epoch of the newest item model; 0 before the first.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.inner.epoch.load(Ordering::Relaxed)
     }
 
     /// Sequence and digest of each shard.

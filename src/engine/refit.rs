@@ -41,7 +41,8 @@ pub fn fit_epoch(
     let mut parts = Vec::with_capacity(dims.len());
     for dim in dims {
         let fitted =
-            als::fit(&interactions, &IalsOptions { dim, ..options.clone() }, &mut |_| ControlFlow::Continue(()))?;
+            als::fit(&interactions, &IalsOptions { dim, ..options.clone() }, &mut |_| ControlFlow::Continue(()))?
+                .into_principal_axes();
         parts.push(EpochPart { dim, gram: fitted.gram, factors: fitted.factors });
     }
     let size = FitSize { users: users as u64, items: ids.len() as u64, pairs: pairs.len() as u64 };

@@ -9,7 +9,7 @@ use actix::Actor;
 use actix_rt::{Arbiter, ArbiterHandle};
 
 use super::registry::Registry;
-use super::{Engine, EngineError, Inner, Options, Peers, Queue, ShardActor, ShardHandle, state};
+use super::{Engine, EngineError, Inner, Options, Peers, Queue, ShardActor, ShardHandle, state, teach};
 use crate::base::Clock;
 use crate::base::ids::mix;
 use crate::shard::{Home, Recovered, ShardSetup, recover};
@@ -76,7 +76,10 @@ impl Engine {
         let torn = recovered.iter().flat_map(|shard| shard.torn.iter().map(describe_torn)).collect();
         skip_what_peers_merged(&mut recovered);
         let sequences = recovered.iter().map(|shard| shard.shard.sequence()).collect();
-        let (shards, arbiters) = start_actors(recovered, &home, &options, &clock, epoch)?;
+        let weights = recovered.iter().filter_map(|shard| shard.shard.ranker()).max_by_key(|weights| weights.examples);
+        let (shards, mut arbiters) = start_actors(recovered, &home, &options, &clock, epoch)?;
+        let addresses: Vec<_> = shards.iter().map(|shard| shard.address.clone()).collect();
+        arbiters.extend(teach::start_teacher(&options, &addresses, weights));
         let inner = Inner {
             options,
             shards,
@@ -93,7 +96,9 @@ impl Engine {
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let store = describe(&opened);
         let report = StartReport { generation, passed_over, replayed, torn, store, sequences, took_ms };
-        Ok(Opened { engine: Self { inner: Arc::new(inner) }, report })
+        let engine = Self { inner: Arc::new(inner) };
+        teach::start_refits(&engine, &engine.inner.shards[0].arbiter);
+        Ok(Opened { engine, report })
     }
 }
 
@@ -190,6 +195,7 @@ fn start_actor(
         metrics: Arc::clone(&metrics),
         clock: Arc::clone(clock),
         pace: options.pace,
+        sample_share: options.teaching.sample_share,
     })
     .map_err(EngineError::Thread)?;
     let address = ShardActor::start_in_arbiter(&arbiter, move |_| actor);

@@ -84,6 +84,10 @@ impl Learner for BiasedMf {
         Shape { user_rows: rows, item_rows: rows, items: ItemSide::Learned, predicts_value: true }
     }
 
+    fn factor_rows(&self) -> usize {
+        self.factor()
+    }
+
     fn init_user(&self, seed: u64, user: &mut [f32]) {
         self.init(seed, user);
     }

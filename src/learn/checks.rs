@@ -1,6 +1,6 @@
 //! The conformance suite: what every strategy in the list must hold, after River's estimator checks.
 
-use super::{ItemModel, ItemSide, Recent, Seen, Strategy, Work};
+use super::{Audience, ItemModel, ItemSide, Negatives, Recent, Seen, Strategy, Work};
 use crate::base::Rng;
 use crate::linalg::{Slab, kernels};
 
@@ -12,6 +12,7 @@ struct Bench {
     model: ItemModel,
     work: Work,
     history: Vec<Recent>,
+    shared: Vec<f32>,
 }
 
 const ITEMS: usize = 40;
@@ -37,6 +38,7 @@ impl Bench {
             Vec::new()
         };
         Self {
+            shared: vec![0.0; strategy.sweeps().map_or(0, |sweeps| sweeps.shared_rows)],
             strategy,
             users,
             items,
@@ -51,10 +53,35 @@ impl Bench {
         self.history.insert(0, Recent { item: item as u32, weight: 1.0, since_ms });
         if self.strategy.learns_from_history() {
             self.strategy.fold_in(self.users.col_mut(0), &self.history, &self.items, &self.model, &mut self.work);
+        } else if self.strategy.sweeps().is_some() {
+            self.sweep(item);
         } else {
+            self.contrast(item, &seen);
             let column = self.items.col_mut(item);
             self.strategy.learn_one(self.users.col_mut(0), column, &seen);
         }
+    }
+
+    /// The items after this one stand for those that the strategy asks for.
+    fn contrast(&mut self, item: usize, seen: &Seen) {
+        let count = match self.strategy.negatives() {
+            Negatives::Absent => 0,
+            Negatives::LongestUnseen(count) | Negatives::Drawn(count) => count,
+        };
+        for other in (item + 1..=item + count).map(|other| other % ITEMS).filter(|other| *other != item) {
+            let (mut own, mut others) = (self.items.col(item).to_vec(), self.items.col(other).to_vec());
+            self.strategy.contrast(self.users.col_mut(0), &mut own, &mut others, seen);
+            self.items.col_mut(item).copy_from_slice(&own);
+            self.items.col_mut(other).copy_from_slice(&others);
+        }
+    }
+
+    /// The one user is the audience of every item.
+    fn sweep(&mut self, item: usize) {
+        let Self { strategy, users, items, history, shared, work, .. } = self;
+        strategy.sweep_user(users.col_mut(0), history, items, shared, work);
+        let audience = Audience { slots: &[0], users, guest: None };
+        strategy.sweep_item(items.col_mut(item), &audience, shared, work);
     }
 
     fn score(&self, item: usize) -> f32 {
@@ -108,8 +135,8 @@ fn items_change_only_where_they_are_learned() {
 #[test]
 fn liked_items_rise() {
     every(|mut bench| {
-        if bench.strategy.ranks_by_popularity() {
-            return; // its counts are the item table's
+        if bench.strategy.ranks_by_popularity() || bench.strategy.over_bank() {
+            return; // what they count stands in the item table and in the bank
         }
         let before = bench.score(5);
         for _ in 0..10 {

@@ -8,11 +8,14 @@
 //! iALS* (RecSys 2022), solved for one user after each event. Age counts events, the newest has age 0. `a0 H'H` and
 //! `|I|` come with the item model; without one (epoch 0) there is nothing to fold into and popularity answers.
 //!
+//! A model in its principal axes is solved in as many unknowns as there are events (`linalg/axes.rs`); with more than 64
+//! events, or a model of another make, in dim unknowns. Both are exact; they differ in the last digits.
+//!
 //! User column: `w_u` (dim). Item column: `h` (dim), from the item model.
 
 use super::{ItemModel, ItemSide, Learner, Recent, Shape, Work};
-use crate::linalg::FoldInTerms;
-use crate::linalg::Slab;
+use crate::linalg::axes::EVENTS_MAX;
+use crate::linalg::{FoldInTerms, Slab};
 
 /// Parameters of `fold_in`.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +34,7 @@ pub struct FoldIn {
 
 impl Default for FoldIn {
     fn default() -> Self {
-        Self { dim: 64, recency: 0.8, history: 64, l2: 0.01, unobserved_weight: 0.2 }
+        Self { dim: 64, recency: 0.8, history: 40, l2: 0.01, unobserved_weight: 0.2 }
     }
 }
 
@@ -58,11 +61,17 @@ impl Learner for FoldIn {
             unobserved_mass: self.unobserved_weight * model.items as f64,
         };
         let mut age_weight = 1.0_f32;
-        let events = recent.iter().take(self.history).map(|event| {
+        let recent = &recent[..recent.len().min(self.history)];
+        let events = recent.iter().map(|event| {
             let weight = event.weight * age_weight;
             age_weight *= self.recency;
-            (&items.col(event.item as usize)[..self.dim], weight)
+            (items.col(event.item as usize), weight)
         });
+        if model.gram.len() == self.dim && recent.len() <= EVENTS_MAX {
+            work.axes.fold_in(terms, events, user);
+            return;
+        }
+        let events = events.map(|(item, weight)| (&item[..self.dim], weight));
         let solved = crate::linalg::fold_in(work.solver(self.dim), terms, events, &mut user[..self.dim]);
         // A system that is not positive definite leaves zeros: popularity answers for this user until the next event.
         debug_assert!(solved.is_ok(), "a ridge above 0 makes the system definite: {solved:?}");

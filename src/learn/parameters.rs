@@ -3,8 +3,12 @@
 //! A table row knows the name, the allowed range, and how to read and write the field; nothing else in the house lists
 //! parameters. Every number is an `f64` here; whole ones are checked to be whole.
 
-use super::{BiasedMf, Decay, FoldIn, Mean, Popularity, Strategy};
-use crate::base::limits::{DIM_MAX, HISTORY_MAX};
+use super::auto::ranker::NETWORKS_MAX;
+use super::{
+    Auto, BiasedMf, Bpr, Decay, Eals, FoldIn, Isgd, ItemKnn, Mean, Popularity, Raisgd, Sequence, SessionKnn, Strategy,
+    Trend,
+};
+use crate::base::limits::{AUDIENCE_MAX, DIM_MAX, HISTORY_MAX, NEGATIVES_MAX};
 
 /// A century: the longest half-life, in seconds.
 pub const HALF_LIFE_S_MAX: f64 = 100.0 * 365.0 * 86_400.0;
@@ -56,7 +60,7 @@ pub enum ParameterError {
 }
 
 /// Smallest of what must be above 0.
-const ABOVE_ZERO: f64 = 1e-6;
+pub const ABOVE_ZERO: f64 = 1e-6;
 
 /// The table row of a field.
 macro_rules! parameter {
@@ -98,9 +102,9 @@ static BIASED_MF: [Parameter<BiasedMf>; 11] = [
     parameter!(BiasedMf, boost_bias_item: f32, 0.0, 1.0),
     parameter!(BiasedMf, step_factor: f32, 0.0, 1.0),
     parameter!(BiasedMf, boost_factor: f32, 0.0, 1.0),
-    parameter!(BiasedMf, l2_bias: f32, 0.0, 10.0),
-    parameter!(BiasedMf, l2_factor: f32, 0.0, 10.0),
-    parameter!(BiasedMf, init_std: f32, 0.0, 10.0),
+    parameter!(BiasedMf, l2_bias: f32, 0.0, 1.0),
+    parameter!(BiasedMf, l2_factor: f32, 0.0, 1.0),
+    parameter!(BiasedMf, init_std: f32, ABOVE_ZERO, 10.0),
     parameter!(BiasedMf, passes: whole u32, 1.0, 100.0),
 ];
 
@@ -109,12 +113,77 @@ static FOLD_IN: [Parameter<FoldIn>; 5] = [
     parameter!(FoldIn, dim: whole usize, 1.0, DIM_MAX as f64),
     parameter!(FoldIn, recency: f32, ABOVE_ZERO, 1.0),
     parameter!(FoldIn, history: whole usize, 1.0, HISTORY_MAX as f64),
-    parameter!(FoldIn, l2: f64, ABOVE_ZERO, 1e3),
-    parameter!(FoldIn, unobserved_weight: f64, ABOVE_ZERO, 1e3),
+    parameter!(FoldIn, l2: f64, ABOVE_ZERO, 1e6),
+    parameter!(FoldIn, unobserved_weight: f64, 0.0, 1e6),
 ];
 
 /// Parameters of `popularity`.
 static POPULARITY: [Parameter<Popularity>; 1] = [parameter!(Popularity, half_life_s: f64, 0.0, HALF_LIFE_S_MAX)];
+
+/// Parameters of `auto`.
+static AUTO: [Parameter<Auto>; 6] = [
+    parameter!(Auto, candidates: whole usize, 1.0, 1_000.0),
+    parameter!(Auto, negatives: whole usize, 1.0, 1_000.0),
+    parameter!(Auto, networks: whole usize, 1.0, NETWORKS_MAX as f64),
+    parameter!(Auto, replays: whole usize, 0.0, 100.0),
+    parameter!(Auto, train_full: whole u64, 0.0, 1e9),
+    parameter!(Auto, train_share: f64, 0.0, 1.0),
+];
+
+/// Parameters of `item_knn`.
+static ITEM_KNN: [Parameter<ItemKnn>; 3] = [
+    parameter!(ItemKnn, sum: whole u32, 0.0, 3.0),
+    parameter!(ItemKnn, slow: whole u32, 0.0, 1.0),
+    parameter!(ItemKnn, popularity_power: f32, 0.0, 1.0),
+];
+
+/// Parameters of `session_knn`.
+static SESSION_KNN: [Parameter<SessionKnn>; 2] =
+    [parameter!(SessionKnn, followed: whole u32, 0.0, 1.0), parameter!(SessionKnn, popularity_power: f32, 0.0, 1.0)];
+
+/// Parameters of `trend`.
+static TREND: [Parameter<Trend>; 1] = [parameter!(Trend, grid: whole u32, 0.0, 7.0)];
+
+/// Parameters of `sequence`.
+static SEQUENCE: [Parameter<Sequence>; 1] = [parameter!(Sequence, popularity_power: f32, 0.0, 1.0)];
+
+/// Parameters of `isgd`.
+static ISGD: [Parameter<Isgd>; 4] = [
+    parameter!(Isgd, dim: whole usize, 1.0, DIM_MAX as f64),
+    parameter!(Isgd, step: f32, ABOVE_ZERO, 1.0),
+    parameter!(Isgd, l2: f32, 0.0, 10.0),
+    parameter!(Isgd, init_std: f32, ABOVE_ZERO, 10.0),
+];
+
+/// Parameters of `raisgd`.
+static RAISGD: [Parameter<Raisgd>; 5] = [
+    parameter!(Raisgd, dim: whole usize, 1.0, DIM_MAX as f64),
+    parameter!(Raisgd, step: f32, ABOVE_ZERO, 1.0),
+    parameter!(Raisgd, l2: f32, 0.0, 10.0),
+    parameter!(Raisgd, init_std: f32, ABOVE_ZERO, 10.0),
+    parameter!(Raisgd, negatives: whole usize, 0.0, NEGATIVES_MAX as f64),
+];
+
+/// Parameters of `bpr`.
+static BPR: [Parameter<Bpr>; 5] = [
+    parameter!(Bpr, dim: whole usize, 1.0, DIM_MAX as f64),
+    parameter!(Bpr, step: f32, ABOVE_ZERO, 1.0),
+    parameter!(Bpr, l2: f32, 0.0, 1.0),
+    parameter!(Bpr, init_std: f32, ABOVE_ZERO, 10.0),
+    parameter!(Bpr, negatives: whole usize, 1.0, NEGATIVES_MAX as f64),
+];
+
+/// Parameters of `eals`.
+static EALS: [Parameter<Eals>; 8] = [
+    parameter!(Eals, dim: whole usize, 1.0, DIM_MAX as f64),
+    parameter!(Eals, missing_weight: f32, ABOVE_ZERO, 1e6),
+    parameter!(Eals, popularity_power: f32, 0.0, 2.0),
+    parameter!(Eals, l2: f32, ABOVE_ZERO, 1e3),
+    parameter!(Eals, init_std: f32, ABOVE_ZERO, 10.0),
+    parameter!(Eals, history: whole usize, 1.0, HISTORY_MAX as f64),
+    parameter!(Eals, audience: whole usize, 1.0, AUDIENCE_MAX as f64),
+    parameter!(Eals, recency: f32, ABOVE_ZERO, 1.0),
+];
 
 /// Runs the same expression on every strategy with its table.
 macro_rules! with_table {
@@ -138,6 +207,42 @@ macro_rules! with_table {
             }
             Strategy::Popularity($inner) => {
                 let $table = &POPULARITY[..];
+                $body
+            }
+            Strategy::Auto($inner) => {
+                let $table = &AUTO[..];
+                $body
+            }
+            Strategy::ItemKnn($inner) => {
+                let $table = &ITEM_KNN[..];
+                $body
+            }
+            Strategy::SessionKnn($inner) => {
+                let $table = &SESSION_KNN[..];
+                $body
+            }
+            Strategy::Trend($inner) => {
+                let $table = &TREND[..];
+                $body
+            }
+            Strategy::Sequence($inner) => {
+                let $table = &SEQUENCE[..];
+                $body
+            }
+            Strategy::Isgd($inner) => {
+                let $table = &ISGD[..];
+                $body
+            }
+            Strategy::Raisgd($inner) => {
+                let $table = &RAISGD[..];
+                $body
+            }
+            Strategy::Bpr($inner) => {
+                let $table = &BPR[..];
+                $body
+            }
+            Strategy::Eals($inner) => {
+                let $table = &EALS[..];
                 $body
             }
         }

@@ -125,12 +125,31 @@ pub fn fit_both(
     report: &mut dyn FnMut(FitProgress) -> ControlFlow<()>,
 ) -> Result<(ItemFactors, Vec<f32>), LinalgError> {
     options.check()?;
+    fit_from(interactions, options, initial(interactions.items(), options), report)
+}
+
+/// As [`fit_both`], from these item factors (item-major) instead of random ones: a refit of a model that changed
+/// little needs a sweep or two where the first fit needs many.
+///
+/// # Errors
+/// As [`fit`].
+///
+/// # Panics
+/// If there are not `dim` numbers for each item.
+pub fn fit_from(
+    interactions: &Interactions,
+    options: &IalsOptions,
+    start: Vec<f32>,
+    report: &mut dyn FnMut(FitProgress) -> ControlFlow<()>,
+) -> Result<(ItemFactors, Vec<f32>), LinalgError> {
+    options.check()?;
     let (users, items) = (interactions.users(), interactions.items());
     if interactions.pairs() == 0 {
         return Err(LinalgError::NoPairs { users, items });
     }
     let dim = options.dim;
-    let mut of_items = initial(items, options);
+    assert_eq!(start.len(), items * dim, "factors to start from");
+    let mut of_items = start;
     let mut of_users = vec![0.0_f32; users * dim];
     let mut solver = SpdSolver::new(dim);
     let progress = FitProgress {

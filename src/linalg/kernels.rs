@@ -8,7 +8,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::LANES;
 
-type Lane = [f32; LANES];
+pub(super) type Lane = [f32; LANES];
 
 /// `sum a_i b_i`.
 ///
@@ -40,11 +40,25 @@ pub fn scaled_copy(y: &mut [f32], factor: f32, x: &[f32]) {
     }
 }
 
+/// Where `needle` stands in `haystack`, if it does.
+#[must_use]
+#[inline]
+pub fn position(haystack: &[u32], needle: u32) -> Option<usize> {
+    Arch::new().dispatch(Position { haystack, needle })
+}
+
 /// One gradient step on both sides of `p . q` (Koren, Bell & Volinsky 2009, eq. 5), both from the old values:
 /// `p += step_p (e q - l2 p)`, `q += step_q (e p - l2 q)`.
 #[inline]
 pub fn factor_step(p: &mut [f32], q: &mut [f32], error: f32, step_p: f32, step_q: f32, l2: f32) {
     Arch::new().dispatch(FactorStep { p, q, error, step_p, step_q, l2 });
+}
+
+/// One step that tells `q` from `r` for `p` (Rendle et al. 2009), all from the old values: `p += step (slope (q - r) - l2 p)`,
+/// `q += step (slope p - l2 q)`, `r += step (-slope p - l2 r)`.
+#[inline]
+pub fn pair_step(p: &mut [f32], q: &mut [f32], r: &mut [f32], step: f32, slope: f32, l2: f32) {
+    Arch::new().dispatch(PairStep { p, q, r, step, slope, l2 });
 }
 
 // Each kernel is a type and no closure: the shim that calls a closure is not inlined into the code that has the wide
@@ -61,6 +75,31 @@ impl WithSimd for Dot<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> f32 {
         dot_body(lanes(self.a), lanes(self.b))
+    }
+}
+
+struct Position<'a> {
+    haystack: &'a [u32],
+    needle: u32,
+}
+
+impl WithSimd for Position<'_> {
+    type Output = Option<usize>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Option<usize> {
+        let (chunks, rest) = self.haystack.as_chunks::<32>();
+        for (at, chunk) in chunks.iter().enumerate() {
+            // Without a way out in between, a chunk is a handful of wide comparisons.
+            let mut found = 0_u32;
+            for value in chunk {
+                found |= u32::from(*value == self.needle);
+            }
+            if found != 0 {
+                return chunk.iter().position(|value| *value == self.needle).map(|place| at * 32 + place);
+            }
+        }
+        rest.iter().position(|value| *value == self.needle).map(|place| chunks.len() * 32 + place)
     }
 }
 
@@ -109,8 +148,35 @@ impl WithSimd for FactorStep<'_> {
     }
 }
 
+struct PairStep<'a> {
+    p: &'a mut [f32],
+    q: &'a mut [f32],
+    r: &'a mut [f32],
+    step: f32,
+    slope: f32,
+    l2: f32,
+}
+
+impl WithSimd for PairStep<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { p, q, r, step, slope, l2 } = self;
+        for ((p, q), r) in lanes_mut(p).iter_mut().zip(lanes_mut(q)).zip(lanes_mut(r)) {
+            for lane in 0..LANES {
+                let (old_p, old_q, old_r) = (p[lane], q[lane], r[lane]);
+                p[lane] = step.mul_add(slope.mul_add(old_q - old_r, -(l2 * old_p)), old_p);
+                q[lane] = step.mul_add(slope.mul_add(old_p, -(l2 * old_q)), old_q);
+                r[lane] = step.mul_add((-slope).mul_add(old_p, -(l2 * old_r)), old_r);
+            }
+        }
+    }
+}
+
+/// [`dot`] for code that is compiled for the instruction set already.
 #[inline(always)]
-fn dot_body(a: &[Lane], b: &[Lane]) -> f32 {
+pub(super) fn dot_body(a: &[Lane], b: &[Lane]) -> f32 {
     let mut sums = [0.0_f32; LANES];
     for (a, b) in a.iter().zip(b) {
         for lane in 0..LANES {
@@ -167,6 +233,17 @@ mod tests {
                 assert!((q[i] - (b[i] + 0.2 * (0.3 * a[i] - 0.05 * b[i]))).abs() < 1e-5);
             }
         }
+    }
+
+    #[test]
+    fn position_is_the_first_place_or_none() {
+        for length in [0, 1, 31, 32, 33, 64, 100, 512] {
+            let values: Vec<u32> = (0..length).map(|at| at * 7 + 1).collect();
+            for needle in 0..length * 7 + 9 {
+                assert_eq!(position(&values, needle), values.iter().position(|value| *value == needle));
+            }
+        }
+        assert_eq!(position(&[3; 70], 3), Some(0), "the first of several");
     }
 
     /// The promise that replay rests on: the same bits whatever the SIMD width.

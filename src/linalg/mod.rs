@@ -7,8 +7,12 @@
 //! * [`score`]: one query against every column, through faer.
 //! * [`topk`]: the best k of a score list.
 //! * [`solve`]: small positive definite systems; [`als`]: item factors by iALS, users folded in exactly.
+//! * [`axes`]: a model in its principal axes, where users are folded in by smaller systems.
+//! * [`sweep`]: one factor by coordinate descent.
 
 pub mod als;
+pub mod axes;
+pub mod dense;
 pub mod fold_in;
 pub mod interactions;
 pub mod kernels;
@@ -16,13 +20,16 @@ pub mod prefetch;
 pub mod score;
 pub mod slab;
 pub mod solve;
+pub mod sweep;
 pub mod topk;
 
 pub use als::{FitProgress, IalsOptions, ItemFactors};
+pub use axes::AxesSolver;
 pub use fold_in::{FoldInTerms, fold_in};
 pub use interactions::Interactions;
 pub use slab::Slab;
 pub use solve::{NotPositiveDefinite, SpdSolver};
+pub use sweep::Sweep;
 pub use topk::TopK;
 
 /// `f32`s in one lane group; every column is padded to a multiple of it (64 bytes).

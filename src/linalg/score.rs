@@ -5,7 +5,9 @@
 use faer::linalg::matmul::matmul;
 use faer::{Accum, ColMut, ColRef, Par};
 
-use super::Slab;
+use pulp::{Arch, Simd, WithSimd};
+
+use super::{LANES, Slab, kernels};
 
 /// Fills `scores` with one score a column. `query` is as long as the slab's stride.
 pub fn score_all(slab: &Slab, query: &[f32], offset: f32, scores: &mut Vec<f32>) {
@@ -20,6 +22,36 @@ pub fn score_all(slab: &Slab, query: &[f32], offset: f32, scores: &mut Vec<f32>)
     if offset != 0.0 {
         for score in scores.iter_mut() {
             *score += offset;
+        }
+    }
+}
+
+/// `scores[n] = query . column_{columns[n]}`: for a part of the columns, with the bits of [`kernels::dot`].
+///
+/// # Panics
+/// If there is no such column.
+pub fn score_some(slab: &Slab, query: &[f32], columns: &[u32], scores: &mut Vec<f32>) {
+    debug_assert_eq!(query.len(), slab.stride());
+    scores.clear();
+    scores.resize(columns.len(), 0.0);
+    Arch::new().dispatch(ScoreSome { slab, query, columns, scores });
+}
+
+struct ScoreSome<'a> {
+    slab: &'a Slab,
+    query: &'a [f32],
+    columns: &'a [u32],
+    scores: &'a mut [f32],
+}
+
+impl WithSimd for ScoreSome<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let query = self.query.as_chunks::<LANES>().0;
+        for (score, column) in self.scores.iter_mut().zip(self.columns) {
+            *score = kernels::dot_body(query, self.slab.col(*column as usize).as_chunks::<LANES>().0);
         }
     }
 }
@@ -44,6 +76,11 @@ mod tests {
         score_all(&slab, &query, 2.5, &mut scores);
         for column in 0..slab.len() {
             assert!((scores[column] - 2.5 - dot(&query, slab.col(column))).abs() < 1e-4);
+        }
+        let some = [4_999, 7, 7, 0];
+        score_some(&slab, &query, &some, &mut scores);
+        for (score, column) in scores.iter().zip(some) {
+            assert_eq!(score.to_bits(), dot(&query, slab.col(column as usize)).to_bits());
         }
     }
 }

@@ -79,12 +79,19 @@ impl SpdSolver {
         self.dim
     }
 
-    /// A = `scale` x `gram`, where `gram` is a symmetric `dim x dim` matrix, contiguous.
+    /// A = `scale` x `gram`, where `gram` is a symmetric `dim x dim` matrix, contiguous, or the `dim` numbers of a diagonal.
     ///
     /// # Panics
-    /// If `gram` is not `dim * dim` long.
+    /// If `gram` is neither long.
     pub fn reset_to(&mut self, gram: &[f32], scale: f32) {
         let dim = self.dim;
+        if gram.len() == dim {
+            self.matrix.fill(0.0);
+            for (to, from) in self.matrix.iter_mut().step_by(dim + 1).zip(gram) {
+                *to = from * scale;
+            }
+            return;
+        }
         assert_eq!(gram.len(), dim * dim, "a Gram matrix of dimension {dim}");
         let matrix = &mut self.matrix;
         self.arch.dispatch(|| matrix.iter_mut().zip(gram).for_each(|(to, from)| *to = from * scale));

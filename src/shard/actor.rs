@@ -24,6 +24,7 @@ use super::queue::Queue;
 use super::recovery::{Home, recover};
 use super::snapshot::SnapshotRun;
 use super::sync::{Held, SyncRequest, Syncer};
+use super::teacher::Sampler;
 use crate::base::{Clock, Reader};
 use crate::model::Durability;
 use crate::state::{AHEAD, Op, OutcomeKind, Shard};
@@ -73,6 +74,8 @@ pub struct ShardSetup {
     pub clock: Arc<dyn Clock>,
     /// Its pace.
     pub pace: Pace,
+    /// Share of its time for describing examples to a teacher.
+    pub sample_share: f64,
 }
 
 /// One shard.
@@ -94,6 +97,7 @@ pub struct ShardActor {
     synced_at: Instant,
     pub(super) exchange: Exchange,
     pub(super) snapshot: Option<SnapshotRun>,
+    pub(super) sampler: Sampler,
 }
 
 impl ShardActor {
@@ -102,7 +106,7 @@ impl ShardActor {
     /// # Errors
     /// The system's, if its sync thread cannot be started.
     pub fn new(setup: ShardSetup) -> std::io::Result<Self> {
-        let ShardSetup { shard, journal, home, queue, metrics, clock, pace } = setup;
+        let ShardSetup { shard, journal, home, queue, metrics, clock, pace, sample_share } = setup;
         let syncer = Syncer::start(shard.index())?;
         let exchange = Exchange::new(shard.options().shards);
         Ok(Self {
@@ -123,6 +127,7 @@ impl ShardActor {
             synced_at: Instant::now(),
             exchange,
             snapshot: None,
+            sampler: Sampler::new(sample_share),
         })
     }
 
@@ -151,6 +156,7 @@ impl ShardActor {
     pub(super) fn carry_out(&mut self, turn: Turn) {
         let Turn { ops, steps, credits, reply } = turn;
         self.metrics.add(Metric::Turns, 1);
+        self.sampler.begin();
         let mut done = Vec::with_capacity(steps.len());
         let mut durability = Durability::Applied;
         let mut at = 0;
@@ -187,7 +193,7 @@ impl ShardActor {
             return StepDone::Refused(Refusal::Behind);
         }
         let (first_sequence, events_before) = (self.shard.sequence() + 1, self.shard.event_count());
-        let written = match self.guarded(|actor| apply_all(&mut actor.shard, ops, count, each)) {
+        let written = match self.guarded(|actor| apply_all(&mut actor.shard, &mut actor.sampler, ops, count, each)) {
             Ok(written) => written,
             Err(refusal) => return StepDone::Refused(refusal),
         };
@@ -319,7 +325,7 @@ fn is_exchange(ops: &[u8]) -> bool {
     matches!(Op::decode(&mut Reader::new(ops)), Ok(Op::Merge { .. } | Op::Rows { .. }))
 }
 
-fn apply_all(shard: &mut Shard, ops: &[u8], count: u32, each: bool) -> Written {
+fn apply_all(shard: &mut Shard, sampler: &mut Sampler, ops: &[u8], count: u32, each: bool) -> Written {
     let first_sequence = shard.sequence() + 1;
     let mut reader = Reader::new(ops);
     let mut outcomes = Vec::with_capacity(if each { count as usize } else { 1 });
@@ -333,6 +339,11 @@ fn apply_all(shard: &mut Shard, ops: &[u8], count: u32, each: bool) -> Written {
             }));
         }
         let op = Op::decode(&mut reader).expect("operations are encoded by this process, or checksummed");
+        if sampler.has_time()
+            && let Op::Event(event) = &op
+        {
+            sampler.take(|| shard.example(event));
+        }
         let outcome = shard.apply(&op);
         match outcome.kind {
             OutcomeKind::Applied => applied += 1,

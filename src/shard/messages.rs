@@ -134,6 +134,8 @@ pub enum Query {
     Reports,
     /// Hash of everything known.
     Digest,
+    /// Events learned.
+    Events,
     /// Retained histories and item ids, for a refit.
     Histories,
 }
@@ -174,6 +176,8 @@ pub enum Answer {
     Reports(Vec<StrategyReport>),
     /// To [`Query::Digest`]: sequence and hash.
     Digest(u64, u64),
+    /// To [`Query::Events`].
+    Events(u64),
     /// To [`Query::Histories`].
     Histories(Box<Histories>),
 }

@@ -4,6 +4,7 @@
 //! * [`queue`]: how many events may wait; the only bound, because actix mailboxes are soft.
 //! * [`actor`]: the turn: apply, journal, answer.
 //! * [`control`]: what the engine tells an actor beside turns.
+//! * [`teacher`]: trains the ranker of `auto` off the path of events.
 //! * `sync`: the thread that syncs the journal and then lets durable answers go.
 //! * [`recovery`]: newest valid snapshot and the journal's tail make the same bits as before.
 
@@ -16,6 +17,7 @@ pub mod queue;
 pub mod recovery;
 mod snapshot;
 mod sync;
+pub mod teacher;
 
 pub use actor::{ShardActor, ShardSetup};
 pub use messages::{Answer, Install, Query, Refusal, Snapshot, SnapshotPart, Step, StepDone, Turn, Written};

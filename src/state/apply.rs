@@ -4,6 +4,7 @@ use super::{Op, Shard};
 use crate::base::{IdRef, ids::mix};
 use crate::evaluate::{Cohort, Judgement, prequential::SHORT_LIST};
 use crate::learn::{ItemSide, Recent, Seen};
+use crate::linalg::axes::diagonal;
 use crate::model::{Attributes, Entry, Event};
 use crate::state::arm::{Arm, Tested};
 use crate::state::model::EpochModel;
@@ -39,19 +40,30 @@ impl Outcome {
 impl Shard {
     /// Applies the operation with the next sequence. Epochs come with their model through [`Shard::install`] instead.
     pub fn apply(&mut self, op: &Op<'_>) -> Outcome {
+        self.carry_out(op, true)
+    }
+
+    /// [`Self::apply`] without what is off the path of the acknowledgement, for callers that time the two apart: they have
+    /// called [`Self::train`] before.
+    pub fn update(&mut self, op: &Op<'_>) -> Outcome {
+        self.carry_out(op, false)
+    }
+
+    fn carry_out(&mut self, op: &Op<'_>, train: bool) -> Outcome {
         self.sequence += 1;
         match op {
-            Op::Event(event) => self.learn(event),
+            Op::Event(event) => self.learn(event, train),
             Op::UserUpsert { user, attributes, .. } => self.upsert_user(*user, attributes),
             Op::ItemUpsert { item, time_ms, tags, attributes } => self.upsert_item(*item, *time_ms, tags, attributes),
             Op::Merge { source, bytes, .. } => self.merge(*source, bytes),
             Op::Rows { owner, count, bytes, .. } => self.take_rows(*owner, *count, bytes),
             Op::Epoch { .. } => Outcome::applied(self.epoch),
+            Op::Ranker { version, weights } => self.take_ranker(*version, weights),
         }
     }
 
     /// Learns one event: find, test, learn, remember.
-    fn learn(&mut self, event: &Event<'_>) -> Outcome {
+    fn learn(&mut self, event: &Event<'_>, train: bool) -> Outcome {
         let slot = self.users.find(event.user).unwrap_or_else(|| self.insert_user(event.user));
         if self.users.get(slot).history.holds(event.event_id) {
             let outcome = Outcome::applied(self.users.get(slot).version);
@@ -62,6 +74,9 @@ impl Shard {
 
         let (explicit, weight) = self.weigh(event);
         let tested = self.test(slot, row, known, explicit, weight, event);
+        if train {
+            self.train(event);
+        }
         if explicit {
             self.spread.add(f64::from(event.value));
         }
@@ -79,12 +94,16 @@ impl Shard {
         } else {
             self.observe_foreign(slot, row, &seen, event.time_ms);
         }
+        self.contrast(slot, row, owned, &seen);
         for arm in &mut self.arms {
             if !arm.strategy.learns_from_history() && (weight > 0.0 || arm.shape.predicts_value) {
                 arm.learn_one(slot, row, owned, &seen);
             }
         }
         self.remember(slot, row, event, weight);
+        if weight > 0.0 {
+            self.bank_learn(slot, row, event.time_ms);
+        }
         self.events += 1;
         Outcome {
             kind: OutcomeKind::Applied,
@@ -98,7 +117,7 @@ impl Shard {
     ///
     /// A judgement weighs by where it stands among all judgements so far: `0.5 + 0.5 z`, within 0 and 1, so that a low
     /// rating teaches a ranking strategy nothing and a high one counts fully.
-    fn weigh(&self, event: &Event<'_>) -> (bool, f32) {
+    pub(super) fn weigh(&self, event: &Event<'_>) -> (bool, f32) {
         let Some(kind) = self.options.kinds.get(event.kind) else {
             return (false, 0.0); // a kind that was taken out of the configuration since it was journaled
         };
@@ -118,7 +137,7 @@ impl Shard {
     pub fn test_event(&mut self, event: &Event<'_>) -> Tested {
         let slot = self.users.find(event.user).unwrap_or_else(|| self.insert_user(event.user));
         let (known, row) = self.place(slot, event.item);
-        let rank = self.test_ranks(slot, row, known);
+        let rank = self.test_ranks(slot, row, known, event.time_ms);
         Tested { score: self.score(0, slot, row), rank }
     }
 
@@ -136,7 +155,7 @@ impl Shard {
     fn test(&mut self, slot: usize, row: usize, known: bool, explicit: bool, weight: f32, event: &Event<'_>) -> Tested {
         let every = u64::from(self.options.rank_every);
         let due = every > 0 && self.events.is_multiple_of(every) && weight > 0.0;
-        let rank = if due { self.test_ranks(slot, row, known) } else { None };
+        let rank = if due { self.test_ranks(slot, row, known, event.time_ms) } else { None };
         let mut first = f32::NAN;
         let cohort = Cohort::of(self.users.get(slot).events);
         for index in 0..self.arms.len() {
@@ -164,12 +183,15 @@ impl Shard {
         if self.arms[index].strategy.ranks_by_popularity() {
             return self.items.popularity(row) as f32;
         }
+        if self.arms[index].strategy.over_bank() {
+            return f32::NAN; // an order over candidates, which ranking asks for, and no score of one item
+        }
         self.arms[index].score(slot, row, self.spread.mean as f32)
     }
 
     /// Ranks one item by every arm and records it; returns the first arm's rank. An item that the history holds is no
     /// candidate: nothing is recorded.
-    fn test_ranks(&mut self, slot: usize, row: usize, known: bool) -> Option<u32> {
+    fn test_ranks(&mut self, slot: usize, row: usize, known: bool, time_ms: i64) -> Option<u32> {
         self.collect_seen(slot);
         if u32::try_from(row).is_ok_and(|row| self.scratch.seen.binary_search(&row).is_ok()) {
             return None;
@@ -178,7 +200,7 @@ impl Shard {
         let cohort = Cohort::of(self.users.get(slot).events);
         for index in 0..self.arms.len() {
             // An item that nobody mentioned before is a miss: one past the last candidate.
-            let rank = if known { self.rank_item(index, slot, row) } else { self.candidates() };
+            let rank = if known { self.rank_item(index, slot, row, time_ms) } else { self.candidates() };
             self.arms[index].prequential.record_ranking(cohort, known.then_some(rank));
             if known {
                 self.record_list(index, cohort);
@@ -203,8 +225,8 @@ impl Shard {
         u32::try_from(self.items.len() - self.scratch.seen.len()).unwrap_or(u32::MAX)
     }
 
-    fn rank_item(&mut self, index: usize, slot: usize, row: usize) -> u32 {
-        self.fill_scores(index, Some(slot));
+    fn rank_item(&mut self, index: usize, slot: usize, row: usize, time_ms: i64) -> u32 {
+        self.fill_scores(index, Some(slot), Some(time_ms), true);
         Arm::rank(&self.scratch.scores, row, &self.scratch.seen)
     }
 
@@ -214,10 +236,16 @@ impl Shard {
         let Event { event_id, kind, value, time_ms, .. } = *event;
         let user = self.users.get_mut(slot);
         user.history.push(Entry { event_id, time_ms, item, value, weight, kind }, self.options.history_max);
-        if self.arms.iter().any(|arm| arm.strategy.learns_from_history()) {
-            self.collect_recent(slot);
-            for arm in self.arms.iter_mut().filter(|arm| arm.strategy.learns_from_history()) {
-                arm.fold_in(slot, &self.scratch.recent, &mut self.scratch.work);
+        let readers = self.arms.iter().filter(|arm| arm.strategy.learns_from_history() || arm.sweeps.is_some());
+        if let Some(most) = readers.map(|arm| arm.strategy.reads_history().unwrap_or(usize::MAX)).max() {
+            self.collect_recent(slot, most);
+            let owned = self.items.get(row).owner == self.index;
+            for arm in &mut self.arms {
+                if arm.strategy.learns_from_history() {
+                    arm.fold_in(slot, &self.scratch.recent, &mut self.scratch.work);
+                } else if arm.sweeps.is_some() && weight > 0.0 {
+                    arm.sweep(slot, row, owned, &self.scratch.recent, &mut self.scratch.work);
+                }
             }
         }
     }
@@ -227,19 +255,21 @@ impl Shard {
         if self.users.get(slot).epoch == self.epoch {
             return;
         }
-        self.collect_recent(slot);
+        self.collect_recent(slot, usize::MAX);
         for arm in self.arms.iter_mut().filter(|arm| arm.shape.items == ItemSide::Model) {
             arm.fold_in(slot, &self.scratch.recent, &mut self.scratch.work);
         }
         self.users.get_mut(slot).epoch = self.epoch;
     }
 
-    /// The user's events that weigh something, newest first, into `scratch.recent`.
-    pub(super) fn collect_recent(&mut self, slot: usize) {
+    /// The user's newest events that weigh something, at most `most`, newest first, into `scratch.recent`.
+    pub(super) fn collect_recent(&mut self, slot: usize, most: usize) {
         let recent = &mut self.scratch.recent;
         recent.clear();
         let mut entries = self.users.get(slot).history.newest_first().filter(|entry| entry.weight > 0.0).peekable();
-        while let Some(entry) = entries.next() {
+        while recent.len() < most
+            && let Some(entry) = entries.next()
+        {
             let since_ms = entries.peek().map_or(0, |before| entry.time_ms.saturating_sub(before.time_ms));
             recent.push(Recent { item: entry.item, weight: entry.weight, since_ms });
         }
@@ -258,6 +288,7 @@ impl Shard {
         for arm in &mut self.arms {
             arm.insert_user(id);
         }
+        self.bank_user();
         self.users.insert(id, self.epoch)
     }
 
@@ -265,6 +296,7 @@ impl Shard {
         for arm in &mut self.arms {
             arm.insert_item(id);
         }
+        self.bank_item(id);
         let owner = self.owner(id);
         self.items.insert(id, owner)
     }
@@ -343,7 +375,7 @@ impl Shard {
                 arm.items.col_mut(*row)[..part.dim].copy_from_slice(factor);
             }
             arm.model.epoch = model.epoch;
-            arm.model.gram.clone_from(&part.gram);
+            arm.model.gram = diagonal(&part.gram, part.dim).unwrap_or_else(|| part.gram.clone());
             arm.model.items = model.ids.len() as u64;
         }
         self.epoch = model.epoch;

@@ -3,9 +3,10 @@
 use crate::base::ids::mix;
 use crate::base::{IdRef, Rng};
 use crate::evaluate::{Prequential, PrequentialOptions, rank_of};
-use crate::learn::{ItemModel, ItemSide, Recent, Seen, Shape, Strategy, Work};
+use crate::learn::{Audience, ItemModel, ItemSide, Negatives, Recent, Seen, Shape, Strategy, Sweeps, Work};
 use crate::linalg::score::score_all;
 use crate::linalg::{Slab, kernels};
+use crate::state::unseen::Unseen;
 
 /// A strategy with its memory.
 #[derive(Debug)]
@@ -22,9 +23,20 @@ pub struct Arm {
     pub model: ItemModel,
     /// Test-then-learn figures.
     pub prequential: Prequential,
+    /// Which items it contrasts events with.
+    pub negatives: Negatives,
+    /// The items it knows, those without an event for longest first, if the strategy contrasts events with them.
+    pub unseen: Option<Unseen>,
+    /// What it sweeps over, if it does.
+    pub sweeps: Option<Sweeps>,
+    /// The newest users of each item, if it sweeps; else empty.
+    pub audiences: Vec<Vec<u32>>,
+    /// What it keeps once, if it sweeps; else empty.
+    pub shared: Vec<f32>,
     seed: u64,
     query: Vec<f32>,
     scratch_item: Vec<f32>,
+    scratch_other: Vec<f32>,
 }
 
 /// How an arm stood before it learned an event.
@@ -42,10 +54,28 @@ impl Arm {
     pub fn new(strategy: Strategy, fading: f64, seed: u64) -> Self {
         let shape = strategy.shape();
         let (users, items) = (Slab::new(shape.user_rows), Slab::new(shape.item_rows));
-        let (query, scratch_item) = (vec![0.0; items.stride()], vec![0.0; items.stride()]);
+        let item = || vec![0.0; items.stride()];
+        let (query, scratch_item, scratch_other) = (item(), item(), item());
         let model = ItemModel { epoch: 0, gram: Vec::new(), items: 0 };
         let prequential = Prequential::new(PrequentialOptions { fading });
-        Self { strategy, shape, users, items, model, prequential, seed, query, scratch_item }
+        let (negatives, sweeps) = (strategy.negatives(), strategy.sweeps());
+        Self {
+            unseen: matches!(negatives, Negatives::LongestUnseen(_)).then(Unseen::default),
+            strategy,
+            shape,
+            users,
+            items,
+            model,
+            prequential,
+            negatives,
+            sweeps,
+            audiences: Vec::new(),
+            shared: vec![0.0; sweeps.map_or(0, |sweeps| sweeps.shared_rows)],
+            seed,
+            query,
+            scratch_item,
+            scratch_other,
+        }
     }
 
     /// Adds the column of a new user.
@@ -126,6 +156,56 @@ impl Arm {
         }
     }
 
+    /// Contrasts an event of `item` with `other`. Columns of items are kept where they are this shard's to change.
+    pub fn contrast(&mut self, user: usize, (item, owned): (usize, bool), (other, others): (usize, bool), seen: &Seen) {
+        self.scratch_item.copy_from_slice(self.items.col(item));
+        self.scratch_other.copy_from_slice(self.items.col(other));
+        self.strategy.contrast(self.users.col_mut(user), &mut self.scratch_item, &mut self.scratch_other, seen);
+        if owned {
+            self.items.col_mut(item).copy_from_slice(&self.scratch_item);
+        }
+        if others {
+            self.items.col_mut(other).copy_from_slice(&self.scratch_other);
+        }
+    }
+
+    /// The owner's half of contrasting an event of another shard: `item` learns, `other` stands by.
+    pub fn contrast_item(&mut self, user: &mut [f32], item: usize, other: usize, seen: &Seen) {
+        self.scratch_other.copy_from_slice(self.items.col(other));
+        self.strategy.contrast(user, self.items.col_mut(item), &mut self.scratch_other, seen);
+    }
+
+    /// Makes both columns of an event anew, the item's if it is this shard's to change.
+    pub fn sweep(&mut self, user: usize, item: usize, owned: bool, recent: &[Recent], work: &mut Work) {
+        self.strategy.sweep_user(self.users.col_mut(user), recent, &self.items, &mut self.shared, work);
+        if owned {
+            self.remember_user(item, u32::try_from(user).expect("slots are numbered in u32"));
+            self.sweep_item(item, None, work);
+        }
+    }
+
+    /// Makes the column of an item anew, `guest` being the user of another shard whose event it is.
+    pub fn sweep_item(&mut self, item: usize, guest: Option<&[f32]>, work: &mut Work) {
+        let slots = self.audiences.get(item).map_or(&[][..], Vec::as_slice);
+        let audience = Audience { slots, users: &self.users, guest };
+        self.strategy.sweep_item(self.items.col_mut(item), &audience, &mut self.shared, work);
+    }
+
+    /// Puts a user last among those of an item; the one that came least lately falls out.
+    fn remember_user(&mut self, item: usize, user: u32) {
+        let most = self.sweeps.map_or(0, |sweeps| sweeps.audience);
+        if item >= self.audiences.len() {
+            self.audiences.resize(item + 1, Vec::new());
+        }
+        let audience = &mut self.audiences[item];
+        match audience.iter().position(|other| *other == user) {
+            Some(at) => drop(audience.remove(at)),
+            None if audience.len() == most => drop(audience.remove(0)),
+            None => {}
+        }
+        audience.push(user);
+    }
+
     /// The owner's half of an event of another shard: the item learns from the user column as it was read.
     pub fn learn_item(&mut self, user: &mut [f32], item: usize, seen: &Seen) {
         self.strategy.learn_one(user, self.items.col_mut(item), seen);
@@ -136,9 +216,10 @@ impl Arm {
         self.strategy.fold_in(self.users.col_mut(user), recent, &self.items, &self.model, work);
     }
 
-    /// Bytes mapped for columns.
+    /// Bytes mapped for columns, and held for the users of items.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.users.bytes() + self.items.bytes()
+        let audiences: usize = self.audiences.iter().map(|users| users.capacity() * size_of::<u32>()).sum();
+        self.users.bytes() + self.items.bytes() + audiences
     }
 }

@@ -4,12 +4,15 @@
 //! section: kind u8 | first u32 | count u32 | length u32 | body
 //!   kind 1, head:  version u8, index u16, sequence u64, merged (u32, u64...), outboxes (u32, ...), events u64,
 //!                  epoch u32, spread (u64, f64, f64), reference f64, users u32, items u32, tags (u32, texts),
-//!                  arms (u32: name text, model epoch u32, model items u64, gram u32 + f32..., prequential)
-//!   kind 2, users: each `User`, then for each arm its column
-//!   kind 3, items: each `Item`, then for each arm its column
+//!                  arms (u32: name text, model epoch u32, model items u64, gram u32 + f32..., prequential, and what
+//!                  it keeps once, f32..., if it sweeps),
+//!                  from version 2: bank u8 (1: the bank's head, ranker)
+//!   kind 2, users: each `User`, then for each arm its column, then the bank's part
+//!   kind 3, items: each `Item`, then for each arm its column, its mark u64 if the arm keeps a queue of items, and its
+//!                  newest users (u32, u32...) if it sweeps, then the bank's part
 //! ```
 //!
-//! *While serving.* [`Shard::capture_begin`] fixes the image at the present sequence. Leaves of 256 entities are then
+//! *While serving.* [`Shard::capture_begin`] fixes the image at the present sequence. Leaves of some entities are then
 //! encoded a few at a time by [`Shard::capture_some`], and an operation that is about to change a leaf not yet encoded
 //! encodes it first (copy on write). Sections therefore come in any order; [`ImageReader`](super::ImageReader) puts them back in theirs.
 //!
@@ -21,9 +24,11 @@ use super::exchange::put_column;
 use crate::base::cursor::Writer;
 use crate::base::ids::mix;
 
-/// Entities of one section: the grain of copy on write. Small in tests, so that the rare path is the usual one.
-const LEAF: usize = if cfg!(test) { 16 } else { 256 };
-pub(super) const VERSION: u8 = 1;
+/// Users of one section: the grain of copy on write. Small in tests, so that the rare path is the usual one.
+const USER_LEAF: usize = if cfg!(test) { 16 } else { 256 };
+/// Items of one section: fewer, as one event changes a score of them and each may have kilobytes of neighbours.
+const ITEM_LEAF: usize = 16;
+pub(super) const VERSION: u8 = 2;
 pub(super) const HEAD: u8 = 1;
 pub(super) const USERS: u8 = 2;
 pub(super) const ITEMS: u8 = 3;
@@ -42,28 +47,29 @@ pub(super) struct Capture {
 #[derive(Debug)]
 struct Leaves {
     entities: usize,
+    size: usize,
     saved: Vec<bool>,
     next: usize,
 }
 
 impl Leaves {
-    fn new(entities: usize) -> Self {
-        Self { entities, saved: vec![false; entities.div_ceil(LEAF)], next: 0 }
+    fn new(entities: usize, size: usize) -> Self {
+        Self { entities, size, saved: vec![false; entities.div_ceil(size)], next: 0 }
     }
 
     /// Takes the leaf of `entity` for encoding, if it is part of the image and was not taken.
     fn take(&mut self, entity: usize) -> Option<std::ops::Range<usize>> {
-        let leaf = entity / LEAF;
+        let leaf = entity / self.size;
         if entity >= self.entities || self.saved[leaf] {
             return None;
         }
         self.saved[leaf] = true;
-        Some(leaf * LEAF..((leaf + 1) * LEAF).min(self.entities))
+        Some(leaf * self.size..((leaf + 1) * self.size).min(self.entities))
     }
 
     fn take_next(&mut self) -> Option<std::ops::Range<usize>> {
         while self.next < self.saved.len() {
-            let first = self.next * LEAF;
+            let first = self.next * self.size;
             self.next += 1;
             if let Some(range) = self.take(first) {
                 return Some(range);
@@ -81,7 +87,7 @@ impl Shard {
             self.put_place(out);
             self.put_knowledge(out);
         });
-        let (users, items) = (Leaves::new(self.users.len()), Leaves::new(self.items.len()));
+        let (users, items) = (Leaves::new(self.users.len(), USER_LEAF), Leaves::new(self.items.len(), ITEM_LEAF));
         self.capture = Some(Capture { users, items, done: vec![head] });
     }
 
@@ -130,7 +136,7 @@ impl Shard {
 
     /// To be called before all items change.
     pub(super) fn touch_all_items(&mut self) {
-        for row in (0..self.items.len()).step_by(LEAF) {
+        for row in (0..self.items.len()).step_by(ITEM_LEAF) {
             self.touch_item(row);
         }
     }
@@ -170,12 +176,28 @@ impl Shard {
         for arm in &self.arms {
             put_column(out, &arm.users.col(slot)[..arm.shape.user_rows]);
         }
+        if let Some(banked) = &self.banked {
+            banked.bank.encode_user(slot, out);
+        }
     }
 
     fn put_item(&self, row: usize, out: &mut Writer<'_>) {
         self.items.get(row).encode(out);
         for arm in &self.arms {
             put_column(out, &arm.items.col(row)[..arm.shape.item_rows]);
+            if let Some(unseen) = &arm.unseen {
+                out.u64(unseen.mark(row));
+            }
+            if arm.sweeps.is_some() {
+                let audience = arm.audiences.get(row).map_or(&[][..], Vec::as_slice);
+                out.count(audience.len());
+                for user in audience {
+                    out.u32(*user);
+                }
+            }
+        }
+        if let Some(banked) = &self.banked {
+            banked.bank.encode_item(row, out);
         }
     }
 
@@ -202,6 +224,13 @@ impl Shard {
             out.text(arm.strategy.name()).u32(arm.model.epoch).u64(arm.model.items).count(arm.model.gram.len());
             put_column(out, &arm.model.gram);
             arm.prequential.encode(out);
+            put_column(out, &arm.shared);
+        }
+        match &self.banked {
+            None => {
+                out.u8(0);
+            }
+            Some(banked) => banked.encode(out.u8(1)),
         }
     }
 

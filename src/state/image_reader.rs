@@ -4,10 +4,11 @@ use super::arm::Arm;
 use super::exchange::{Outbox, take_column};
 use super::image::{HEAD, ITEMS, USERS, VERSION};
 use super::items::Item;
+use super::unseen::Unseen;
 use super::users::User;
 use super::{Options, Shard, Spread};
 use crate::base::cursor::{CursorError, Reader};
-use crate::base::limits::{ARMS_MAX, DIM_MAX, SHARDS_MAX};
+use crate::base::limits::{ARMS_MAX, AUDIENCE_MAX, DIM_MAX, SHARDS_MAX};
 use crate::evaluate::Prequential;
 use crate::linalg::padded;
 
@@ -105,6 +106,7 @@ impl ImageReader {
             }
             take_items(&mut shard, count, &mut Reader::new(&body))?;
         }
+        shard.arms.iter_mut().filter_map(|arm| arm.unseen.as_mut()).for_each(Unseen::queue_by_mark);
         match (shard.users.len() == users, shard.items.len() == items) {
             (true, true) => Ok(shard),
             (false, _) => Err(incomplete("users", shard.users.len(), users)),
@@ -121,9 +123,9 @@ fn in_order(mut sections: Vec<(u32, u32, Vec<u8>)>) -> Vec<(u32, u32, Vec<u8>)> 
 /// The shard without users and items, and how many of each it should have.
 fn take_head(from: &mut Reader<'_>, options: Options) -> Result<(Shard, usize, usize), ImageError> {
     let version = from.u8()?;
-    if version != VERSION {
+    if !(1..=VERSION).contains(&version) {
         let found = u64::from(version);
-        Err(CursorError::Bad { what: "image version", offset: 0, found, allowed: "1" })?;
+        Err(CursorError::Bad { what: "image version", offset: 0, found, allowed: "1 to 2" })?;
     }
     let mut shard = Shard::new(from.u16()?.min(options.shards - 1), options);
     shard.sequence = from.u64()?;
@@ -145,6 +147,14 @@ fn take_head(from: &mut Reader<'_>, options: Options) -> Result<(Shard, usize, u
     for arm in &mut shard.arms {
         take_arm(arm, from)?;
     }
+    let banked = version > 1 && from.u8()? == 1;
+    if banked != shard.banked.is_some() {
+        let (found, expected) = (usize::from(banked), usize::from(shard.banked.is_some()));
+        return Err(ImageError::Incomplete { what: "banks", found, expected });
+    }
+    if let Some(banked) = &mut shard.banked {
+        banked.decode(from)?;
+    }
     from.finish()?;
     Ok((shard, users, items))
 }
@@ -159,7 +169,8 @@ fn take_arm(arm: &mut Arm, from: &mut Reader<'_>) -> Result<(), ImageError> {
     arm.model.gram = vec![0.0; length];
     take_column(from, &mut arm.model.gram, length)?;
     arm.prequential = Prequential::decode(from)?;
-    Ok(())
+    let shared = arm.shared.len();
+    Ok(take_column(from, &mut arm.shared, shared)?)
 }
 
 fn take_users(shard: &mut Shard, count: u32, from: &mut Reader<'_>) -> Result<(), ImageError> {
@@ -168,6 +179,9 @@ fn take_users(shard: &mut Shard, count: u32, from: &mut Reader<'_>) -> Result<()
         for arm in &mut shard.arms {
             let (column, rows) = (arm.users.push(), arm.shape.user_rows);
             take_column(from, arm.users.col_mut(column), rows)?;
+        }
+        if let Some(banked) = &mut shard.banked {
+            banked.bank.decode_user(from)?;
         }
     }
     Ok(from.finish()?)
@@ -180,6 +194,16 @@ fn take_items(shard: &mut Shard, count: u32, from: &mut Reader<'_>) -> Result<()
             let (column, rows) = (arm.items.push(), arm.shape.item_rows);
             debug_assert_eq!(arm.items.stride(), padded(rows));
             take_column(from, arm.items.col_mut(column), rows)?;
+            if let Some(unseen) = &mut arm.unseen {
+                unseen.restore(from.u64()?);
+            }
+            if arm.sweeps.is_some() {
+                let count = from.count(4, AUDIENCE_MAX)?;
+                arm.audiences.push((0..count).map(|_| from.u32()).collect::<Result<_, _>>()?);
+            }
+        }
+        if let Some(banked) = &mut shard.banked {
+            banked.bank.decode_item(from)?;
         }
     }
     Ok(from.finish()?)

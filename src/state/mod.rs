@@ -12,6 +12,8 @@
 mod ahead;
 mod apply;
 pub mod arm;
+mod banked;
+mod contrast;
 mod directory;
 pub mod exchange;
 mod image;
@@ -22,6 +24,7 @@ pub mod op;
 mod query;
 mod select;
 mod trade;
+mod unseen;
 mod users;
 
 pub use ahead::AHEAD;
@@ -36,12 +39,14 @@ pub use query::{ArmView, Basis, Filter, ItemView, Prediction, ProfileView, Ranki
 pub use users::User;
 
 use arm::Arm;
+use banked::Banked;
 use exchange::Outbox;
 use image::Capture;
 use items::Items;
 use users::Users;
 
 use crate::base::IdRef;
+use crate::learn::auto::Training;
 use crate::learn::{Recent, Strategy, Work};
 use crate::linalg::TopK;
 use crate::model::Kinds;
@@ -65,6 +70,8 @@ pub struct Options {
     pub fading: f64,
     /// Where first values of factors come from.
     pub seed: u64,
+    /// Who teaches the ranker of `auto`.
+    pub training: Training,
 }
 
 impl Default for Options {
@@ -78,6 +85,7 @@ impl Default for Options {
             rank_every: 0,
             fading: 0.999,
             seed: 1,
+            training: Training::InStep,
         }
     }
 }
@@ -86,11 +94,15 @@ impl Options {
     /// What journals and images depend on: data written under one fingerprint cannot be read under another.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let Self { shards, strategies, kinds, history_max, popularity_half_life_s, rank_every, fading, seed } = self;
+        let Self { shards, strategies, kinds, history_max, popularity_half_life_s, rank_every, fading, seed, training } =
+            self;
         let kinds: Vec<_> = kinds.iter().map(|kind| (kind.code, kind.weight, kind.explicit, kind.range)).collect();
+        // Without a bank nothing depends on it.
+        let training =
+            if strategies.iter().any(Strategy::over_bank) { format!("; training {training:?}") } else { String::new() };
         format!(
             "state 1; shards {shards}; strategies {strategies:?}; kinds {kinds:?}; history {history_max}; popularity \
-             {popularity_half_life_s}; ranked {rank_every}; fading {fading}; seed {seed}"
+             {popularity_half_life_s}; ranked {rank_every}; fading {fading}; seed {seed}{training}"
         )
     }
 }
@@ -134,6 +146,8 @@ pub struct Shard {
     items: Items,
     tags: Tags,
     arms: Vec<Arm>,
+    /// What strategies over the bank know; `None` if there is none.
+    banked: Option<Box<Banked>>,
     /// Observations for each other shard, by shard.
     outboxes: Vec<Outbox>,
     /// Newest sequence merged from each other shard, by shard.
@@ -205,6 +219,7 @@ impl Shard {
             items: Items::new(options.popularity_half_life_s),
             tags: Tags::default(),
             arms: options.strategies.iter().map(arm).collect(),
+            banked: Banked::new(&options),
             outboxes: vec![Outbox::default(); shards],
             merged: vec![0; shards],
             dirty: std::collections::VecDeque::new(),

@@ -7,6 +7,7 @@
 //! merge        4 | source u16 | upto u64 | count u32 | bytes u32 | observations (exchange.rs)
 //! rows         5 | owner u16 | generation u64 | count u32 | bytes u32 | rows (exchange.rs)
 //! epoch        6 | epoch u32
+//! ranker       7 | version u32 | bytes u32 | weights (learn/auto/ranker.rs)
 //! attributes:  u32 count | (name text, time_ms i64, value)...
 //! ```
 //!
@@ -70,6 +71,13 @@ pub enum Op<'a> {
         /// Which.
         epoch: u32,
     },
+    /// The ranker of `auto` answers with these weights.
+    Ranker {
+        /// Their version: examples that they were learned from.
+        version: u32,
+        /// Their bytes (`learn/auto/ranker.rs`).
+        weights: &'a [u8],
+    },
 }
 
 const EVENT: u8 = 1;
@@ -78,6 +86,7 @@ const ITEM_UPSERT: u8 = 3;
 const MERGE: u8 = 4;
 const ROWS: u8 = 5;
 const EPOCH: u8 = 6;
+const RANKER: u8 = 7;
 
 /// Bytes of an event whose ids are integers: every field then has a fixed place.
 const INT_EVENT_BYTES: usize = 1 + 8 + 9 + 9 + 1 + 4 + 8;
@@ -128,6 +137,9 @@ impl<'a> Op<'a> {
             }
             Self::Rows { owner, generation, count, bytes } => {
                 writer.u8(ROWS).u16(*owner).u64(*generation).u32(*count).count(bytes.len()).bytes(bytes);
+            }
+            Self::Ranker { version, weights } => {
+                writer.u8(RANKER).u32(*version).count(weights.len()).bytes(weights);
             }
             Self::Epoch { epoch } => {
                 writer.u8(EPOCH).u32(*epoch);
@@ -183,12 +195,17 @@ impl<'a> Op<'a> {
                 Self::Rows { owner, generation, count, bytes: from.bytes(length)? }
             }
             EPOCH => Self::Epoch { epoch: from.u32()? },
+            RANKER => {
+                let version = from.u32()?;
+                let length = from.count(1, usize::MAX)?;
+                Self::Ranker { version, weights: from.bytes(length)? }
+            }
             _ => {
                 return Err(CursorError::Bad {
                     what: "operation tag",
                     offset,
                     found: u64::from(tag),
-                    allowed: "1 to 6 (a newer version of mirra may have written this)",
+                    allowed: "1 to 7 (a newer version of mirra may have written this)",
                 });
             }
         })
@@ -239,6 +256,7 @@ mod tests {
             Op::Merge { source: 1, upto: 77, count: 2, bytes: &[1, 2, 3] },
             Op::Rows { owner: 0, generation: 5, count: 1, bytes: &[9] },
             Op::Epoch { epoch: 4 },
+            Op::Ranker { version: 9, weights: &[7, 8] },
         ]
     }
 

@@ -4,7 +4,7 @@ use super::arm::Arm;
 use super::{Item, Shard, User};
 use crate::base::{Id, IdRef};
 use crate::evaluate::Report;
-use crate::learn::{ItemSide, Strategy};
+use crate::learn::ItemSide;
 use crate::linalg::kernels;
 
 /// What an answer rests on.
@@ -261,13 +261,13 @@ impl Shard {
         let slot = self.users.find(user);
         let version = slot.map_or(0, |slot| self.users.get(slot).version);
         let restore = slot.and_then(|slot| self.present(arm, slot));
-        let learned = self.fill_scores(arm, slot);
-        if let Some(slot) = slot {
-            self.put_back(arm, slot, restore);
-        }
         self.scratch.seen.clear();
         if let Some(slot) = slot.filter(|_| filter.exclude_seen) {
             self.collect_seen(slot);
+        }
+        let learned = self.fill_scores(arm, slot, None, filter.exclude_seen);
+        if let Some(slot) = slot {
+            self.put_back(arm, slot, restore);
         }
         self.fill_allowed(filter);
         let items = self.best(k);
@@ -279,11 +279,7 @@ impl Shard {
         let row = self.items.find(item)?;
         let known = &self.arms[arm];
         let mut query = known.items.col(row).to_vec();
-        // The bias and the count of a factor model say how liked and how known an item is, not what it is like.
-        let direction = match &known.strategy {
-            Strategy::BiasedMf(mf) => crate::linalg::padded(mf.dim),
-            _ => known.shape.item_rows,
-        };
+        let direction = known.strategy.factor_rows();
         query[direction..].fill(0.0);
         let scores = &mut self.scratch.scores;
         crate::linalg::score::score_all(&known.items, &query, 0.0, scores);
@@ -344,7 +340,13 @@ impl Shard {
     /// The scores of all items for a user (`None`: not seen) as one arm has them, into `scratch.scores`. Where the arm
     /// has no opinion, popularity; says whether it had one.
     #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
-    pub(super) fn fill_scores(&mut self, arm: usize, slot: Option<usize>) -> bool {
+    pub(super) fn fill_scores(&mut self, arm: usize, slot: Option<usize>, time_ms: Option<i64>, unseen: bool) -> bool {
+        if self.arms[arm].strategy.over_bank() {
+            return match self.fill_bank_scores(arm, slot, time_ms, unseen) {
+                Some(personal) => personal,
+                None => self.fill_popularity(),
+            };
+        }
         let arm = &mut self.arms[arm];
         let popularity = arm.strategy.ranks_by_popularity();
         if let Some(slot) = slot.filter(|_| !popularity)
@@ -352,16 +354,24 @@ impl Shard {
         {
             return true;
         }
+        self.fill_popularity();
+        popularity
+    }
+
+    /// The popularity of all items, into `scratch.scores`: what is left where nothing rests on the user.
+    #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
+    fn fill_popularity(&mut self) -> bool {
         self.scratch.scores.clear();
         self.scratch.scores.extend((0..self.items.len()).map(|row| self.items.popularity(row) as f32));
-        popularity
+        false
     }
 
     /// Scores of one arm for one user over all items, as ranking uses them: for offline evaluation.
     pub fn scores(&mut self, arm: usize, user: IdRef<'_>) -> &[f32] {
         let slot = self.users.find(user);
         let restore = slot.and_then(|slot| self.present(arm, slot));
-        self.fill_scores(arm, slot);
+        self.scratch.seen.clear();
+        self.fill_scores(arm, slot, None, false);
         if let Some(slot) = slot {
             self.put_back(arm, slot, restore);
         }
@@ -385,7 +395,7 @@ impl Shard {
         if self.users.get(slot).epoch == self.epoch || self.arms[arm].shape.items != ItemSide::Model {
             return None;
         }
-        self.collect_recent(slot);
+        self.collect_recent(slot, usize::MAX);
         let old = self.arms[arm].users.col(slot).to_vec();
         self.arms[arm].fold_in(slot, &self.scratch.recent, &mut self.scratch.work);
         Some(old)

@@ -2,6 +2,7 @@
 
 use super::Shard;
 use super::apply::Outcome;
+use super::contrast::contrast_observed;
 use super::exchange::{Observation, Parcel, put_column, take_column};
 use super::users::{decode_attributes, encode_attributes};
 use crate::base::CursorError;
@@ -41,12 +42,22 @@ impl Shard {
             self.touch_item(row);
             if fresh {
                 self.count_item(row, weight, observation.time_ms);
+                self.heard_of(row);
             }
             for arm in self.arms.iter_mut().filter(|arm| arm.shape.items == ItemSide::Learned) {
                 column.clear();
                 column.resize(arm.users.stride(), 0.0);
-                if take_column(&mut from, &mut column, arm.shape.user_rows).is_ok() && fresh {
-                    arm.learn_item(&mut column, row, &seen);
+                if take_column(&mut from, &mut column, arm.shape.user_rows).is_err() || !fresh {
+                    continue;
+                }
+                match arm.sweeps {
+                    None => {
+                        let draw = (u64::from(source) << 48) ^ observation.sequence;
+                        contrast_observed(arm, &mut column, row, self.items.len(), self.options.seed ^ draw, &seen);
+                        arm.learn_item(&mut column, row, &seen);
+                    }
+                    Some(_) if weight > 0.0 => arm.sweep_item(row, Some(&column), &mut self.scratch.work),
+                    Some(_) => {}
                 }
             }
             self.merged[usize::from(source)] = observation.sequence.max(newest);
@@ -125,14 +136,20 @@ impl Shard {
             self.set_tags(row, tags_ms, &tags);
         }
         let decayed = self.items.translated(decayed, reference_ms);
+        if events > self.items.get(row).events {
+            self.heard_of(row);
+        }
         self.items.set_events(row, events);
         let item = self.items.get_mut(row);
         debug_assert_eq!(item.owner, owner, "only owners publish");
         (item.weight, item.decayed) = (weight, decayed);
         (item.last_ms, item.version, item.attributes) = (last_ms, version, attributes);
         for arm in self.arms.iter_mut().filter(|arm| arm.shape.items == ItemSide::Learned) {
-            let rows = arm.shape.item_rows;
+            let (rows, old) = (arm.shape.item_rows, arm.sweeps.is_some().then(|| arm.items.col(row).to_vec()));
             take_column(from, arm.items.col_mut(row), rows)?;
+            if let Some(old) = old {
+                arm.strategy.item_replaced(&old, arm.items.col(row), &mut arm.shared);
+            }
         }
         Ok(())
     }

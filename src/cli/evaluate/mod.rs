@@ -224,7 +224,10 @@ fn specs(args: &EvaluateArgs, seed: u64) -> Result<Vec<Spec>, EvaluateError> {
         return args.strategies.iter().map(|text| Spec::parse(text, seed)).collect();
     }
     let all = Strategy::NAMES.iter().map(|name| Spec::parse(name, seed));
-    let fits = |spec: &Spec| spec.strategy.shape().predicts_value == (args.protocol == Protocol::P1);
+    let fits = |spec: &Spec| match args.protocol {
+        Protocol::P1 => spec.strategy.shape().predicts_value,
+        Protocol::P2 | Protocol::P3 => spec.strategy.ranks(),
+    };
     all.filter(|spec| spec.as_ref().map_or(true, fits)).collect()
 }
 

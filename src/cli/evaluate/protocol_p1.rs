@@ -10,6 +10,7 @@ use super::report::{Figures, Latencies};
 use super::spec::Spec;
 use super::stream::Stream;
 use crate::evaluate::Window;
+use crate::learn::auto::Training;
 use crate::model::{Kind, Kinds};
 use crate::state::{Op, Options, Shard};
 
@@ -34,6 +35,7 @@ pub fn run(
             kinds: Kinds::new([kind.clone()]),
             popularity_half_life_s: spec.popularity_half_life_s(),
             seed,
+            training: Training::Never,
             ..Options::default()
         },
     );

@@ -57,7 +57,7 @@ pub fn run(
     );
     let mut had = HashSet::new();
     let mut known_users = vec![false; stream.users.len()];
-    let (mut updates, mut rankings) = (Latencies::default(), Latencies::default());
+    let (mut updates, mut trainings, mut rankings) = (Latencies::default(), Latencies::default(), Latencies::default());
     let (mut known, mut known_hits) = (0_u64, 0_u64);
     let (mut outcomes, mut listed) = (Outcomes::default(), vec![false; stream.items.len()]);
     for (at, recorded) in stream.events[..to].iter().enumerate() {
@@ -83,7 +83,8 @@ pub fn run(
                     shard.listed().for_each(|row| listed[row] = true);
                 }
             }
-            updates.time(|| shard.apply(&Op::Event(event)));
+            trainings.time(|| shard.train(&event));
+            updates.time(|| shard.update(&Op::Event(event)));
         }
         known_users[recorded.user as usize] = true;
     }
@@ -95,6 +96,9 @@ pub fn run(
     figures.coverage_10 = finite(listed as f64 / shard.item_count() as f64);
     figures.known_hr_10 = finite(known_hits as f64 / known as f64);
     figures.take_updates(&updates);
+    if spec.trains() {
+        figures.take_trainings(&trainings);
+    }
     figures.take_rankings(&rankings);
     Ok((figures, outcomes))
 }

@@ -47,7 +47,7 @@ pub struct Figures {
     pub update_us_p50: Option<f64>,
     /// 99th percentile of the same.
     pub update_us_p99: Option<f64>,
-    /// Median time to train off the path; no strategy does so far.
+    /// Median time to train off the path, where a strategy does so.
     pub train_us_p50: Option<f64>,
     /// Median time to rank an event's item among all candidates.
     pub rank_us_p50: Option<f64>,
@@ -173,6 +173,11 @@ impl Figures {
     /// Takes the times of updates.
     pub fn take_updates(&mut self, times: &Latencies) {
         (self.update_us_p50, self.update_us_p99) = (times.quantile_us(0.5), times.quantile_us(0.99));
+    }
+
+    /// Takes the times of training off the path.
+    pub fn take_trainings(&mut self, times: &Latencies) {
+        self.train_us_p50 = times.quantile_us(0.5);
     }
 
     /// Takes the times of rankings.

@@ -98,10 +98,16 @@ impl Spec {
         Ok(spec)
     }
 
-    /// Whether its items come from a fitted model.
+    /// Whether its items come from a model that is to be fitted for it; `auto` fits its own as it goes.
     #[must_use]
     pub fn needs_model(&self) -> bool {
-        self.strategy.shape().items == ItemSide::Model
+        self.strategy.shape().items == ItemSide::Model && !self.trains()
+    }
+
+    /// Whether it learns off the path of the acknowledgement as well.
+    #[must_use]
+    pub fn trains(&self) -> bool {
+        matches!(self.strategy, Strategy::Auto(_))
     }
 
     /// Half-life of popularity in seconds: the strategy's own if it is `popularity`.
@@ -156,7 +162,7 @@ mod tests {
     fn parameters_reach_strategy_table_and_fit() {
         let spec = Spec::parse("fold_in:dim=32,recency=0.8,l2=0.02,iterations=3", 7).unwrap();
         let parameters = spec.strategy.parameters();
-        for (name, value) in [("dim", 32.0), ("recency", 0.8), ("l2", 0.02), ("history", 64.0)] {
+        for (name, value) in [("dim", 32.0), ("recency", 0.8), ("l2", 0.02), ("history", 40.0)] {
             let found = parameters.iter().find(|row| row.0 == name).unwrap().1;
             assert!((found - value).abs() < 1e-7, "{name} is {found}");
         }
@@ -172,7 +178,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_told_with_the_nearest_and_all() {
         let cases = [
-            ("decya", "no strategy is called \"decya\", nearest is \"decay\", there are decay, mean, "),
+            ("decya", "no strategy is called \"decya\", nearest is \"decay\", there are auto, decay, mean, "),
             ("", "no strategy is called \"\""),
             (
                 "decay:half_life=3",

@@ -1,0 +1,125 @@
+//! The ranker as it answers: features of candidates in, one score each out.
+//!
+//! *In step* it holds its trainer and answers with the newest weights; *off the path* it holds weights of some version,
+//! which whoever trains installs from time to time. Both are part of the shard's state, so replay is exact.
+
+use super::features::{FEATURES, STRIDE};
+use super::network::{Network, Pass, Standard};
+use super::trainer::Trainer;
+use crate::base::cursor::{CursorError, Reader, Writer};
+use crate::linalg::dense::WIDTH;
+
+/// Most networks of one ranker.
+pub const NETWORKS_MAX: usize = 8;
+
+/// Weights of one version.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weights {
+    /// Examples that they were learned from.
+    pub examples: u64,
+    /// How features are standardised.
+    pub standard: Standard,
+    /// Networks whose scores are added.
+    pub networks: Vec<Network>,
+}
+
+impl Weights {
+    /// Appends them.
+    pub fn encode(&self, out: &mut Writer<'_>) {
+        out.u64(self.examples).u64(self.standard.queries).count(FEATURES).count(self.networks.len());
+        put(out, &self.standard.mean);
+        put(out, &self.standard.square);
+        for network in &self.networks {
+            network.parts().into_iter().for_each(|part| put(out, part));
+        }
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`CursorError`] for bytes that are not weights, or of another set of features.
+    pub fn decode(from: &mut Reader<'_>) -> Result<Self, CursorError> {
+        let (examples, queries) = (from.u64()?, from.u64()?);
+        let offset = from.at();
+        let features = from.count(0, WIDTH)?;
+        if features != FEATURES {
+            let allowed = "as many features as this version has";
+            return Err(CursorError::Bad { what: "features of a ranker", offset, found: features as u64, allowed });
+        }
+        let networks = from.count(4 * WIDTH * FEATURES, NETWORKS_MAX)?;
+        let mut standard = Standard { queries, ..Standard::default() };
+        take(from, &mut standard.mean)?;
+        take(from, &mut standard.square)?;
+        let network = |from: &mut Reader<'_>| {
+            let mut network = Network::zero();
+            network.parts_mut().into_iter().try_for_each(|part| take(from, part))?;
+            Ok(network)
+        };
+        let networks = (0..networks).map(|_| network(from)).collect::<Result<_, CursorError>>()?;
+        Ok(Self { examples, standard, networks })
+    }
+}
+
+/// Appends floats.
+pub(super) fn put(out: &mut Writer<'_>, floats: &[f32]) {
+    floats.iter().for_each(|value| {
+        out.f32(*value);
+    });
+}
+
+/// Fills floats.
+pub(super) fn take(from: &mut Reader<'_>, floats: &mut [f32]) -> Result<(), CursorError> {
+    floats.iter_mut().try_for_each(|value| {
+        *value = from.f32()?;
+        Ok(())
+    })
+}
+
+/// What scores candidates.
+#[derive(Clone, Debug)]
+pub enum Ranker {
+    /// It learns where it answers.
+    InStep(Box<Trainer>),
+    /// It answers with weights learned elsewhere.
+    Installed(Box<Weights>),
+}
+
+impl Ranker {
+    /// Examples learned from.
+    #[must_use]
+    pub fn examples(&self) -> u64 {
+        match self {
+            Self::InStep(trainer) => trainer.examples(),
+            Self::Installed(weights) => weights.examples,
+        }
+    }
+
+    /// The weights that answer.
+    #[must_use]
+    pub fn weights(&self) -> Weights {
+        match self {
+            Self::InStep(trainer) => trainer.weights(),
+            Self::Installed(weights) => (**weights).clone(),
+        }
+    }
+
+    /// Scores rows of raw features, which are standardised in place; a score a row, into `scores`.
+    pub fn score(&self, rows: &mut [f32], pass: &mut Pass, scores: &mut Vec<f32>) {
+        scores.clear();
+        scores.resize(rows.len() / STRIDE, 0.0);
+        let mut add = |network: &Network, rows: &[f32]| {
+            network.forward(rows, pass);
+            scores.iter_mut().zip(&pass.scores).for_each(|(sum, score)| *sum += score);
+        };
+        match self {
+            Self::InStep(trainer) => {
+                trainer.standard.apply(rows);
+                trainer.learners().iter().for_each(|learner| add(learner.answering(), rows));
+            }
+            Self::Installed(weights) => {
+                weights.standard.apply(rows);
+                weights.networks.iter().for_each(|network| add(network, rows));
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The two passes of a query over what is kept of items: neighbours of the user's newest items, and the trails of users
+//! whose sessions are like the user's.
+
+use super::gather::{Gather, norm};
+use crate::learn::bank::{Bank, pairs};
+
+/// Discounts of older items in the pair sums, a step of age.
+const DISCOUNTS: [f32; 2] = [0.5, 0.85];
+/// Newest items whose visitors are neighbours.
+const SESSION_ITEMS: usize = 10;
+/// Most neighbours.
+const NEIGHBOURS: usize = 100;
+/// Newest items of a neighbour that it proposes.
+const NEIGHBOUR_ITEMS: usize = 30;
+/// Factor of likeness by each older item, and of what followed by each step.
+const STEP: f32 = 0.8;
+
+impl Gather {
+    /// Sums over the neighbours of the user's newest items.
+    pub fn sum_pairs(&mut self, bank: &Bank, user: usize) {
+        let x = bank.events();
+        let (mut near, mut far) = (1.0_f32, 1.0_f32);
+        for (age, item) in bank.trail(user).newest(pairs::PAIRED).enumerate() {
+            let row = bank.pairs.row(item as usize);
+            let norm = norm(bank, item);
+            let factors = row.factors(x);
+            let near_factors = factors.map(|factor| near * norm * factor);
+            let far_factors = factors.map(|factor| far * norm * factor);
+            for (other, sums) in row.items().iter().zip(row.sums()) {
+                let Some(raw) = self.raw_mut(*other) else { continue };
+                for at in 0..pairs::SUMS {
+                    raw.pairs[at] += near_factors[at] * sums[at];
+                    raw.pairs[pairs::SUMS + at] += far_factors[at] * sums[at];
+                }
+                if age == 0 {
+                    raw.pairs[8] = sums[1];
+                    raw.pairs[9] = sums[2] * factors[2];
+                }
+            }
+            near *= DISCOUNTS[0];
+            far *= DISCOUNTS[1];
+        }
+    }
+
+    /// Sums over the newest items of like sessions: users who met the user's newest items lately, the more of them and
+    /// the rarer the better.
+    pub fn sum_sessions(&mut self, bank: &Bank, user: usize) {
+        self.find_neighbours(bank, user);
+        let neighbours = std::mem::take(&mut self.neighbours);
+        for &(likeness, neighbour, latest) in &neighbours {
+            let trail = bank.trail(neighbour as usize);
+            let count = trail.count();
+            let share = likeness / (count.min(NEIGHBOUR_ITEMS) as f32 + 1.0).sqrt();
+            for (back, item) in trail.newest(NEIGHBOUR_ITEMS).enumerate() {
+                let Some(raw) = self.raw_mut(item) else { continue };
+                raw.sessions[0] += share;
+                let steps = (count - 1 - back) as i64 - latest;
+                if steps > 0 {
+                    raw.sessions[1] += likeness * POWERS[(steps - 1).min(63) as usize];
+                }
+            }
+        }
+        self.neighbours = neighbours;
+    }
+
+    fn find_neighbours(&mut self, bank: &Bank, user: usize) {
+        self.neighbours.clear();
+        self.neighbour_of.clear();
+        let mut weight = 1.0_f32;
+        for item in bank.trail(user).newest(SESSION_ITEMS) {
+            let share = weight / (bank.counts.get(item as usize).events as f32 + 2.0).ln();
+            for visit in bank.visitors.of(item as usize) {
+                if visit.user as usize == user {
+                    continue;
+                }
+                let next = self.neighbours.len() as u32;
+                let at = *self.neighbour_of.entry(visit.user).or_insert(next);
+                if at == next {
+                    self.neighbours.push((0.0, visit.user, -1));
+                }
+                let neighbour = &mut self.neighbours[at as usize];
+                neighbour.0 += share;
+                neighbour.2 = neighbour.2.max(i64::from(visit.position));
+            }
+            weight *= STEP;
+        }
+        if self.neighbours.len() > NEIGHBOURS {
+            self.neighbours.select_nth_unstable_by(NEIGHBOURS - 1, |a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            self.neighbours.truncate(NEIGHBOURS);
+        }
+    }
+}
+
+/// [`STEP`] to the power of the steps since the match.
+const POWERS: [f32; 64] = {
+    let mut powers = [1.0; 64];
+    let mut at = 1;
+    while at < 64 {
+        powers[at] = powers[at - 1] * STEP;
+        at += 1;
+    }
+    powers
+};
+

@@ -1,0 +1,218 @@
+//! Learns the ranker from examples: the item that came, among others that were candidates.
+//!
+//! Loss: `-log softmax` of the item that came over the example's rows (listwise: Cao et al. 2007, top-one). Adam (Kingma
+//! & Ba 2015) with a falling step; after each new example some are replayed from a ring; the answering weights are a
+//! running mean of the trained ones (Polyak & Juditsky 1992, exponentially). Row 0 of an example is the item that came.
+
+use super::features::STRIDE;
+use super::network::{Network, Pass, Standard};
+use super::ranker::Weights;
+use crate::base::Rng;
+use crate::linalg::dense::{Product, Row, WIDTH, exp_all};
+
+/// Examples kept for replay.
+pub const REPLAY_MAX: usize = 2_048;
+
+/// How the ranker learns.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TrainerOptions {
+    /// Adam's first step.
+    pub step: f32,
+    /// Examples after which the step has fallen to 1/sqrt 2.
+    pub fall: f32,
+    /// Replayed examples an example.
+    pub replays: usize,
+    /// Rate of the running mean of the weights.
+    pub mean_rate: f32,
+    /// L2 penalty.
+    pub l2: f32,
+}
+
+impl Default for TrainerOptions {
+    fn default() -> Self {
+        Self { step: 0.002, fall: 10_000.0, replays: 2, mean_rate: 0.002, l2: 1e-6 }
+    }
+}
+
+/// A network under training, and its running mean that answers.
+#[derive(Clone, Debug)]
+pub struct Learner {
+    pub(super) network: Network,
+    pub(super) first: Network,
+    pub(super) second: Network,
+    pub(super) steps: u64,
+    pub(super) examples: u64,
+    pub(super) mean: Network,
+    gradient: Network,
+    pass: Pass,
+    errors: Vec<Row>,
+}
+
+impl Learner {
+    fn new(seed: u64) -> Self {
+        let network = Network::new(seed);
+        Self {
+            first: Network::zero(),
+            second: Network::zero(),
+            gradient: Network::zero(),
+            mean: network.clone(),
+            network,
+            steps: 0,
+            examples: 0,
+            pass: Pass::default(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// The weights that answer.
+    #[must_use]
+    pub fn answering(&self) -> &Network {
+        &self.mean
+    }
+
+    /// One step on standardised rows; returns the loss.
+    fn step(&mut self, rows: &[f32], options: &TrainerOptions) -> f32 {
+        self.network.forward(rows, &mut self.pass);
+        let scores = &mut self.pass.scores;
+        let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        scores.iter_mut().for_each(|score| *score -= top);
+        exp_all(scores);
+        let total: f32 = scores.iter().sum();
+        scores.iter_mut().for_each(|score| *score /= total);
+        let loss = -(scores[0] + 1e-12).ln();
+        scores[0] -= 1.0;
+
+        let Network { hidden, bias, output, linear } = &mut self.gradient;
+        self.errors.clear();
+        bias.fill(0.0);
+        output.fill(0.0);
+        linear.fill(0.0);
+        for ((units, error), row) in self.pass.units.iter().zip(scores.iter()).zip(rows.as_chunks::<STRIDE>().0) {
+            let mut back = [0.0; WIDTH];
+            for at in 0..WIDTH {
+                output[at] += error * units[at];
+                back[at] = if units[at] > 0.0 { error * self.network.output[at] } else { 0.0 };
+                bias[at] += back[at];
+            }
+            for at in 0..STRIDE {
+                linear[at] += error * row[at];
+            }
+            self.errors.push(back);
+        }
+        Product { a: rows, step: 1, stride: STRIDE, b: &self.errors, out: hidden, add: false }.run();
+
+        self.steps += 1;
+        let rate = options.step * (1.0 / (1.0 + self.examples as f32 / options.fall).sqrt()).max(0.1);
+        let power = |beta: f64| (1.0 / (1.0 - beta.powf(self.steps as f64))) as f32;
+        let (one, two) = (power(0.9), power(0.999));
+        let parts = self.network.parts_mut().into_iter().zip(self.gradient.parts());
+        for (((weights, gradient), first), second) in parts.zip(self.first.parts_mut()).zip(self.second.parts_mut()) {
+            for at in 0..weights.len() {
+                let g = gradient[at] + options.l2 * weights[at];
+                first[at] += 0.1 * (g - first[at]);
+                second[at] += 0.001 * (g * g - second[at]);
+                weights[at] -= rate * first[at] * one / ((second[at] * two).sqrt() + 1e-8);
+            }
+        }
+        loss
+    }
+
+    fn keep_mean(&mut self, options: &TrainerOptions) {
+        self.examples += 1;
+        let rate = options.mean_rate.max(1.0 / self.examples as f32);
+        for (mean, now) in self.mean.parts_mut().into_iter().zip(self.network.parts()) {
+            for at in 0..mean.len() {
+                mean[at] += rate * (now[at] - mean[at]);
+            }
+        }
+    }
+}
+
+/// Several learners on the same examples, each with its own first weights and replays.
+#[derive(Clone, Debug)]
+pub struct Trainer {
+    /// How they learn.
+    pub options: TrainerOptions,
+    /// Running statistics of features.
+    pub standard: Standard,
+    pub(super) learners: Vec<Learner>,
+    pub(super) ring: Vec<Vec<f32>>,
+    pub(super) next: usize,
+    pub(super) rng: Rng,
+    /// Sum of losses of new examples, and how many.
+    pub loss: (f64, u64),
+}
+
+impl Trainer {
+    /// Nothing learned yet.
+    #[must_use]
+    pub fn new(seed: u64, learners: usize, options: TrainerOptions) -> Self {
+        Self {
+            options,
+            standard: Standard::default(),
+            learners: (0..learners as u64).map(|at| Learner::new(crate::base::ids::mix(seed ^ (at + 1)))).collect(),
+            ring: Vec::new(),
+            next: 0,
+            rng: Rng::new(seed),
+            loss: (0.0, 0),
+        }
+    }
+
+    /// Goes on from weights that answered before: moments and replays begin anew. Weights of another number of networks
+    /// are left alone.
+    pub fn go_on_from(&mut self, weights: Weights) {
+        if weights.networks.len() != self.learners.len() {
+            return;
+        }
+        self.standard = weights.standard;
+        for (learner, network) in self.learners.iter_mut().zip(weights.networks) {
+            learner.mean = network.clone();
+            learner.network = network;
+            learner.examples = weights.examples;
+        }
+    }
+
+    /// Examples learned from.
+    #[must_use]
+    pub fn examples(&self) -> u64 {
+        self.learners.first().map_or(0, |learner| learner.examples)
+    }
+
+    /// The weights that answer.
+    #[must_use]
+    pub fn weights(&self) -> Weights {
+        let networks = self.learners.iter().map(|learner| learner.mean.clone()).collect();
+        Weights { examples: self.examples(), standard: self.standard.clone(), networks }
+    }
+
+    /// The learners.
+    #[must_use]
+    pub fn learners(&self) -> &[Learner] {
+        &self.learners
+    }
+
+    /// Learns one example of raw rows, the item that came first.
+    pub fn learn(&mut self, raw: &[f32]) {
+        self.standard.learn(&raw[STRIDE..]);
+        let mut rows = raw.to_vec();
+        self.standard.apply(&mut rows);
+        for learner in &mut self.learners {
+            let loss = learner.step(&rows, &self.options);
+            self.loss.0 += f64::from(loss);
+            self.loss.1 += 1;
+        }
+        if self.ring.len() < REPLAY_MAX {
+            self.ring.push(rows);
+        } else {
+            self.ring[self.next] = rows;
+        }
+        self.next = (self.next + 1) % REPLAY_MAX;
+        for learner in &mut self.learners {
+            for _ in 0..self.options.replays {
+                let at = self.rng.below(self.ring.len() as u64) as usize;
+                learner.step(&self.ring[at], &self.options);
+            }
+            learner.keep_mean(&self.options);
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The bank: cheap statistics of who met what, out of which ranking strategies propose, describe and score items.
+//!
+//! Every part is O(1) memory an item, a user or a pair, and is learned on the path of the acknowledgement, in bounded
+//! work. A strategy over the bank names the parts that it needs; the parts know nothing of strategies.
+//!
+//! Users are numbered by slot and items by row, as in the shard. The clock is the number of events learned.
+
+pub mod alive;
+pub mod counts;
+pub mod pairs;
+pub mod sequence;
+pub mod toplist;
+pub mod trails;
+pub mod visitors;
+pub mod window;
+
+use alive::Alive;
+use counts::{Counts, GRID, cohort};
+use pairs::PairSums;
+use sequence::Sequence;
+use toplist::TopList;
+use trails::Trail;
+use visitors::{Visit, Visitors};
+use window::{Met, Window};
+
+use crate::base::cursor::{CursorError, Reader, Writer};
+
+/// Grid points of decayed popularity whose best items are kept in lists: 100, 1,600 and 25,600 events, and plain.
+pub const LISTED: [usize; 4] = [0, 2, 4, GRID - 1];
+
+/// The grid point that says which items are alive: 25,600 events.
+const SLOW: usize = 4;
+
+/// All parts.
+#[derive(Debug)]
+pub struct Bank {
+    /// Events learned.
+    events: u64,
+    trails: Vec<Trail>,
+    /// Mean milliseconds between two events of the stream, running.
+    spacing_ms: f64,
+    latest_ms: i64,
+    /// How much, how often, how recently.
+    pub counts: Counts,
+    /// Most popular items at the grid points of [`LISTED`].
+    pub lists: [TopList; LISTED.len()],
+    /// The items worth a look.
+    pub alive: Alive,
+    /// What comes together.
+    pub pairs: PairSums,
+    /// Who came last.
+    pub visitors: Visitors,
+    /// What follows what.
+    pub sequence: Sequence,
+    /// The newest events.
+    pub window: Window,
+}
+
+impl Bank {
+    /// Nothing learned yet.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            events: 0,
+            trails: Vec::new(),
+            spacing_ms: 0.0,
+            latest_ms: 0,
+            counts: Counts::default(),
+            lists: Default::default(),
+            alive: Alive::default(),
+            pairs: PairSums::default(),
+            visitors: Visitors::default(),
+            sequence: Sequence::new(seed),
+            window: Window::default(),
+        }
+    }
+
+    /// Events learned: the clock.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Items there are.
+    #[must_use]
+    pub fn items(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// Users there are.
+    #[must_use]
+    pub fn trail_count(&self) -> usize {
+        self.trails.len()
+    }
+
+    /// Adds a user.
+    pub fn insert_user(&mut self) {
+        self.trails.push(Trail::default());
+    }
+
+    /// Adds an item; `seed` belongs to its id.
+    pub fn insert_item(&mut self, seed: u64) {
+        self.counts.insert();
+        self.pairs.insert();
+        self.visitors.insert();
+        self.sequence.insert(seed);
+    }
+
+    /// The newest items of a user.
+    #[must_use]
+    #[inline]
+    pub fn trail(&self, user: usize) -> &Trail {
+        &self.trails[user]
+    }
+
+    /// Mean milliseconds between two events, at least a nanosecond.
+    #[must_use]
+    pub fn spacing_ms(&self) -> f64 {
+        self.spacing_ms.max(1e-6)
+    }
+
+    /// Time of the latest event, in milliseconds.
+    #[must_use]
+    pub fn latest_ms(&self) -> i64 {
+        self.latest_ms
+    }
+
+    /// The items beside its own whose sums the next event of `user` changes.
+    pub fn touched_by(&self, user: usize) -> impl Iterator<Item = u32> + '_ {
+        self.trails[user].newest(pairs::PAIRED)
+    }
+
+    /// Learns that `user` met `item`.
+    pub fn learn(&mut self, user: usize, item: usize, time_ms: i64) {
+        let x = self.events;
+        self.keep_time(time_ms);
+        let position = self.trails[user].count() as u32;
+        let met = Met { user: user as u32, item: item as u32, position };
+        self.visitors.learn(item, Visit { user: met.user, position });
+        let rescaled = self.counts.learn(item, cohort(position as usize), x);
+        for (list, at) in self.lists.iter_mut().zip(LISTED) {
+            if rescaled {
+                list.refresh(|item| self.counts.get(item as usize).popularity[at]);
+            }
+            list.rise(met.item, self.counts.get(item).popularity[at]);
+        }
+        let counts = &self.counts;
+        let first = (counts.get(item).events == 1).then_some(met.item);
+        self.alive.learn(x, first, counts.len(), |item| counts.get(item as usize).popularity[SLOW]);
+        self.pairs.learn(met.item, self.trails[user].newest(pairs::PAIRED), x);
+        self.trails[user].push(met.item, time_ms);
+        let trails = &self.trails;
+        self.sequence.learn(&self.window, met, |slot| &trails[slot as usize]);
+        self.window.push(met);
+        self.events += 1;
+    }
+
+    fn keep_time(&mut self, time_ms: i64) {
+        if self.events > 0 {
+            let gap = time_ms.saturating_sub(self.latest_ms).max(0) as f64;
+            self.spacing_ms += (gap - self.spacing_ms) / self.events.min(100_000) as f64;
+        }
+        self.latest_ms = if self.events == 0 { time_ms } else { self.latest_ms.max(time_ms) };
+    }
+}
+
+impl Bank {
+    /// Appends what is kept over all users and items; the vectors of the sequence embedding come with it, as an event
+    /// changes those of many items.
+    pub fn encode_head(&self, out: &mut Writer<'_>) {
+        out.u64(self.events).f64(self.spacing_ms).i64(self.latest_ms);
+        self.counts.encode_head(out);
+        for list in &self.lists {
+            out.count(list.entries().len());
+            for (sum, item) in list.entries() {
+                out.f32(*sum).u32(*item);
+            }
+        }
+        self.sequence.encode_head(out);
+        out.count(self.items());
+        (0..self.items()).for_each(|item| self.sequence.encode_item(item, out));
+        self.window.encode(out);
+    }
+
+    /// Reads what [`Self::encode_head`] wrote, into a bank that has learned nothing.
+    ///
+    /// # Errors
+    /// [`CursorError`] for bytes that are not a bank.
+    pub fn decode_head(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
+        (self.events, self.spacing_ms, self.latest_ms) = (from.u64()?, from.f64()?, from.i64()?);
+        self.counts.decode_head(from)?;
+        for list in &mut self.lists {
+            let count = from.count(8, toplist::TOP_MAX)?;
+            let entry = |from: &mut Reader<'_>| Ok((from.f32()?, from.u32()?));
+            *list = TopList::restored((0..count).map(|_| entry(from)).collect::<Result<_, CursorError>>()?);
+        }
+        self.sequence.decode_head(from)?;
+        let items = from.count(4, usize::MAX)?;
+        (0..items).try_for_each(|_| self.sequence.decode_item(from))?;
+        self.window = Window::decode(from)?;
+        Ok(())
+    }
+
+    /// Appends what is kept of one user.
+    pub fn encode_user(&self, user: usize, out: &mut Writer<'_>) {
+        self.trails[user].encode(out);
+    }
+
+    /// Adds a user as [`Self::encode_user`] wrote it.
+    ///
+    /// # Errors
+    /// [`CursorError`] for bytes that are not a user.
+    pub fn decode_user(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
+        self.trails.push(Trail::decode(from)?);
+        Ok(())
+    }
+
+    /// Appends what is kept of one item, but for its vectors.
+    pub fn encode_item(&self, item: usize, out: &mut Writer<'_>) {
+        self.counts.encode_item(item, out);
+        self.pairs.encode_item(item, out);
+        self.visitors.encode_item(item, out);
+    }
+
+    /// Adds an item as [`Self::encode_item`] wrote it.
+    ///
+    /// # Errors
+    /// [`CursorError`] for bytes that are not an item.
+    pub fn decode_item(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
+        self.counts.decode_item(from)?;
+        self.pairs.decode_item(from)?;
+        self.visitors.decode_item(from)
+    }
+}

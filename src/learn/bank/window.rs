@@ -1,0 +1,79 @@
+//! The newest events of all users, in order: what is replayed, drawn as negatives, and refitted.
+
+use crate::base::Rng;
+use crate::base::cursor::{CursorError, Reader, Writer};
+
+/// One event: who met what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Met {
+    /// Slot of the user.
+    pub user: u32,
+    /// Row of the item.
+    pub item: u32,
+    /// Place of the item in the user's trail, from 0.
+    pub position: u32,
+}
+
+/// Events kept.
+pub const WINDOW_MAX: usize = 200_000;
+
+/// A ring of events.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Window {
+    ring: Vec<Met>,
+    next: usize,
+}
+
+impl Window {
+    /// Events held.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ring.len()
+    }
+
+    /// Remembers an event; forgets the oldest if the ring is full.
+    pub fn push(&mut self, met: Met) {
+        match self.ring.get_mut(self.next) {
+            Some(place) => *place = met,
+            None => self.ring.push(met),
+        }
+        self.next = (self.next + 1) % WINDOW_MAX;
+    }
+
+    /// A random one.
+    #[inline]
+    pub fn draw(&self, rng: &mut Rng) -> Option<Met> {
+        if self.ring.is_empty() {
+            return None;
+        }
+        let at = rng.below(self.ring.len() as u64);
+        Some(self.ring[usize::try_from(at).unwrap_or(0)])
+    }
+
+    /// The newest `n`, oldest first.
+    pub fn newest(&self, n: usize) -> impl Iterator<Item = Met> + '_ {
+        let oldest = if self.ring.len() < WINDOW_MAX { 0 } else { self.next };
+        let (newer, older) = self.ring.split_at(oldest);
+        older.iter().chain(newer).skip(self.ring.len().saturating_sub(n)).copied()
+    }
+
+    /// Appends it, as it stands.
+    pub fn encode(&self, out: &mut Writer<'_>) {
+        out.count(self.next).count(self.ring.len());
+        for met in &self.ring {
+            out.u32(met.user).u32(met.item).u32(met.position);
+        }
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`CursorError`] for bytes that are not a window.
+    pub fn decode(from: &mut Reader<'_>) -> Result<Self, CursorError> {
+        let next = from.count(0, WINDOW_MAX)?;
+        let count = from.count(12, WINDOW_MAX)?;
+        let met = |from: &mut Reader<'_>| Ok(Met { user: from.u32()?, item: from.u32()?, position: from.u32()? });
+        let ring = (0..count).map(|_| met(from)).collect::<Result<_, CursorError>>()?;
+        Ok(Self { ring, next })
+    }
+}

@@ -1,0 +1,326 @@
+//! The bank in a shard: what strategies over it know and answer, and how `auto` is taught.
+//!
+//! The bank learns on the path of the acknowledgement, from the events of this shard's users. The ranker of `auto` is
+//! taught off it: *in step*, before each event, by the shard itself ([`Shard::train`]); or *apart*, where the shard hands
+//! out examples ([`Shard::example`], which changes nothing) and takes weights back as operations ([`Shard::take_ranker`]).
+//! Either way what the shard knows follows from its operations alone.
+
+use std::ops::ControlFlow;
+
+use super::Shard;
+use super::apply::Outcome;
+use super::arm::Arm;
+use crate::base::cursor::{CursorError, Reader, Writer};
+use crate::base::ids::mix;
+use crate::base::{IdRef, Rng};
+use crate::learn::auto::gather::{Asker, Factors, Gather};
+use crate::learn::auto::network::Pass;
+use crate::learn::auto::ranker::{Ranker, Weights};
+use crate::learn::auto::trainer::{Trainer, TrainerOptions};
+use crate::learn::auto::{self, Training, example, features};
+use crate::learn::bank::Bank;
+use crate::learn::{Auto, Opinions, Strategy};
+use crate::linalg::{Interactions, als};
+use crate::model::Event;
+
+/// Events learned before the first example: with less there is nothing to describe candidates by.
+const FIRST_EXAMPLE: u64 = 200;
+
+/// The bank and what goes with it.
+#[derive(Debug)]
+pub(super) struct Banked {
+    pub(super) bank: Bank,
+    /// The ranker of `auto`; the first arm's if there are several.
+    pub(super) ranker: Option<Ranker>,
+    /// Which events become examples, and their negatives.
+    pub(super) rng: Rng,
+    /// Events learned at which item factors are fitted next, in step.
+    pub(super) next_fit: u64,
+    scratch: Scratch,
+}
+
+/// Buffers of queries: no part of the state.
+#[derive(Debug, Default)]
+struct Scratch {
+    gather: Gather,
+    rows: Vec<f32>,
+    pass: Pass,
+    scores: Vec<f32>,
+    opinions: Opinions,
+}
+
+impl Banked {
+    /// An empty bank, if a strategy ranks by it.
+    pub(super) fn new(options: &super::Options) -> Option<Box<Self>> {
+        let over_bank = options.strategies.iter().any(Strategy::over_bank);
+        let auto = options.strategies.iter().find_map(|strategy| match strategy {
+            Strategy::Auto(auto) => Some(auto),
+            _ => None,
+        });
+        let ranker = auto.map(|auto| new_ranker(auto, options.training, options.seed));
+        over_bank.then(|| {
+            Box::new(Self {
+                bank: Bank::new(mix(options.seed)),
+                ranker,
+                rng: Rng::new(mix(options.seed ^ 1)),
+                next_fit: auto::FIRST_FIT,
+                scratch: Scratch::default(),
+            })
+        })
+    }
+
+    /// Appends what is kept over all users and items.
+    pub(super) fn encode(&self, out: &mut Writer<'_>) {
+        out.u64(self.next_fit);
+        self.rng.words().iter().for_each(|word| {
+            out.u64(*word);
+        });
+        self.bank.encode_head(out);
+        if let Some(ranker) = &self.ranker {
+            ranker.encode(out);
+        }
+    }
+
+    /// Reads what [`Self::encode`] wrote, into an empty bank of the same options.
+    pub(super) fn decode(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
+        self.next_fit = from.u64()?;
+        self.rng = Rng::from_words([from.u64()?, from.u64()?, from.u64()?, from.u64()?]);
+        self.bank.decode_head(from)?;
+        self.ranker.as_mut().map_or(Ok(()), |ranker| ranker.decode(from))
+    }
+
+    /// Opinions of a strategy for a user, into `scratch.opinions`; `given` are described as well as what is proposed.
+    fn opine(&mut self, arm: &Arm, asker: Asker<'_>) {
+        let Self { bank, ranker, scratch, .. } = self;
+        let Scratch { gather, rows, pass, scores, opinions } = scratch;
+        opinions.clear();
+        let factors = factors(arm);
+        match (&arm.strategy, ranker) {
+            (Strategy::Auto(auto), Some(ranker)) => {
+                gather.run(bank, factors, asker, auto.candidates);
+                features::fill(gather, bank, factors, asker, rows);
+                ranker.score(rows, pass, scores);
+                opinions.extend(gather.candidates.iter().copied().zip(scores.iter().copied()));
+            }
+            (strategy, _) => {
+                if let Some(strategy) = strategy.as_over_bank() {
+                    strategy.opine(bank, gather, factors, asker, opinions);
+                }
+            }
+        }
+    }
+
+    /// The features of all candidates for a user, in `scratch.rows`, and the place of `item` among them.
+    fn describe(&mut self, arm: &Arm, auto: &Auto, asker: Asker<'_>, item: u32) -> Option<usize> {
+        let Scratch { gather, rows, .. } = &mut self.scratch;
+        gather.run(&self.bank, factors(arm), asker, auto.candidates);
+        let came = gather.candidates.iter().position(|candidate| *candidate == item)?;
+        features::fill(gather, &self.bank, factors(arm), asker, rows);
+        Some(came)
+    }
+}
+
+fn new_ranker(auto: &Auto, training: Training, seed: u64) -> Ranker {
+    let options = TrainerOptions { replays: auto.replays, ..TrainerOptions::default() };
+    let trainer = Trainer::new(mix(seed ^ 2), auto.networks, options);
+    match training {
+        Training::InStep => Ranker::InStep(Box::new(trainer)),
+        Training::Apart | Training::Never => Ranker::Installed(Box::new(trainer.weights())),
+    }
+}
+
+fn factors(arm: &Arm) -> Factors<'_> {
+    Factors { items: &arm.items, model: &arm.model, l2: auto::L2, unobserved_weight: auto::UNOBSERVED_WEIGHT }
+}
+
+impl Shard {
+    /// Adds a user to the bank.
+    pub(super) fn bank_user(&mut self) {
+        if let Some(banked) = &mut self.banked {
+            banked.bank.insert_user();
+        }
+    }
+
+    /// Adds an item to the bank.
+    pub(super) fn bank_item(&mut self, id: IdRef<'_>) {
+        if let Some(banked) = &mut self.banked {
+            banked.bank.insert_item(mix(self.options.seed ^ id.stable_hash().rotate_left(32)));
+        }
+    }
+
+    /// The bank learns an event that weighs something. Rows of the user's newest items change with it.
+    pub(super) fn bank_learn(&mut self, slot: usize, row: usize, time_ms: i64) {
+        if self.capture.is_some() {
+            self.touch_before_learning(slot, row);
+        }
+        if let Some(banked) = &mut self.banked {
+            banked.bank.learn(slot, row, time_ms);
+        }
+    }
+
+    /// Saves for the image in the making what the bank is about to change.
+    #[cold]
+    fn touch_before_learning(&mut self, slot: usize, row: usize) {
+        let Some(Banked { bank, .. }) = self.banked.as_deref() else { return };
+        let rescales = bank.counts.rescales_at(bank.events());
+        let touched: Vec<u32> = bank.touched_by(slot).collect();
+        if rescales {
+            self.touch_all_items();
+        }
+        self.touch_item(row);
+        touched.into_iter().for_each(|item| self.touch_item(item as usize));
+    }
+
+    /// The scores of all items by a strategy over the bank, into `scratch.scores`: its opinions, and behind them all
+    /// others by popularity. `excluded` says whether what stands in `scratch.seen` is left out. `None` if there
+    /// were none, else whether they rest on the user.
+    #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
+    pub(super) fn fill_bank_scores(
+        &mut self,
+        arm: usize,
+        slot: Option<usize>,
+        time_ms: Option<i64>,
+        excluded: bool,
+    ) -> Option<bool> {
+        let banked = self.banked.as_mut()?;
+        let user = slot.filter(|slot| banked.bank.trail(*slot).count() > 0);
+        let time_ms = time_ms.unwrap_or(banked.bank.latest_ms());
+        let excluded = if excluded { &self.scratch.seen[..] } else { &[] };
+        banked.opine(&self.arms[arm], Asker { user, excluded, time_ms });
+        let opinions = &banked.scratch.opinions;
+        if opinions.is_empty() {
+            return None;
+        }
+        let lowest = opinions.iter().map(|(_, score)| *score).fold(f32::INFINITY, f32::min);
+        let highest = (0..self.items.len()).map(|row| self.items.popularity(row)).fold(0.0, f64::max) + 1.0;
+        let behind = |row: usize| lowest - 2.0 + (self.items.popularity(row) / highest) as f32;
+        let scores = &mut self.scratch.scores;
+        scores.clear();
+        scores.extend((0..self.items.len()).map(behind));
+        for (item, score) in opinions {
+            scores[*item as usize] = *score;
+        }
+        Some(user.is_some())
+    }
+
+    /// Teaches the ranker, in step, from an event that is about to be applied; fits item factors where that is due.
+    /// Part of [`Shard::apply`], after the event was tested; apart so that its time can be told from that of the update.
+    pub fn train(&mut self, event: &Event<'_>) {
+        if self.options.training != Training::InStep {
+            return;
+        }
+        let Some(arm) = self.auto_arm() else { return };
+        self.fit_if_due(arm);
+        let Some(Strategy::Auto(auto)) = self.arms.get(arm).map(|arm| arm.strategy.clone()) else { return };
+        let Some(banked) = &mut self.banked else { return };
+        let events = banked.bank.events();
+        let share =
+            if events < auto.train_full { 1.0 } else { auto.train_share.max(auto.train_full as f64 / events as f64) };
+        let mut rng = banked.rng.clone();
+        let drawn = share > 0.0 && rng.unit() < share;
+        let rows = if drawn { self.example_with(arm, &auto, event, &mut rng) } else { None };
+        let Some(banked) = &mut self.banked else { return };
+        banked.rng = rng;
+        if let (Some(rows), Some(Ranker::InStep(trainer))) = (rows, &mut banked.ranker) {
+            trainer.learn(&rows);
+        }
+    }
+
+    /// An example for whoever teaches the ranker apart, from an event that is about to be applied: changes nothing.
+    pub fn example(&mut self, event: &Event<'_>) -> Option<Vec<f32>> {
+        let arm = self.auto_arm()?;
+        let Strategy::Auto(auto) = self.arms[arm].strategy.clone() else { return None };
+        let mut rng = Rng::new(self.sequence);
+        self.example_with(arm, &auto, event, &mut rng)
+    }
+
+    /// The ranker's weights take over: the operation that [`super::Op::Ranker`] names.
+    pub(super) fn take_ranker(&mut self, version: u32, weights: &[u8]) -> Outcome {
+        let decoded = Weights::decode(&mut Reader::new(weights));
+        if let (Some(banked), Ok(weights)) = (&mut self.banked, decoded)
+            && matches!(banked.ranker, Some(Ranker::Installed(_)))
+        {
+            banked.ranker = Some(Ranker::Installed(Box::new(weights)));
+        }
+        Outcome::applied(version)
+    }
+
+    /// The weights that answer, if `auto` is at work.
+    #[must_use]
+    pub fn ranker(&self) -> Option<Weights> {
+        self.banked.as_ref()?.ranker.as_ref().map(Ranker::weights)
+    }
+
+    fn auto_arm(&self) -> Option<usize> {
+        self.arms.iter().position(|arm| matches!(arm.strategy, Strategy::Auto(_)))
+    }
+
+    fn example_with(&mut self, arm: usize, auto: &Auto, event: &Event<'_>, rng: &mut Rng) -> Option<Vec<f32>> {
+        let row = self.items.find(event.item)?;
+        let slot = self.users.find(event.user);
+        let (_, weight) = self.weigh(event);
+        let repeated = slot.is_some_and(|slot| self.users.get(slot).history.holds(event.event_id));
+        if weight <= 0.0 || repeated || self.banked.as_ref()?.bank.events() < FIRST_EXAMPLE {
+            return None;
+        }
+        self.scratch.seen.clear();
+        if let Some(slot) = slot {
+            self.collect_seen(slot);
+        }
+        let banked = self.banked.as_mut()?;
+        let user = slot.filter(|slot| banked.bank.trail(*slot).count() > 0);
+        let asker = Asker { user, excluded: &self.scratch.seen, time_ms: event.time_ms };
+        let came = banked.describe(&self.arms[arm], auto, asker, u32::try_from(row).ok()?)?;
+        example::draw(&banked.scratch.rows, came, auto.negatives, rng)
+    }
+
+    /// Fits the item factors of `auto` anew over the newest events, from the present ones, where that is due.
+    fn fit_if_due(&mut self, arm: usize) {
+        let Some(banked) = &mut self.banked else { return };
+        if banked.bank.events() < banked.next_fit {
+            return;
+        }
+        banked.next_fit = auto::next_fit(banked.bank.events());
+        let (rows, pairs, users) = number_pairs(&banked.bank);
+        let Ok(interactions) = Interactions::new(users, rows.len(), &pairs) else { return };
+        self.touch_all_items();
+        let arm = &mut self.arms[arm];
+        let options = auto::fit_options(arm.model.epoch == 0, self.options.seed);
+        let start = rows.iter().flat_map(|row| auto::start_factor(arm.items.col(*row as usize), *row, &options));
+        let fitted = als::fit_from(&interactions, &options, start.collect(), &mut |_| ControlFlow::Continue(()));
+        // Too little variety to solve for: the factors stay as they are until the next time.
+        let Ok((fitted, _)) = fitted else { return };
+        for (at, row) in rows.iter().enumerate() {
+            arm.items.col_mut(*row as usize)[..fitted.dim].copy_from_slice(fitted.row(at));
+        }
+        arm.model.epoch += 1;
+        arm.model.gram = fitted.gram;
+        arm.model.items = rows.len() as u64;
+    }
+
+    /// The newest events of this shard's users as a refit wants them: slots and rows.
+    #[must_use]
+    pub fn newest_pairs(&self) -> Vec<(u32, u32)> {
+        let pairs = |bank: &Bank| bank.window.newest(auto::FIT_WINDOW).map(|met| (met.user, met.item)).collect();
+        self.banked.as_ref().map(|banked| pairs(&banked.bank)).unwrap_or_default()
+    }
+}
+
+/// The newest events with users and items numbered densely, in the order of their first one: rows by number, pairs,
+/// number of users.
+fn number_pairs(bank: &Bank) -> (Vec<u32>, Vec<(u32, u32)>, usize) {
+    let (mut user_numbers, mut item_numbers) = (hashbrown::HashMap::new(), hashbrown::HashMap::new());
+    let mut rows = Vec::new();
+    let mut number = |met: crate::learn::bank::window::Met| {
+        let next = user_numbers.len() as u32;
+        let user = *user_numbers.entry(met.user).or_insert(next);
+        let item = *item_numbers.entry(met.item).or_insert_with(|| {
+            rows.push(met.item);
+            rows.len() as u32 - 1
+        });
+        (user, item)
+    };
+    let pairs: Vec<(u32, u32)> = bank.window.newest(auto::FIT_WINDOW).map(&mut number).collect();
+    let users = user_numbers.len();
+    (rows, pairs, users)
+}
