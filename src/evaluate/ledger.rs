@@ -34,13 +34,9 @@ impl Cohort {
     #[must_use]
     #[inline]
     pub fn of(events: u64) -> Self {
-        match events {
-            0 => Self::New,
-            1..=3 => Self::To3,
-            4..=15 => Self::To15,
-            16..=63 => Self::To63,
-            _ => Self::From64,
-        }
+        // Sums instead of branches, which would be guessed wrong for every other user.
+        let at = [1, 4, 16, 64].map(|first| usize::from(events >= first)).iter().sum::<usize>();
+        Self::ALL[at]
     }
 
     /// Its name on paper and on the wire.
@@ -116,14 +112,15 @@ impl<const N: usize> Default for Ledger<N> {
 }
 
 impl<const N: usize> Ledger<N> {
-    /// Begins a record: all before it fade by one over `growth`.
+    /// Begins a record: all before it fade by one over `growth`. Returns its number within its bucket, from 1.
     #[inline]
-    pub(super) fn begin(&mut self, growth: f64) {
+    pub(super) fn begin(&mut self, growth: f64) -> u32 {
         self.weight *= growth;
         if self.weight > WEIGHT_MAX || self.in_bucket == BUCKET {
             self.turn();
         }
         self.in_bucket += 1;
+        self.in_bucket
     }
 
     #[cold]
@@ -139,11 +136,13 @@ impl<const N: usize> Ledger<N> {
         }
     }
 
-    /// Adds to a column of the record begun.
+    /// Adds to columns from `first` on, for the record begun.
     #[inline]
-    pub(super) fn add(&mut self, row: usize, column: usize, value: f64) {
-        self.total[row][column] += value;
-        self.faded[row][column] += self.weight * value;
+    pub(super) fn add<const K: usize>(&mut self, row: usize, first: usize, values: [f64; K]) {
+        let total = &mut self.total[row][first..first + K];
+        total.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+        let faded = &mut self.faded[row][first..first + K];
+        faded.iter_mut().zip(values).for_each(|(sum, value)| *sum += self.weight * value);
     }
 
     /// The sums of a cohort's row, or of all rows together.
@@ -251,7 +250,7 @@ mod tests {
         let mut ledger = Ledger::<1>::default();
         for record in 0..20_003_u32 {
             ledger.begin(1.0);
-            ledger.add(usize::from(record % 2 == 0), 0, 1.0);
+            ledger.add(usize::from(record % 2 == 0), 0, [1.0]);
             let counted = ledger.sums(None, Window::Last)[0];
             let expected = if record < 2 * BUCKET { record + 1 } else { BUCKET + record % BUCKET + 1 };
             assert!((counted - f64::from(expected)).abs() < 1e-9, "record {record}: {counted} instead of {expected}");
@@ -270,7 +269,7 @@ mod tests {
             expected.iter_mut().for_each(|sum| *sum *= fading);
             expected[row] += value;
             ledger.begin(1.0 / fading);
-            ledger.add(row, 0, value);
+            ledger.add(row, 0, [value]);
             for row in 0..2 {
                 let found = ledger.sums(Some(row), Window::Faded)[0];
                 assert!((found - expected[row]).abs() < 1e-12, "record {record}: {found} instead of {}", expected[row]);

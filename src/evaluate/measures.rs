@@ -1,29 +1,31 @@
 //! What is asked of recorded sums: quotients of columns. `docs/measures.md` says what each measure means.
 //!
-//! Columns of values: see [`COUNT`] to [`SURPRISE`], then [`BINS`] tenths of the range with three columns each: how many
-//! predictions lay there, their sum, and the sum of what came. Columns of ranks: [`COUNT`], then [`HITS_SHORT`] to
-//! [`INFORMATION`]. The order is part of the stored bytes.
+//! Columns of values: `COUNT` to `SURPRISE`, then [`BINS`] tenths of the range with three columns each: how many
+//! predictions lay there, their sum, and the sum of what came. Columns of ranks: `COUNT`, then `HITS_SHORT` to
+//! `INFORMATION`. The order is part of the stored bytes.
 
 /// Records.
 pub(super) const COUNT: usize = 0;
-/// Predictions or values that were not finite.
-pub(super) const NOT_FINITE: usize = 1;
 /// Squared errors.
-pub(super) const SQUARED: usize = 2;
+pub(super) const SQUARED: usize = 1;
 /// Absolute errors.
-pub(super) const ABSOLUTE: usize = 3;
+pub(super) const ABSOLUTE: usize = 2;
 /// Records that could be told liked or not.
-pub(super) const JUDGED: usize = 4;
+pub(super) const JUDGED: usize = 3;
 /// Values above the mean of those before.
-pub(super) const LIKED: usize = 5;
+pub(super) const LIKED: usize = 4;
 /// Predictions above it.
-pub(super) const FORESEEN: usize = 6;
+pub(super) const FORESEEN: usize = 5;
 /// Both.
-pub(super) const BOTH: usize = 7;
+pub(super) const BOTH: usize = 6;
+/// Predictions or values that were not finite.
+pub(super) const NOT_FINITE: usize = 7;
+/// Records with a log loss.
+pub(super) const SURPRISED: usize = 8;
 /// Log loss of liked or not, in nats.
-pub(super) const SURPRISE: usize = 8;
+pub(super) const SURPRISE: usize = 9;
 /// First column of the tenths.
-pub(super) const FIRST_BIN: usize = 9;
+pub(super) const FIRST_BIN: usize = 10;
 /// Tenths of the range.
 pub const BINS: usize = 10;
 pub(super) const ERROR_COLUMNS: usize = FIRST_BIN + 3 * BINS;
@@ -63,7 +65,8 @@ pub struct Measures {
     pub liked_recall: f64,
     /// Harmonic mean of the two.
     pub liked_f1: f64,
-    /// Mean negative logarithm of the probability given to the side that came, in nats; ln 2 is a coin's.
+    /// Mean negative logarithm of the probability given to the side that came, in nats, over every eighth record; ln 2
+    /// is a coin's.
     pub log_loss: f64,
     /// Mean difference of what was predicted and what came, over tenths of the range, each by its count: the expected
     /// calibration error, in units of the value.
@@ -123,7 +126,7 @@ impl Measures {
             liked_precision: errors[BOTH] / errors[FORESEEN],
             liked_recall: errors[BOTH] / errors[LIKED],
             liked_f1: 2.0 * errors[BOTH] / (errors[LIKED] + errors[FORESEEN]),
-            log_loss: errors[SURPRISE] / judged,
+            log_loss: errors[SURPRISE] / errors[SURPRISED],
             calibration_error: off / binned,
             calibration: std::array::from_fn(tenth),
             ranked,

@@ -10,8 +10,8 @@
 use super::distinct::Distinct;
 use super::ledger::{Cohort, Ledger, NO_COHORT, Window};
 use super::measures::{
-    ABSOLUTE, BINS, BOTH, COUNT, ERROR_COLUMNS, FIRST_BIN, FORESEEN, GAIN, HITS_LONG, HITS_SHORT, INFORMATION, JUDGED,
-    LIKED, LISTS, Measures, NOT_FINITE, RANK_COLUMNS, RECIPROCAL, Report, SQUARED, SURPRISE,
+    ABSOLUTE, BINS, COUNT, ERROR_COLUMNS, FIRST_BIN, GAIN, HITS_LONG, HITS_SHORT, LISTS, Measures, NOT_FINITE,
+    RANK_COLUMNS, RECIPROCAL, Report, SQUARED, SURPRISED,
 };
 use crate::base::{CursorError, Reader, Writer};
 
@@ -26,6 +26,9 @@ pub const LONG_LIST: u32 = 100;
 
 /// Largest error that is summed as it is: its square, and sums of 2^64 such squares, stay finite.
 const ERROR_MAX: f64 = 1e100;
+
+/// Every so many-th record of values gets its log loss, whose logarithm and exponential cost more than all else here.
+const SURPRISED_EVERY: u32 = 8;
 
 /// Most that one wrong guess costs in log loss, in nats: a prediction that was sure by 30 standard deviations.
 const SURPRISE_MAX: f64 = 30.0;
@@ -64,6 +67,8 @@ pub struct Judgement {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prequential {
     fading: f64,
+    /// One over `fading`.
+    growth: f64,
     errors: Ledger<ERROR_COLUMNS>,
     ranks: Ledger<RANK_COLUMNS>,
     noise: Noise,
@@ -83,7 +88,8 @@ impl Prequential {
     pub fn new(options: PrequentialOptions) -> Self {
         let fading = if valid_fading(options.fading) { options.fading } else { 1.0 };
         let (errors, ranks) = (Ledger::default(), Ledger::default());
-        Self { fading, errors, ranks, noise: Noise::default(), listed: Distinct::default() }
+        let (noise, listed) = (Noise::default(), Distinct::default());
+        Self { fading, growth: 1.0 / fading, errors, ranks, noise, listed }
     }
 
     /// Records what was predicted for a value that then came, of no cohort and judged by its error alone.
@@ -97,33 +103,30 @@ impl Prequential {
         self.judge(cohort as usize, judgement);
     }
 
+    #[inline]
     fn judge(&mut self, row: usize, judgement: &Judgement) {
         let &Judgement { prediction, value, mean, range } = judgement;
         let error = (prediction - value).abs();
-        self.errors.begin(if error.is_finite() { 1.0 / self.fading } else { 1.0 });
         let sums = &mut self.errors;
         if !error.is_finite() {
-            return sums.add(row, NOT_FINITE, 1.0);
+            sums.begin(1.0);
+            return sums.add(row, NOT_FINITE, [1.0]);
         }
+        let number = sums.begin(self.growth);
         let error = error.min(ERROR_MAX);
-        sums.add(row, COUNT, 1.0);
-        sums.add(row, SQUARED, error * error);
-        sums.add(row, ABSOLUTE, error);
+        let (judged, liked, foreseen) = (mean.is_finite(), value > mean, prediction > mean);
+        let one = |holds: bool| f64::from(u8::from(holds));
+        // Columns COUNT to BOTH, which stand together.
+        let columns = [1.0, error * error, error, one(judged), one(liked), one(foreseen), one(liked && foreseen)];
+        sums.add(row, COUNT, columns);
         if let Some((low, high)) = range {
             let share = (prediction - f64::from(low)) / f64::from(high - low);
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the bins")]
-            let bin = FIRST_BIN + 3 * (share * BINS as f64).clamp(0.0, BINS as f64 - 1.0) as usize;
-            sums.add(row, bin, 1.0);
-            sums.add(row, bin + 1, prediction);
-            sums.add(row, bin + 2, value);
+            let bin = (share * BINS as f64).clamp(0.0, BINS as f64 - 1.0) as usize;
+            sums.add(row, FIRST_BIN + 3 * bin, [1.0, prediction, value]);
         }
-        if mean.is_finite() {
-            let (foreseen, liked) = (prediction > mean, value > mean);
-            sums.add(row, JUDGED, 1.0);
-            sums.add(row, LIKED, f64::from(u8::from(liked)));
-            sums.add(row, FORESEEN, f64::from(u8::from(foreseen)));
-            sums.add(row, BOTH, f64::from(u8::from(liked && foreseen)));
-            sums.add(row, SURPRISE, self.noise.surprise(prediction - mean, liked));
+        if judged && number % SURPRISED_EVERY == 1 {
+            sums.add(row, SURPRISED, [1.0, self.noise.surprise(prediction - mean, liked)]);
         }
         self.noise.count = self.noise.count * self.fading + 1.0;
         self.noise.squared = self.noise.squared * self.fading + error * error;
@@ -143,15 +146,14 @@ impl Prequential {
     fn rank(&mut self, row: usize, rank: Option<u32>) {
         let rank = rank.map_or(u32::MAX, |rank| rank.max(1));
         let sums = &mut self.ranks;
-        sums.begin(1.0 / self.fading);
-        sums.add(row, COUNT, 1.0);
+        sums.begin(self.growth);
+        sums.add(row, COUNT, [1.0]);
         if rank <= SHORT_LIST {
-            sums.add(row, HITS_SHORT, 1.0);
-            sums.add(row, GAIN, 1.0 / (f64::from(rank) + 1.0).log2());
-            sums.add(row, RECIPROCAL, 1.0 / f64::from(rank));
+            sums.add(row, HITS_SHORT, [1.0]);
+            sums.add(row, GAIN, [1.0 / (f64::from(rank) + 1.0).log2(), 1.0 / f64::from(rank)]);
         }
         if rank <= LONG_LIST {
-            sums.add(row, HITS_LONG, 1.0);
+            sums.add(row, HITS_LONG, [1.0]);
         }
     }
 
@@ -159,8 +161,7 @@ impl Prequential {
     /// To be called after [`Self::record_ranking`].
     pub fn record_list(&mut self, cohort: Cohort, items: impl Iterator<Item = u64>, information: f64) {
         items.for_each(|hash| self.listed.insert(hash));
-        self.ranks.add(cohort as usize, LISTS, 1.0);
-        self.ranks.add(cohort as usize, INFORMATION, information.clamp(0.0, 64.0));
+        self.ranks.add(cohort as usize, LISTS, [1.0, information.clamp(0.0, 64.0)]);
     }
 
     /// About how many different items were in the lists recorded.
@@ -222,7 +223,7 @@ impl Prequential {
         }
         let noise = Noise { count: sum(from)?, squared: sum(from)? };
         let (errors, ranks) = (Ledger::decode(from)?, Ledger::decode(from)?);
-        Ok(Self { fading, errors, ranks, noise, listed: Distinct::decode(from)? })
+        Ok(Self { fading, growth: 1.0 / fading, errors, ranks, noise, listed: Distinct::decode(from)? })
     }
 
     /// Errors: count, not finite (`u64`), squared, absolute, faded count, faded squared, faded absolute (`f64`); ranks:
@@ -244,7 +245,8 @@ impl Prequential {
         (total[COUNT], total[HITS_SHORT], total[HITS_LONG]) = (count as f64, short as f64, long as f64);
         (total[GAIN], total[RECIPROCAL]) = (sum(from)?, sum(from)?);
         (faded[COUNT], faded[HITS_SHORT], faded[GAIN]) = (sum(from)?, sum(from)?, sum(from)?);
-        Ok(Self { fading, errors, ranks: Ledger::earlier(total, faded), noise, listed: Distinct::default() })
+        let (ranks, listed) = (Ledger::earlier(total, faded), Distinct::default());
+        Ok(Self { fading, growth: 1.0 / fading, errors, ranks, noise, listed })
     }
 }
 

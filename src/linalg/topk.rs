@@ -3,6 +3,9 @@
 //! A threshold scan: one compare an item once the list is full (0.5 ns), an insertion into a short sorted list for the
 //! few that pass.
 
+/// Scores that are looked at together.
+const CHUNK: usize = 32;
+
 /// Collects the best `k`.
 #[derive(Clone, Debug, Default)]
 pub struct TopK {
@@ -34,6 +37,31 @@ impl TopK {
         }
     }
 
+    /// Offers a whole list, numbered from 0: what [`Self::offer`] does one after the other, at one compare a score.
+    pub fn offer_all(&mut self, scores: &[f32]) {
+        let (first, rest) = scores.split_at(scores.len().min(self.k));
+        first.iter().zip(0..).for_each(|(score, index)| self.offer(*score, index));
+        let mut worst = self.threshold();
+        let chunks = rest.chunks(CHUNK).zip((first.len()..).step_by(CHUNK));
+        for (chunk, start) in chunks {
+            // All compares without a branch between: most chunks hold nothing.
+            if !chunk.iter().fold(false, |found, score| found | (*score > worst)) && self.best.len() == self.k {
+                continue;
+            }
+            for (score, index) in chunk.iter().zip(start..) {
+                if *score > worst || self.best.len() < self.k {
+                    self.offer(*score, u32::try_from(index).unwrap_or(u32::MAX));
+                    worst = self.threshold();
+                }
+            }
+        }
+    }
+
+    /// What a later index must exceed to enter a full list.
+    fn threshold(&self) -> f32 {
+        self.best.last().map_or(f32::INFINITY, |worst| worst.0)
+    }
+
     /// The best, best first: `(score, index)`.
     #[must_use]
     pub fn best(&self) -> &[(f32, u32)] {
@@ -63,6 +91,25 @@ mod tests {
                 top.offer(*score, index);
             }
             assert_eq!(top.best(), &sorted[..k], "k {k}");
+            top.reset(k);
+            top.offer_all(&scores);
+            assert_eq!(top.best(), &sorted[..k], "all at once, k {k}");
+        }
+    }
+
+    #[test]
+    fn all_at_once_is_one_after_the_other_with_missing_scores() {
+        let mut rng = Rng::new(13);
+        for round in 0..300 {
+            let k = rng.below(12) as usize;
+            let score = |rng: &mut Rng| if rng.below(3) == 0 { f32::NAN } else { rng.below(40) as f32 };
+            let scores: Vec<f32> = (0..rng.below(200)).map(|_| score(&mut rng)).collect();
+            let (mut one, mut all) = (TopK::default(), TopK::default());
+            one.reset(k);
+            scores.iter().zip(0..).for_each(|(score, index)| one.offer(*score, index));
+            all.reset(k);
+            all.offer_all(&scores);
+            assert_eq!(one.best(), all.best(), "seed 13, round {round}, k {k}");
         }
     }
 

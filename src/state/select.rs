@@ -47,8 +47,6 @@ impl Shard {
             *score = f32::NAN;
         }
         top.reset(k);
-        for (score, row) in scores.iter().zip(0_u32..) {
-            top.offer(*score, row);
-        }
+        top.offer_all(scores);
     }
 }

@@ -296,7 +296,7 @@ records! {
         liked_recall: f64,
         /// Harmonic mean of the two.
         liked_f1: f64,
-        /// Mean negative logarithm of the probability given to the side that came, in nats.
+        /// Mean negative logarithm of the probability given to the side that came, in nats; of every eighth event.
         log_loss: f64,
         /// Mean distance of foretold and came over the tenths of the range, in units of the value.
         calibration_error: f64,

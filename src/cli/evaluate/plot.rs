@@ -41,6 +41,8 @@ const COLOURS: [RGBColor; 8] = [
 struct Line {
     label: String,
     points: Vec<(f64, f64)>,
+    /// The measure over all scored events.
+    overall: f64,
 }
 
 /// Writes the picture.
@@ -64,7 +66,10 @@ fn line(protocol: Protocol, spec: &Spec, runs: &Runs) -> Option<Line> {
         })
         .filter(|(_, value)| value.is_finite())
         .collect();
-    (points.len() > 1).then(|| Line { label: spec.label.clone(), points })
+    let name = if protocol == Protocol::P1 { "rmse" } else { "hr_10" };
+    let each: Vec<f64> = runs.outcomes.iter().filter_map(|outcomes| outcomes.mean(name)).collect();
+    let overall = each.iter().sum::<f64>() / each.len() as f64;
+    (points.len() > 1).then(|| Line { label: spec.label.clone(), points, overall })
 }
 
 /// Place in the stream and measure over the `window` scored events up to there, at [`POINTS`] places at most.
@@ -151,13 +156,12 @@ fn chart<'a>(
     Ok(())
 }
 
-/// Names beside samples of their lines, in the order of where the lines end: as in the picture, from the top.
+/// Names and figures over all events beside samples of their lines, the highest first: as in the picture, from the top.
 fn legend<'a>(area: &Area<'a>, lines: &[Line]) -> Result<(), Failure<'a>> {
-    let end = |line: &Line| line.points.last().map_or(f64::NEG_INFINITY, |point| point.1);
     let mut order: Vec<usize> = (0..lines.len()).collect();
-    order.sort_by(|one, two| end(&lines[*two]).total_cmp(&end(&lines[*one])));
+    order.sort_by(|one, two| lines[*two].overall.total_cmp(&lines[*one].overall));
     let text = |size: u32| TextStyle::from(("sans-serif", size).into_font()).pos(Pos::new(HPos::Left, VPos::Center));
-    area.draw(&Text::new("at the end", (4, 50), text(13).color(&RGBColor(90, 90, 90))))?;
+    area.draw(&Text::new("over all events", (4, 50), text(13).color(&RGBColor(90, 90, 90))))?;
     for (row, at) in (0..).zip(order) {
         let y = 76 + 24 * row;
         let sample = if at < COLOURS.len() { vec![(4, y), (30, y)] } else { vec![(4, y), (13, y)] };
@@ -165,7 +169,7 @@ fn legend<'a>(area: &Area<'a>, lines: &[Line]) -> Result<(), Failure<'a>> {
         if at >= COLOURS.len() {
             area.draw(&PathElement::new(vec![(20, y), (30, y)], style(at)))?;
         }
-        let label = format!("{:.3}  {}", end(&lines[at]), shortened(&lines[at].label));
+        let label = format!("{:.4}  {}", lines[at].overall, shortened(&lines[at].label));
         area.draw(&Text::new(label, (38, y), text(14)))?;
     }
     Ok(())
@@ -209,6 +213,7 @@ mod tests {
     fn a_picture_has_a_line_and_a_name_for_each() {
         let line = |number: u32| Line {
             label: format!("strategy <{number}> with quite some & many parameters"),
+            overall: f64::from(number),
             points: (1..40).map(|at| (f64::from(at), 1.0 / f64::from(at + number))).collect(),
         };
         let lines: Vec<Line> = (0..10).map(line).collect();

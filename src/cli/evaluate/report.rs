@@ -246,7 +246,7 @@ const COLUMNS: [Column; 19] = [
     ("novelty_10", |figures| figures.novelty_10, Better::Higher, 2),
     ("accuracy", |figures| figures.accuracy, Better::Higher, 4),
     ("log_loss", |figures| figures.log_loss, Better::Lower, 4),
-    ("calibration", |figures| figures.calibration_error, Better::Lower, 4),
+    ("calibration_error", |figures| figures.calibration_error, Better::Lower, 4),
     ("update_us_p50", |figures| figures.update_us_p50, Better::Lower, 2),
     ("update_us_p99", |figures| figures.update_us_p99, Better::Lower, 2),
     ("train_us_p50", |figures| figures.train_us_p50, Better::Lower, 2),
