@@ -7,6 +7,7 @@ use super::gather::{Asker, Factors, Gather, PAIR_SUMS, SESSION_SUMS, bucket, mom
 use super::vectors::product;
 use crate::learn::bank::Bank;
 use crate::learn::bank::counts::{GRID, Moment};
+use crate::learn::bank::trails::Trail;
 use crate::linalg::dense::{WIDTH, ln_all};
 
 /// Numbers a candidate.
@@ -51,7 +52,7 @@ impl Common {
             let since = asker.time_ms.saturating_sub(trail.last_ms()).max(0) as f64 / bank.spacing_ms();
             (since as f32).ln_1p()
         });
-        let length = trail.map_or(0, |trail| trail.count());
+        let length = trail.map_or(0, Trail::count);
         let sums = &gather.pair_max[0];
         Self {
             moment: moment(bank),

@@ -1,7 +1,7 @@
 //! The user as vectors, made at query time from the newest items: three fold-ins into the factors of the item model, and
 //! the context of the sequence embedding. Nothing is stored a user.
 
-use super::gather::{Asker, DIM, Factors, Gather};
+use super::gather::{DIM, Factors, Gather};
 use crate::learn::bank::{Bank, sequence};
 use crate::linalg::score::score_some;
 use crate::linalg::{FoldInTerms, Slab, fold_in, kernels};

@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn keeps_the_most_popular_and_the_new() {
         let count = ALIVE_MAX + 100;
-        let weight = |item: u32| if item % 2 == 0 { 1.0 + item as f32 } else { 1.0 };
+        let weight = |item: u32| if item.is_multiple_of(2) { 1.0 + item as f32 } else { 1.0 };
         let mut alive = Alive::default();
         alive.learn(0, Some(5), count, weight);
         assert_eq!(alive.items().len(), ALIVE_MAX);

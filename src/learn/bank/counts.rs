@@ -70,7 +70,7 @@ impl Counts {
 
     /// Items there are.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn item_count(&self) -> usize {
         self.items.len()
     }
 

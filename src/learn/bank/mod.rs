@@ -84,7 +84,7 @@ impl Bank {
     /// Items there are.
     #[must_use]
     pub fn items(&self) -> usize {
-        self.counts.len()
+        self.counts.item_count()
     }
 
     /// Users there are.
@@ -146,7 +146,7 @@ impl Bank {
         }
         let counts = &self.counts;
         let first = (counts.get(item).events == 1).then_some(met.item);
-        self.alive.learn(x, first, counts.len(), |item| counts.get(item as usize).popularity[SLOW]);
+        self.alive.learn(x, first, counts.item_count(), |item| counts.get(item as usize).popularity[SLOW]);
         self.pairs.learn(met.item, self.trails[user].newest(pairs::PAIRED), x);
         self.trails[user].push(met.item, time_ms);
         let trails = &self.trails;

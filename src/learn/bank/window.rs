@@ -25,12 +25,6 @@ pub struct Window {
 }
 
 impl Window {
-    /// Events held.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.ring.len()
-    }
-
     /// Remembers an event; forgets the oldest if the ring is full.
     pub fn push(&mut self, met: Met) {
         match self.ring.get_mut(self.next) {
