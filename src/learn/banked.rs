@@ -1,7 +1,7 @@
 //! Strategies over the bank: what they rank by, and their parameters. Their memory is the shard's one [`Bank`]
 //! ([`super::bank`]), so that any number of them costs what one costs; `auto` uses all of its parts.
 
-use super::auto::gather::{Asker, Factors, Gather};
+use super::auto::gather::{Asker, Factors, Gather, sum};
 use super::bank::counts::{GRID, cohort};
 use super::bank::{Bank, sequence};
 use super::{ItemSide, Learner, Shape};
@@ -10,7 +10,7 @@ use super::{ItemSide, Learner, Shape};
 /// 2001; incremental: Papagelis et al. 2005).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ItemKnn {
-    /// Which sum: 0 together, 1 the candidate after the item, 2 the same of late, 3 together of late.
+    /// Which sum: 0 together, 1 the candidate after the item, 2 the same of late, 3 together of late, by sitting.
     pub sum: u32,
     /// Discount of older items of the user: 0 quick (.5 a step), 1 slow (.85 a step).
     pub slow: u32,
@@ -85,7 +85,7 @@ pub struct Auto {
 
 impl Default for Auto {
     fn default() -> Self {
-        Self { candidates: 50, negatives: 40, networks: 1, replays: 2, train_full: 100_000, train_share: 0.125 }
+        Self { candidates: 50, negatives: 40, networks: 2, replays: 2, train_full: 100_000, train_share: 0.125 }
     }
 }
 
@@ -132,7 +132,7 @@ impl OverBank for ItemKnn {
         let Some(user) = asker.user else { return };
         gather.sum_pairs(bank, user);
         let at = (4 * self.slow + self.sum) as usize;
-        out.extend(gather.found().map(|(item, raw)| (item, raw.pairs[at] / power(bank, item, self.popularity_power))));
+        out.extend(gather.found().map(|(item, sums)| (item, sums.0[at] / power(bank, item, self.popularity_power))));
     }
 }
 
@@ -141,10 +141,8 @@ impl OverBank for SessionKnn {
         gather.begin(bank.items(), asker.excluded);
         let Some(user) = asker.user else { return };
         gather.sum_sessions(bank, user);
-        let at = self.followed as usize;
-        out.extend(
-            gather.found().map(|(item, raw)| (item, raw.sessions[at] / power(bank, item, self.popularity_power))),
-        );
+        let at = sum::LIKE + self.followed as usize;
+        out.extend(gather.found().map(|(item, sums)| (item, sums.0[at] / power(bank, item, self.popularity_power))));
     }
 }
 

@@ -49,6 +49,9 @@ pub use raisgd::Raisgd;
 use crate::linalg::solve::SpdSolver;
 use crate::linalg::{AxesSolver, Slab, Sweep};
 
+/// A sitting of a user ends with a gap longer than this, in milliseconds.
+pub const SITTING_MS: i64 = 3_600_000;
+
 /// Where a strategy's item columns come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ItemSide {

@@ -2,7 +2,7 @@
 //! functions that go with them.
 //!
 //! Every output lane sums its terms in the order of the inner index with fused multiply-add, whatever the SIMD width:
-//! the same bits on AVX2 and AVX-512, which a general product does not promise. Four rows share every load of the
+//! the same bits on AVX2 and AVX-512, which a general product does not promise. Six rows share every load of the
 //! weights. Logarithm and exponential are polynomials over the same lanes, so that they do not depend on libm either.
 
 use pulp::{Arch, Simd, WithSimd};
@@ -47,10 +47,11 @@ impl WithSimd for Product<'_> {
     fn with_simd<S: Simd>(self, _: S) {
         let Self { a, step, stride, b, out, add } = self;
         let mut at = 0;
-        let (fours, rest) = out.as_chunks_mut::<2>();
-        for pair in fours {
-            rows_body(a, [at * step, (at + 1) * step], stride, b, pair, add);
-            at += 2;
+        let (blocks, rest) = out.as_chunks_mut::<ROWS>();
+        for block in blocks {
+            let starts = std::array::from_fn(|n| (at + n) * step);
+            rows_body(a, starts, stride, b, block, add);
+            at += ROWS;
         }
         for row in rest.as_chunks_mut::<1>().0 {
             rows_body(a, [at * step], stride, b, row, add);
@@ -59,18 +60,33 @@ impl WithSimd for Product<'_> {
     }
 }
 
+/// Rows and lanes whose sums stay in registers: with eight floats a register, twelve of sixteen.
+const ROWS: usize = 6;
+const BLOCK: usize = 16;
+
 #[inline(always)]
 fn rows_body<const N: usize>(a: &[f32], starts: [usize; N], stride: usize, b: &[Row], out: &mut [Row; N], add: bool) {
-    let mut sums = if add { *out } else { [[0.0; WIDTH]; N] };
-    for (at, b) in b.iter().enumerate() {
-        for n in 0..N {
-            let factor = a[starts[n] + at * stride];
-            for lane in 0..WIDTH {
-                sums[n][lane] = factor.mul_add(b[lane], sums[n][lane]);
+    for block in 0..WIDTH / BLOCK {
+        let lanes = block * BLOCK;
+        let mut sums = [[0.0_f32; BLOCK]; N];
+        if add {
+            for n in 0..N {
+                sums[n].copy_from_slice(&out[n][lanes..lanes + BLOCK]);
             }
         }
+        for (at, b) in b.iter().enumerate() {
+            let b: &[f32; BLOCK] = b[lanes..lanes + BLOCK].try_into().expect("a block");
+            for n in 0..N {
+                let factor = a[starts[n] + at * stride];
+                for lane in 0..BLOCK {
+                    sums[n][lane] = factor.mul_add(b[lane], sums[n][lane]);
+                }
+            }
+        }
+        for n in 0..N {
+            out[n][lanes..lanes + BLOCK].copy_from_slice(&sums[n]);
+        }
     }
-    *out = sums;
 }
 
 /// The leading bits of ln 2, so few that products with an exponent are exact; 2.121_944_4e-4 is what they are too much.

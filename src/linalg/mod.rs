@@ -5,6 +5,7 @@
 //! * [`online`]: steps of learners that see one event at a time: stacked factors, least squares, a small network.
 //! * [`prefetch`]: asking memory early.
 //! * [`slab`]: pages of columns in huge-page-advised memory, one column an entity.
+//! * [`scatter`]: sums over sparse rows, by item.
 //! * [`score`]: one query against every column, through faer.
 //! * [`topk`]: the best k of a score list.
 //! * [`solve`]: small positive definite systems; [`als`]: item factors by iALS, users folded in exactly.
@@ -19,6 +20,7 @@ pub mod interactions;
 pub mod kernels;
 pub mod online;
 pub mod prefetch;
+pub mod scatter;
 pub mod score;
 pub mod slab;
 pub mod solve;
@@ -32,7 +34,7 @@ pub use interactions::Interactions;
 pub use slab::Slab;
 pub use solve::{NotPositiveDefinite, SpdSolver};
 pub use sweep::Sweep;
-pub use topk::TopK;
+pub use topk::{BestSet, TopK};
 
 /// `f32`s in one lane group; every column is padded to a multiple of it (64 bytes).
 pub const LANES: usize = 16;

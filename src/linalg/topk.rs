@@ -69,6 +69,61 @@ impl TopK {
     }
 }
 
+/// Collects the best `k` as a set, in no order: cheaper than [`TopK`] where `k` is large. Room for twice as many is filled
+/// and the worse half dropped, so most offers are one compare.
+///
+/// Scores are not NaN. Among equal scores at the edge, who stays follows from the order of offers.
+#[derive(Clone, Debug, Default)]
+pub struct BestSet {
+    k: usize,
+    /// Only scores above it can still be among the best.
+    threshold: f32,
+    held: Vec<(f32, u32)>,
+}
+
+impl BestSet {
+    /// Forgets what it holds and keeps the best `k`, at least 1, from now on. Keeps its memory.
+    pub fn reset(&mut self, k: usize) {
+        self.k = k.max(1);
+        self.threshold = f32::NEG_INFINITY;
+        self.held.clear();
+    }
+
+    /// Whether an offer of this score would change anything.
+    #[must_use]
+    #[inline]
+    pub fn wants(&self, score: f32) -> bool {
+        score > self.threshold
+    }
+
+    /// Offers one candidate.
+    #[inline]
+    pub fn offer(&mut self, score: f32, index: u32) {
+        if score > self.threshold {
+            self.held.push((score, index));
+            if self.held.len() >= 2 * self.k {
+                self.shrink();
+            }
+        }
+    }
+
+    #[cold]
+    fn shrink(&mut self) {
+        let order = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+        let (_, worst, _) = self.held.select_nth_unstable_by(self.k - 1, order);
+        self.threshold = worst.0;
+        self.held.truncate(self.k);
+    }
+
+    /// The best, at most `k`, in no order that means anything.
+    pub fn best(&mut self) -> &[(f32, u32)] {
+        if self.held.len() > self.k {
+            self.shrink();
+        }
+        &self.held
+    }
+}
+
 fn before(one: (f32, u32), two: (f32, u32)) -> bool {
     one.0 > two.0 || (one.0 == two.0 && one.1 < two.1)
 }
@@ -110,6 +165,27 @@ mod tests {
             all.reset(k);
             all.offer_all(&scores);
             assert_eq!(one.best(), all.best(), "seed 13, round {round}, k {k}");
+        }
+    }
+
+    #[test]
+    fn a_set_holds_what_a_sorted_list_does() {
+        let mut rng = Rng::new(12);
+        let (mut set, mut top) = (BestSet::default(), TopK::default());
+        for round in 0..200 {
+            let k = 1 + rng.below(60) as usize;
+            set.reset(k);
+            top.reset(k);
+            for index in 0..rng.below(500) as u32 {
+                let score = rng.normal() as f32;
+                let wanted = set.wants(score);
+                set.offer(score, index);
+                top.offer(score, index);
+                assert!(wanted || !top.best().contains(&(score, index)), "seed 12, round {round}");
+            }
+            let mut held = set.best().to_vec();
+            held.sort_by(|a, b| b.0.total_cmp(&a.0));
+            assert_eq!(held, top.best(), "seed 12, round {round}, k {k}");
         }
     }
 

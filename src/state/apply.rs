@@ -231,7 +231,11 @@ impl Shard {
     }
 
     fn rank_item(&mut self, index: usize, slot: usize, row: usize, time_ms: i64) -> u32 {
-        self.fill_scores(index, Some(slot), Some(time_ms), true);
+        self.score_items(index, Some(slot), Some(time_ms), true);
+        if let Some(rank) = self.rank_among_opinions(row) {
+            return rank;
+        }
+        self.spread_opinions();
         Arm::rank(&self.scratch.scores, row, &self.scratch.seen)
     }
 
@@ -356,6 +360,9 @@ impl Shard {
         let hashes: Vec<u64> = tags.iter().map(|tag| mix(IdRef::Text(tag).stable_hash() ^ self.options.seed)).collect();
         for arm in &mut self.arms {
             arm.sign_item(row, &hashes);
+        }
+        if let Some(banked) = &mut self.banked {
+            banked.bank.set_tags(row, &numbers);
         }
         let item = self.items.get_mut(row);
         item.tags = numbers;

@@ -169,13 +169,23 @@ impl Banked {
         }
     }
 
-    /// The features of all candidates for a user, in `scratch.rows`, and the place of `item` among them.
-    fn describe(&mut self, arm: &Arm, auto: &Auto, asker: Asker<'_>, item: u32) -> Option<usize> {
+    /// The features of all candidates for a user and of some strangers, in `scratch.rows`; the place of `item` among
+    /// the candidates, and how many strangers stand behind them.
+    fn describe(
+        &mut self,
+        arm: &Arm,
+        auto: &Auto,
+        asker: Asker<'_>,
+        item: u32,
+        rng: &mut Rng,
+    ) -> Option<(usize, usize)> {
         let Scratch { gather, rows, .. } = &mut self.scratch;
         gather.run(&self.bank, factors(arm), asker, auto.candidates);
         let came = gather.candidates.iter().position(|candidate| *candidate == item)?;
+        let candidates = gather.candidates.len();
+        gather.add_strangers(&self.bank, example::STRANGERS, rng);
         features::fill(gather, &self.bank, factors(arm), asker, rows);
-        Some(came)
+        Some((came, gather.candidates.len() - candidates))
     }
 }
 
@@ -257,11 +267,9 @@ impl Shard {
         touched.into_iter().for_each(|item| self.touch_item(item as usize));
     }
 
-    /// The scores of all items by a strategy over the bank, into `scratch.scores`: its opinions, and behind them all
-    /// others by popularity. `excluded` says whether what stands in `scratch.seen` is left out. `None` if there
-    /// were none, else whether they rest on the user.
-    #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
-    pub(super) fn fill_bank_scores(
+    /// Opinions of a strategy over the bank for a user; `excluded` says whether what stands in `scratch.seen` is left
+    /// out. `None` if there were none, else whether they rest on the user.
+    pub(super) fn opine(
         &mut self,
         arm: usize,
         slot: Option<usize>,
@@ -273,10 +281,40 @@ impl Shard {
         let time_ms = time_ms.unwrap_or(banked.bank.latest_ms());
         let excluded = if excluded { &self.scratch.seen[..] } else { &[] };
         banked.opine(&self.arms[arm], Asker { user, excluded, time_ms }, None);
-        let opinions = &banked.scratch.opinions;
-        if opinions.is_empty() {
-            return None;
+        self.scratch.opined = !banked.scratch.opinions.is_empty();
+        self.scratch.opined.then_some(user.is_some())
+    }
+
+    /// The best `k` of the opinions, without what `scratch.seen` and `scratch.allowed` leave out, into `scratch.top`:
+    /// whatever there is no opinion of stands behind them. Does nothing and says so if they are too few.
+    pub(super) fn pick_opinions(&mut self, k: usize) -> bool {
+        let Some(banked) = self.banked.as_ref().filter(|_| self.scratch.opined) else { return false };
+        let super::Scratch { seen, allowed, top, .. } = &mut self.scratch;
+        top.reset(k);
+        for (item, score) in &banked.scratch.opinions {
+            let allowed = allowed.is_empty() || allowed[*item as usize];
+            if allowed && seen.binary_search(item).is_err() {
+                top.offer(*score, *item);
+            }
         }
+        top.best().len() == k
+    }
+
+    /// The rank of an item by the opinions alone; `None` where they do not tell it.
+    pub(super) fn rank_among_opinions(&self, row: usize) -> Option<u32> {
+        let opinions = &self.banked.as_ref().filter(|_| self.scratch.opined)?.scratch.opinions;
+        let own = opinions.iter().find(|(item, _)| *item as usize == row)?.1;
+        let ahead = |(item, score): &&(u32, f32)| *score > own || (*score == own && (*item as usize) < row);
+        let seen = |item: &u32| self.scratch.seen.binary_search(item).is_ok();
+        let before = opinions.iter().filter(ahead).filter(|(item, _)| !seen(item)).count();
+        (!own.is_nan()).then_some(1 + before as u32)
+    }
+
+    /// Makes opinions the scores of all items, into `scratch.scores`: behind them all others by popularity.
+    #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
+    pub(super) fn spread_opinions(&mut self) {
+        let Some(banked) = self.banked.as_ref().filter(|_| self.scratch.opined) else { return };
+        let opinions = &banked.scratch.opinions;
         let lowest = opinions.iter().map(|(_, score)| *score).fold(f32::INFINITY, f32::min);
         let highest = (0..self.items.len()).map(|row| self.items.popularity(row)).fold(0.0, f64::max) + 1.0;
         let behind = |row: usize| lowest - 2.0 + (self.items.popularity(row) / highest) as f32;
@@ -286,7 +324,7 @@ impl Shard {
         for (item, score) in opinions {
             scores[*item as usize] = *score;
         }
-        Some(user.is_some())
+        self.scratch.opined = false;
     }
 
     /// The scores of some items by a strategy over the bank: values where `auto` predicts them, else what it ranks by, and
@@ -374,8 +412,8 @@ impl Shard {
         let banked = self.banked.as_mut()?;
         let user = slot.filter(|slot| banked.bank.trail(*slot).count() > 0);
         let asker = Asker { user, excluded: &self.scratch.seen, time_ms: event.time_ms };
-        let came = banked.describe(&self.arms[arm], auto, asker, u32::try_from(row).ok()?)?;
-        example::draw(&banked.scratch.rows, came, auto.negatives, rng)
+        let (came, strangers) = banked.describe(&self.arms[arm], auto, asker, u32::try_from(row).ok()?, rng)?;
+        example::draw(&banked.scratch.rows, came, strangers, auto.negatives, rng)
     }
 
     /// Fits the item factors of `auto` anew over the newest events, from the present ones, where that is due.

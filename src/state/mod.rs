@@ -165,7 +165,10 @@ struct Scratch {
     work: Work,
     recent: Vec<Recent>,
     seen: Vec<u32>,
+    /// The scores of all items, unless `opined`.
     scores: Vec<f32>,
+    /// Whether the scores are opinions of the bank instead, which stand there.
+    opined: bool,
     column: Vec<f32>,
     top: TopK,
     allowed: Vec<bool>,

@@ -281,7 +281,7 @@ impl Shard {
         if let Some(slot) = slot.filter(|_| filter.exclude_seen) {
             self.collect_seen(slot);
         }
-        let learned = self.fill_scores(arm, slot, None, filter.exclude_seen);
+        let learned = self.score_items(arm, slot, None, filter.exclude_seen);
         if let Some(slot) = slot {
             self.put_back(arm, slot, restore);
         }
@@ -297,6 +297,7 @@ impl Shard {
         let mut query = known.items.col(row).to_vec();
         let direction = known.strategy.factor_rows();
         query[direction..].fill(0.0);
+        self.scratch.opined = false;
         let scores = &mut self.scratch.scores;
         crate::linalg::score::score_all(&known.items, &query, 0.0, scores);
         let norm = kernels::squared_norm(&query).sqrt();
@@ -353,12 +354,14 @@ impl Shard {
         self.items.iter().map(|item| &item.id)
     }
 
-    /// The scores of all items for a user (`None`: not seen) as one arm has them, into `scratch.scores`. Where the arm
-    /// has no opinion, popularity; says whether it had one.
+    /// Scores items for a user (`None`: not seen) by one arm: all of them into `scratch.scores`, or those that the bank
+    /// has an opinion of ([`Shard::spread_opinions`] makes the one of the other). `unseen` says whether what stands in
+    /// `scratch.seen` is left out. Where the arm has no opinion, popularity; says whether it had one.
     #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
-    pub(super) fn fill_scores(&mut self, arm: usize, slot: Option<usize>, time_ms: Option<i64>, unseen: bool) -> bool {
+    pub(super) fn score_items(&mut self, arm: usize, slot: Option<usize>, time_ms: Option<i64>, unseen: bool) -> bool {
+        self.scratch.opined = false;
         if self.arms[arm].strategy.over_bank() {
-            return match self.fill_bank_scores(arm, slot, time_ms, unseen) {
+            return match self.opine(arm, slot, time_ms, unseen) {
                 Some(personal) => personal,
                 None => self.fill_popularity(),
             };
@@ -387,7 +390,8 @@ impl Shard {
         let slot = self.users.find(user);
         let restore = slot.and_then(|slot| self.present(arm, slot));
         self.scratch.seen.clear();
-        self.fill_scores(arm, slot, None, false);
+        self.score_items(arm, slot, None, false);
+        self.spread_opinions();
         if let Some(slot) = slot {
             self.put_back(arm, slot, restore);
         }

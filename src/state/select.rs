@@ -30,7 +30,7 @@ impl Shard {
         }
     }
 
-    /// The best `k` of `scratch.scores`, without what `scratch.seen` and `scratch.allowed` leave out.
+    /// The best `k` by what [`Shard::score_items`] found, without what `scratch.seen` and `scratch.allowed` leave out.
     pub(super) fn best(&mut self, k: usize) -> Vec<Scored> {
         self.pick(k);
         let item = |&(score, row): &(f32, u32)| Scored { item: self.items.get(row as usize).id.clone(), score };
@@ -39,6 +39,10 @@ impl Shard {
 
     /// The same, as rows, into `scratch.top`.
     pub(super) fn pick(&mut self, k: usize) {
+        if self.pick_opinions(k) {
+            return;
+        }
+        self.spread_opinions();
         let Scratch { scores, seen, allowed, top, .. } = &mut self.scratch;
         for row in seen.iter() {
             scores[*row as usize] = f32::NAN;

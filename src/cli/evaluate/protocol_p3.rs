@@ -1,6 +1,8 @@
 //! P3: leave-one-out against given negatives (He et al. 2017, "NCF").
 //!
-//! All training pairs are learned as events of one implicit kind, then the item model is fitted over them. For each row
+//! All training pairs are learned as events of one implicit kind, in the order of their times; pairs without times are a set
+//! and no stream, so they come in an order drawn from the seed (files list them user by user, item by item, and what
+//! learns from order would learn that). Then the item model is fitted over them. For each row
 //! of the test file the position of its item among its negatives decides: negatives that score as much are ahead, items
 //! without training data score 0. Hits are positions below 10.
 
@@ -10,7 +12,7 @@ use super::outcomes::Outcomes;
 use super::report::{Figures, Latencies, finite};
 use super::spec::Spec;
 use super::stream::Stream;
-use crate::base::Id;
+use crate::base::{Id, Rng};
 use crate::evaluate::{LeaveOneOut, position_of};
 use crate::ingest::table::HeldOut;
 use crate::state::{Op, Options, Shard};
@@ -42,7 +44,7 @@ pub fn run(
         },
     );
     let (mut updates, mut rankings) = (Latencies::default(), Latencies::default());
-    for (at, recorded) in stream.events.iter().enumerate() {
+    for (at, recorded) in order(stream, seed).into_iter().map(|at| &stream.events[at]).enumerate() {
         let op = Op::Event(stream.event(recorded, EVENT));
         updates.time(|| shard.apply(&op));
         progress(at as u64 + 1);
@@ -65,6 +67,18 @@ pub fn run(
     }
     figures.take_rankings(&rankings);
     Ok((figures, outcomes))
+}
+
+/// In which order the events of a stream are learned.
+fn order(stream: &Stream, seed: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..stream.events.len()).collect();
+    if !stream.timed {
+        let mut rng = Rng::new(seed);
+        for at in (1..order.len()).rev() {
+            order.swap(at, rng.below(at as u64 + 1) as usize);
+        }
+    }
+    order
 }
 
 /// Position of the held-out item among its negatives, from 0.

@@ -34,6 +34,8 @@ pub struct Stream {
     pub items: Vec<Id>,
     /// Events in order.
     pub events: Vec<Recorded>,
+    /// Whether every file tells when its events were.
+    pub timed: bool,
     /// Rows below the smallest value.
     pub below: u64,
     /// Rows that cannot be events.
@@ -82,7 +84,7 @@ impl Stream {
     /// # Errors
     /// [`EvaluateError::Ingest`]; [`EvaluateError::NoEvents`] if nothing is left.
     pub fn read(files: &[PathBuf], min_value: Option<f32>) -> Result<Self, EvaluateError> {
-        let mut stream = Self::default();
+        let mut stream = Self { timed: true, ..Self::default() };
         for file in files {
             let mut table = Table::open(file, TableOptions::default())?;
             let before = stream.events.len();
@@ -93,6 +95,7 @@ impl Stream {
                 }
             }
             if table.time_unit().is_none() {
+                stream.timed = false;
                 // No times: steps of one millisecond, so that order is kept and nothing has decayed.
                 for (event, time_ms) in stream.events[before..].iter_mut().zip(before as i64..) {
                     event.time_ms = time_ms;
@@ -110,7 +113,7 @@ impl Stream {
     /// A stream of rows that are at hand.
     #[cfg(test)]
     pub fn from_rows(rows: impl IntoIterator<Item = Row>) -> Self {
-        let mut stream = Self::default();
+        let mut stream = Self { timed: true, ..Self::default() };
         rows.into_iter().for_each(|row| stream.push(row, None));
         stream
     }

@@ -1,23 +1,36 @@
-//! What the ranker sees of a candidate: 50 numbers, nearly all logarithms.
+//! What the ranker sees of a candidate: 65 numbers, most of them logarithms.
 //!
 //! Logarithms make products linear: the exponent of popularity or of a cosine, a trend (short over long half-life) and
 //! recency become weights that are learned a stream, instead of settings that somebody has to choose.
+//!
+//! Columns, in order: popularity, pair sums, session sums, cohort, ages, count, what came right after, the sitting, support
+//! (logarithms up to here); distance to the profile, three plain sums; products of vectors, likeness to the newest items;
+//! the products once more, standardised within the query; tags; gates, which are the same for all candidates.
 
-use super::gather::{Asker, Factors, Gather, PAIR_SUMS, SESSION_SUMS, bucket, moment, norm};
-use super::vectors::product;
+use super::gather::{Asker, DIM, Factors, Gather, Vectors, bucket, moment, norm, sum};
+use super::vectors::{inverse_length, product};
 use crate::learn::bank::Bank;
 use crate::learn::bank::counts::{GRID, Moment};
 use crate::learn::bank::trails::Trail;
-use crate::linalg::dense::{WIDTH, ln_all};
+use crate::linalg::dense::ln_all;
+use crate::linalg::scatter::Sums;
 
 /// Numbers a candidate.
-pub const FEATURES: usize = 50;
-/// Floats from one candidate to the next; the rest are zero.
-pub const STRIDE: usize = WIDTH;
+pub const FEATURES: usize = 65;
+/// Floats from one candidate to the next, in whole lane groups; the rest are zero.
+pub const STRIDE: usize = crate::linalg::padded(FEATURES);
+/// Sums that are described as shares of the largest, plain and over the root of the item's count.
+const SHARES: [usize; 12] =
+    [0, 1, 2, 3, 4, 5, 6, 7, sum::AFTER_NEWEST, sum::AFTER_NEWEST_LATE, sum::LIKE, sum::FOLLOWED];
 /// Of them, how many are taken the logarithm of, in whole lanes.
 const LOGS: usize = 48;
-/// Where they end: popularity, pair sums, session sums, cohort, two ages, count.
-const LOGS_END: usize = GRID + 2 * PAIR_SUMS + 2 * SESSION_SUMS + 4;
+/// Where they end.
+const LOGS_END: usize = GRID + 2 * SHARES.len() + 4 + 6;
+/// Where the products of vectors begin, and how many there are.
+const PRODUCTS: usize = LOGS_END + 7;
+const PRODUCT_COUNT: usize = 4;
+/// Where the same begin once more, standardised within the query.
+const STANDARDISED: usize = PRODUCTS + PRODUCT_COUNT + 3;
 /// Added to a share of the largest before its logarithm.
 const FLOOR: f32 = 0.003;
 /// The user's newest items whose mean count and age a candidate is compared with.
@@ -30,8 +43,11 @@ struct Common {
     events: u64,
     /// Means of log count and log age over the user's newest items, if there are any.
     profile: Option<[f32; 2]>,
-    /// Length of the history, gap since the last event in mean gaps, largest of two pair sums: gates for the others.
-    gates: [f32; 4],
+    /// 1 / sqrt(events) of the user's newest item.
+    newest_norm: f32,
+    /// Length of the history, gap since the last event in mean gaps, largest of two pair sums, length of
+    /// the sitting: gates for the others.
+    gates: [f32; 5],
 }
 
 impl Common {
@@ -42,7 +58,7 @@ impl Common {
             let (mut sums, mut items) = ([0.0_f32; 2], 0.0_f32);
             for item in trail.newest(PROFILE_ITEMS) {
                 let counts = bank.counts.get(item as usize);
-                sums[0] += (counts.events as f32).ln();
+                sums[0] += counts.log_events;
                 sums[1] += age(events, counts.first).ln();
                 items += 1.0;
             }
@@ -53,13 +69,20 @@ impl Common {
             (since as f32).ln_1p()
         });
         let length = trail.map_or(0, Trail::count);
-        let sums = &gather.pair_max[0];
+        let largest = &gather.largest[0];
         Self {
             moment: moment(bank),
             bucket: bucket(bank, asker.user),
             events,
             profile,
-            gates: [(length as f32).ln_1p(), gap, (sums[0] + 0.01).ln(), (sums[2] + 0.01).ln()],
+            newest_norm: trail.and_then(|trail| trail.newest(1).next()).map_or(0.0, |item| norm(bank, item)),
+            gates: [
+                (length as f32).ln_1p(),
+                gap,
+                (largest[sum::NEAR] + 0.01).ln(),
+                (largest[sum::NEAR + 2] + 0.01).ln(),
+                (gather.sitting as f32).ln_1p(),
+            ],
         }
     }
 }
@@ -69,82 +92,98 @@ pub fn fill(gather: &Gather, bank: &Bank, factors: Factors<'_>, asker: Asker<'_>
     out.clear();
     out.resize(gather.candidates.len() * STRIDE, 0.0);
     let common = Common::of(gather, bank, asker);
-    for (row, item) in out.as_chunks_mut::<STRIDE>().0.iter_mut().zip(&gather.candidates) {
-        fill_logs(row, gather, bank, &common, *item);
-        let at = fill_plain(row, gather, bank, &common, *item);
-        let at = fill_vectors(row, at, gather, bank, factors, *item);
-        row[at..at + common.gates.len()].copy_from_slice(&common.gates);
-        debug_assert_eq!(at + common.gates.len(), FEATURES);
+    let rows = out.as_chunks_mut::<STRIDE>().0;
+    for (row, item) in rows.iter_mut().zip(&gather.candidates) {
+        let sums = gather.sums(*item);
+        fill_logs(row, gather, bank, &common, *item, &sums);
+        fill_plain(row, gather, bank, &common, *item, &sums);
+        fill_vectors(row, &gather.vectors, bank, factors, *item);
+        let at = STANDARDISED + PRODUCT_COUNT;
+        row[at] = bank.tags.affinity(&gather.liking, *item as usize);
+        row[at + 1..FEATURES].copy_from_slice(&common.gates);
     }
+    standardise(rows);
 }
 
 /// The logarithms, up to [`LOGS_END`].
-fn fill_logs(row: &mut [f32; STRIDE], gather: &Gather, bank: &Bank, common: &Common, item: u32) {
+fn fill_logs(row: &mut [f32; STRIDE], gather: &Gather, bank: &Bank, common: &Common, item: u32, Sums(sums): &Sums) {
     let counts = bank.counts.get(item as usize);
-    let (raw, norm) = (gather.raw(item), norm(bank, item));
+    let norm = norm(bank, item);
     let moment = &common.moment;
     for at in 0..GRID {
         row[at] = (counts.popularity[at] * moment.popularity[at] + 0.1) / (moment.totals[at] + 1.0);
     }
-    let mut at = GRID;
-    let mut put = |sum: f32, largest: [f32; 2]| {
-        row[at] = FLOOR + sum / largest[0];
-        row[at + 1] = FLOOR + sum * norm / largest[1];
-        at += 2;
-    };
-    for sum in 0..PAIR_SUMS {
-        put(raw.pairs[sum], [gather.pair_max[0][sum], gather.pair_max[1][sum]]);
-    }
-    for sum in 0..SESSION_SUMS {
-        put(raw.sessions[sum], [gather.session_max[0][sum], gather.session_max[1][sum]]);
+    let share = |at: usize| FLOOR + sums[at] / gather.largest[0][at];
+    let share_over_count = |at: usize| FLOOR + sums[at] * norm / gather.largest[1][at];
+    for (pair, sum) in row[GRID..].as_chunks_mut::<2>().0.iter_mut().zip(SHARES) {
+        *pair = [share(sum), share_over_count(sum)];
     }
     let bucket = common.bucket;
-    row[at] = (counts.cohorts[bucket] * moment.cohort + 0.1) / (moment.cohort_totals[bucket] + 1.0);
-    row[at + 1] = age(common.events, counts.first);
-    row[at + 2] = age(common.events, counts.last);
-    row[at + 3] = counts.events.max(1) as f32;
-    debug_assert_eq!(at + 4, LOGS_END);
+    let met = [counts.first, counts.last].map(|x| if counts.events > 0 { x } else { common.events });
+    let rest = [
+        (counts.cohorts[bucket] * moment.cohort + 0.1) / (moment.cohort_totals[bucket] + 1.0),
+        age(common.events, met[0]),
+        age(common.events, met[1]),
+        counts.events.max(1) as f32,
+        FLOOR + sums[sum::AFTER_NEWEST] * common.newest_norm,
+        FLOOR + sums[sum::AFTER_SECOND],
+        share(sum::SITTING),
+        share_over_count(sum::SITTING),
+        1.0 + sums[sum::COUNT],
+        1.0 + sums[sum::SUPPORT],
+    ];
+    row[LOGS_END - rest.len()..LOGS_END].copy_from_slice(&rest);
     row[LOGS_END..LOGS].fill(1.0);
     ln_all(&mut row[..LOGS]);
 }
 
-/// Distance to the user's profile, and three sums without a logarithm; says where it ended.
-fn fill_plain(row: &mut [f32; STRIDE], gather: &Gather, bank: &Bank, common: &Common, item: u32) -> usize {
-    let mut at = LOGS_END;
-    let (age, count) = (row[at - 3], row[at - 1]);
+/// Distance to the user's profile, and three sums without a logarithm.
+fn fill_plain(row: &mut [f32; STRIDE], gather: &Gather, bank: &Bank, common: &Common, item: u32, Sums(sums): &Sums) {
+    let (age, count) = (row[LOGS_END - 9], row[LOGS_END - 7]);
+    let row = &mut row[LOGS_END..];
     if let Some([mean_count, mean_age]) = common.profile {
-        row[at] = count - mean_count;
-        row[at + 1] = (count - mean_count).abs();
-        row[at + 2] = age - mean_age;
-        row[at + 3] = (age - mean_age).abs();
+        row[0] = count - mean_count;
+        row[1] = (count - mean_count).abs();
+        row[2] = age - mean_age;
+        row[3] = (age - mean_age).abs();
     }
-    at += 4;
-    let (raw, norm) = (gather.raw(item), norm(bank, item));
-    row[at] = raw.pairs[0] * norm / gather.pair_max[1][0];
-    row[at + 1] = raw.pairs[4] * norm / gather.pair_max[1][4];
-    row[at + 2] = raw.pairs[2] / gather.pair_max[0][2];
-    at + 3
+    let norm = norm(bank, item);
+    row[4] = sums[sum::NEAR] * norm / gather.largest[1][sum::NEAR];
+    row[5] = sums[sum::FAR] * norm / gather.largest[1][sum::FAR];
+    row[6] = sums[sum::NEAR + 2] / gather.largest[0][sum::NEAR + 2];
 }
 
-/// Products of the user's vectors and the item's; says where it ended.
-fn fill_vectors(
-    row: &mut [f32; STRIDE],
-    at: usize,
-    gather: &Gather,
-    bank: &Bank,
-    factors: Factors<'_>,
-    item: u32,
-) -> usize {
-    if let Some(folds) = &gather.folds {
+/// Products of the user's vectors and the item's, and how alike it is to the newest items: to the newest by factor, to
+/// the most alike of them by factor, to the newest by embedding (cosines).
+fn fill_vectors(row: &mut [f32; STRIDE], vectors: &Vectors, bank: &Bank, factors: Factors<'_>, item: u32) {
+    let row = &mut row[PRODUCTS..];
+    if let Some(folds) = &vectors.folds {
         let column = factors.items.col(item as usize);
         for (fold, vector) in folds.iter().enumerate() {
-            row[at + fold] = product(vector, column);
+            row[fold] = product(vector, column);
         }
+        let inverse = inverse_length(column);
+        let mut alike = vectors.newest.iter().map(|newest| product(newest, column) * inverse);
+        row[PRODUCT_COUNT] = alike.next().unwrap_or(0.0);
+        row[PRODUCT_COUNT + 1] = alike.fold(row[PRODUCT_COUNT].max(0.0), f32::max);
     }
-    if let Some(context) = &gather.context {
-        row[at + 3] = product(context, bank.sequence.output().col(item as usize));
+    if let Some([context, newest]) = &vectors.context {
+        row[PRODUCT_COUNT - 1] = product(context, bank.sequence.output().col(item as usize));
+        let input = bank.sequence.input().col(item as usize);
+        row[PRODUCT_COUNT + 2] = product(newest, input) * inverse_length(input);
     }
-    at + 4
+}
+
+/// The products once more, as standard deviations from their mean over the candidates of the query: how large a product
+/// is says less than how it stands among the others.
+fn standardise(rows: &mut [[f32; STRIDE]]) {
+    let count = rows.len().max(1) as f32;
+    for at in 0..PRODUCT_COUNT {
+        let mean = rows.iter().map(|row| row[PRODUCTS + at]).sum::<f32>() / count;
+        let square = rows.iter().map(|row| (row[PRODUCTS + at] - mean).powi(2)).sum::<f32>() / count;
+        let inverse = 1.0 / (square.sqrt() + 1e-6);
+        rows.iter_mut().for_each(|row| row[STANDARDISED + at] = (row[PRODUCTS + at] - mean) * inverse);
+    }
 }
 
 /// Events since event `x`, and one; an item never met is as old as the stream.
@@ -152,3 +191,5 @@ fn fill_vectors(
 fn age(events: u64, x: u64) -> f32 {
     (events - x) as f32 + 1.0
 }
+
+const _: () = assert!(LOGS_END <= LOGS && STANDARDISED + PRODUCT_COUNT + 1 + 5 == FEATURES && DIM == 32);

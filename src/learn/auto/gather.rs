@@ -4,37 +4,61 @@
 //! over the items alive (`vectors`), and a look at the lists of the most popular. Candidates are the union of the best
 //! of every source, or the items that the caller gives. Everything is scratch: nothing of the bank changes.
 
+use crate::base::Rng;
 use crate::learn::ItemModel;
 use crate::learn::bank::counts::{Moment, cohort};
+use crate::learn::bank::tags::Liking;
 use crate::learn::bank::{Bank, sequence};
-use crate::linalg::Slab;
+use crate::linalg::scatter::{SUMS, Scatter, Sums};
 use crate::linalg::solve::SpdSolver;
+use crate::linalg::{BestSet, Slab};
 
-/// Sums over a user's newest items, per candidate: four pair sums at two discounts, and the newest item's two ordered.
-pub const PAIR_SUMS: usize = 10;
-/// Sums over like sessions, per candidate.
-pub const SESSION_SUMS: usize = 2;
+/// What is summed up of an item, by accumulator (see [`Scatter`]): first four pair sums of the user's newest items,
+/// discounted fast; the same discounted slowly; then these.
+pub mod sum {
+    /// Together, discounted fast; the other pair sums follow.
+    pub const NEAR: usize = 0;
+    /// Together, discounted slowly; the other pair sums follow.
+    pub const FAR: usize = 4;
+    /// After the newest item.
+    pub const AFTER_NEWEST: usize = 8;
+    /// After the newest item, of late.
+    pub const AFTER_NEWEST_LATE: usize = 9;
+    /// Together by sitting, over the items of this sitting alone.
+    pub const SITTING: usize = 10;
+    /// Together, counted plainly: how much there is to go by.
+    pub const COUNT: usize = 11;
+    /// How many of the user's items know this one.
+    pub const SUPPORT: usize = 12;
+    /// Session neighbours: by likeness.
+    pub const LIKE: usize = 13;
+    /// Session neighbours: by what followed.
+    pub const FOLLOWED: usize = 14;
+    /// After the one before the newest.
+    pub const AFTER_SECOND: usize = 15;
+}
+
 /// Length of the item factors.
 pub const DIM: usize = 32;
-/// Sources among the pair sums, and the power of the item's count that divides them: together, by cosine; after; after
-/// of late; together of late.
-const PAIR_SOURCES: [(usize, Power); 4] =
-    [(4, Power::Half), (1, Power::Quarter), (2, Power::None), (7, Power::Quarter)];
+/// The user's newest items that a candidate's factor is compared with one by one.
+pub const COMPARED: usize = 5;
+/// The user's newest items whose tags are liked.
+const LIKED: usize = 20;
+/// Sources among the sums, and the power of the item's count that divides them.
+const SOURCES: [(usize, Power); 6] = [
+    (sum::FAR, Power::Half),
+    (sum::NEAR + 1, Power::Quarter),
+    (sum::NEAR + 2, Power::None),
+    (sum::FAR + 3, Power::Quarter),
+    (sum::LIKE, Power::Quarter),
+    (sum::FOLLOWED, Power::Quarter),
+];
 
 #[derive(Clone, Copy, Debug)]
 enum Power {
     None,
     Quarter,
     Half,
-}
-
-/// What one query found of an item.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Raw {
-    /// Sums over pairs: `[0..4]` discounted fast, `[4..8]` slowly, `[8..]` of the newest item alone.
-    pub pairs: [f32; PAIR_SUMS],
-    /// Session neighbours: by likeness, by what followed.
-    pub sessions: [f32; SESSION_SUMS],
 }
 
 /// The user as the query sees it.
@@ -61,72 +85,81 @@ pub struct Factors<'a> {
     pub unobserved_weight: f64,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Place {
-    /// Query in which `at` was set.
-    raw_query: u32,
-    at: u32,
-    /// Query in which the item became a candidate.
-    candidate: u32,
-    /// Query in which the item was excluded.
-    excluded: u32,
+/// The user as vectors, made at query time.
+#[derive(Clone, Debug, Default)]
+pub struct Vectors {
+    /// Fold-ins of the user; `None` without a model or items.
+    pub folds: Option<[[f32; DIM]; 3]>,
+    /// Factors of the newest items, each of length 1, newest first; empty without a model.
+    pub newest: Vec<[f32; DIM]>,
+    /// Context of the sequence embedding, and the newest item's input vector, of length 1.
+    pub context: Option<[[f32; sequence::DIM]; 2]>,
 }
 
 /// Scratch of queries, and what the newest one found.
 #[derive(Debug)]
 pub struct Gather {
     query: u32,
-    places: Vec<Place>,
-    pub(super) touched: Vec<u32>,
-    pub(super) raws: Vec<Raw>,
+    /// Query in which an item became a candidate.
+    chosen: Vec<u32>,
+    pub(super) scatter: Scatter,
     norms: Vec<f32>,
-    pub(super) keys: Vec<(f32, u32)>,
-    pub(super) neighbours: Vec<(f32, u32, i64)>,
-    pub(super) neighbour_of: hashbrown::HashMap<u32, u32, foldhash::fast::FixedState>,
+    pub(super) best: [BestSet; SOURCES.len()],
+    pub(super) neighbours: Neighbours,
     pub(super) scores: Vec<f32>,
     pub(super) solver: SpdSolver,
     /// The candidates.
     pub candidates: Vec<u32>,
-    /// Largest of each pair sum over all that was found, plain and over sqrt(count).
-    pub pair_max: [[f32; PAIR_SUMS]; 2],
-    /// Largest of each session sum, likewise.
-    pub session_max: [[f32; SESSION_SUMS]; 2],
-    /// Fold-ins of the user; `None` without a model or items.
-    pub folds: Option<[[f32; DIM]; 3]>,
-    /// Context of the sequence embedding.
-    pub context: Option<[f32; sequence::DIM]>,
+    /// Largest of each sum over all that was found, plain and over sqrt(count).
+    pub largest: [[f32; SUMS]; 2],
+    /// The user as vectors.
+    pub vectors: Vectors,
+    /// What tags the user likes.
+    pub liking: Liking,
+    /// The user's newest items that belong to this sitting.
+    pub sitting: usize,
+}
+
+/// Scratch for finding like sessions.
+#[derive(Debug, Default)]
+pub(super) struct Neighbours {
+    /// Likeness, slot, latest place of a shared item in the trail.
+    pub found: Vec<(f32, u32, i64)>,
+    /// Query in which a user was found, and where.
+    pub marks: Vec<(u32, u32)>,
 }
 
 impl Default for Gather {
     fn default() -> Self {
         Self {
             query: 0,
-            places: Vec::new(),
-            touched: Vec::new(),
-            raws: Vec::new(),
+            chosen: Vec::new(),
+            scatter: Scatter::default(),
             norms: Vec::new(),
-            keys: Vec::new(),
-            neighbours: Vec::new(),
-            neighbour_of: hashbrown::HashMap::with_hasher(foldhash::fast::FixedState::with_seed(0)),
+            best: std::array::from_fn(|_| BestSet::default()),
+            neighbours: Neighbours::default(),
             scores: Vec::new(),
             solver: SpdSolver::new(DIM),
             candidates: Vec::new(),
-            pair_max: [[0.0; PAIR_SUMS]; 2],
-            session_max: [[0.0; SESSION_SUMS]; 2],
-            folds: None,
-            context: None,
+            largest: [[LEAST; SUMS]; 2],
+            vectors: Vectors::default(),
+            liking: Liking::default(),
+            sitting: 0,
         }
     }
 }
+
+/// Shares of the largest are shares of this at least.
+const LEAST: f32 = 1e-9;
 
 impl Gather {
     /// Gathers for one user: the union of the best `each` of every source.
     pub fn run(&mut self, bank: &Bank, factors: Factors<'_>, asker: Asker<'_>, each: usize) {
         self.look(bank, factors, asker);
-        self.propose_pairs(each);
-        self.propose_sessions(each);
+        self.propose_found(each);
         self.propose_vectors(bank, factors, each);
         self.propose_popular(bank, each);
+        self.propose_fresh(bank, each);
     }
 
     /// Gathers what there is to say of the given items, in their order, whoever would propose them. Items that are
@@ -136,140 +169,122 @@ impl Gather {
         self.candidates.extend(items.iter().filter(|item| (**item as usize) < bank.items()));
     }
 
+    /// Adds `count` items at random, whatever is known of them, to the candidates of [`Self::run`].
+    pub fn add_strangers(&mut self, bank: &Bank, count: usize, rng: &mut Rng) {
+        let items = bank.alive.items();
+        for _ in 0..count.min(items.len()) {
+            let item = items[rng.below(items.len() as u64) as usize];
+            if self.scatter.open(item) {
+                choose(item, self.query, &mut self.chosen, &mut self.candidates);
+            }
+        }
+    }
+
     fn look(&mut self, bank: &Bank, factors: Factors<'_>, asker: Asker<'_>) {
         self.begin(bank.items(), asker.excluded);
-        self.folds = None;
-        self.context = None;
+        self.vectors.folds = None;
+        self.vectors.context = None;
+        self.vectors.newest.clear();
+        self.sitting = 0;
+        self.liking.forget();
         if let Some(user) = asker.user {
+            self.sitting = bank.trail(user).sitting(asker.time_ms);
             self.sum_pairs(bank, user);
             self.sum_sessions(bank, user);
             self.find_vectors(bank, factors, user);
+            bank.tags.like(bank.trail(user).newest(LIKED), &mut self.liking);
         }
-        self.measure(bank);
+        self.norms.clear();
+        self.norms.extend(self.scatter.items().iter().map(|item| norm(bank, *item)));
+        self.largest = self.scatter.largest(&self.norms, LEAST);
     }
 
     /// Begins a query: forgets what the one before found; `excluded` are no candidates.
     pub fn begin(&mut self, items: usize, excluded: &[u32]) {
         self.query = self.query.wrapping_add(1);
         if self.query == 0 {
-            self.places.clear();
+            self.chosen.clear();
+            self.neighbours.marks.clear();
             self.query = 1;
         }
-        self.places.resize(items, Place::default());
-        for item in excluded {
-            if let Some(place) = self.places.get_mut(*item as usize) {
-                place.excluded = self.query;
-            }
-        }
-        self.touched.clear();
-        self.raws.clear();
+        self.chosen.resize(items, 0);
+        self.scatter.begin(items);
+        excluded.iter().for_each(|item| self.scatter.exclude(*item));
         self.candidates.clear();
+    }
+
+    /// Number of this query, for marks.
+    pub(super) fn query(&self) -> u32 {
+        self.query
     }
 
     /// What was found of an item; zeros if nothing was.
     #[inline]
-    pub fn raw(&self, item: u32) -> Raw {
-        let place = self.places[item as usize];
-        if place.raw_query == self.query { self.raws[place.at as usize] } else { Raw::default() }
+    #[must_use]
+    pub fn sums(&self, item: u32) -> Sums {
+        self.scatter.get(item)
     }
 
     /// Every item that something was found of.
-    pub fn found(&self) -> impl Iterator<Item = (u32, &Raw)> {
-        self.touched.iter().copied().zip(&self.raws)
+    pub fn found(&self) -> impl Iterator<Item = (u32, &Sums)> {
+        self.scatter.items().iter().copied().zip(self.scatter.sums())
     }
 
-    /// Where to note what is found of an item, unless it is excluded.
-    #[inline]
-    pub(super) fn raw_mut(&mut self, item: u32) -> Option<&mut Raw> {
-        let place = &mut self.places[item as usize];
-        if place.excluded == self.query {
-            return None;
-        }
-        if place.raw_query != self.query {
-            place.raw_query = self.query;
-            place.at = self.raws.len() as u32;
-            self.raws.push(Raw::default());
-            self.touched.push(item);
-        }
-        Some(&mut self.raws[place.at as usize])
-    }
-
-    /// Whether an item may be a candidate.
-    #[inline]
-    pub(super) fn open(&self, item: u32) -> bool {
-        self.places[item as usize].excluded != self.query
-    }
-
-    /// Norms of what was found, and the largest of every sum.
-    fn measure(&mut self, bank: &Bank) {
-        self.pair_max = [[1e-9; PAIR_SUMS]; 2];
-        self.session_max = [[1e-9; SESSION_SUMS]; 2];
-        self.norms.clear();
-        for (raw, item) in self.raws.iter().zip(&self.touched) {
-            let norm = norm(bank, *item);
-            self.norms.push(norm);
-            for at in 0..PAIR_SUMS {
-                self.pair_max[0][at] = self.pair_max[0][at].max(raw.pairs[at]);
-                self.pair_max[1][at] = self.pair_max[1][at].max(raw.pairs[at] * norm);
-            }
-            for at in 0..SESSION_SUMS {
-                self.session_max[0][at] = self.session_max[0][at].max(raw.sessions[at]);
-                self.session_max[1][at] = self.session_max[1][at].max(raw.sessions[at] * norm);
-            }
-        }
-    }
-
-    fn propose_pairs(&mut self, each: usize) {
-        for (sum, power) in PAIR_SOURCES {
-            self.propose_found(each, power, |raw| raw.pairs[sum]);
-        }
-    }
-
-    fn propose_sessions(&mut self, each: usize) {
-        for sum in 0..SESSION_SUMS {
-            self.propose_found(each, Power::Quarter, |raw| raw.sessions[sum]);
-        }
-    }
-
-    fn propose_found(&mut self, each: usize, power: Power, sum_of: impl Fn(&Raw) -> f32) {
-        self.keys.clear();
-        for ((raw, norm), item) in self.raws.iter().zip(&self.norms).zip(&self.touched) {
-            let sum = sum_of(raw);
-            if sum > 0.0 {
+    /// The best by every sum of [`SOURCES`], in one pass over what was found.
+    fn propose_found(&mut self, each: usize) {
+        let Self { scatter, norms, best, .. } = self;
+        best.iter_mut().for_each(|best| best.reset(each));
+        for ((Sums(sums), norm), item) in scatter.sums().iter().zip(norms.iter()).zip(scatter.items()) {
+            let root = norm.sqrt();
+            for ((at, power), best) in SOURCES.iter().zip(best.iter_mut()) {
                 let factor = match power {
                     Power::None => 1.0,
-                    Power::Quarter => norm.sqrt(),
+                    Power::Quarter => root,
                     Power::Half => *norm,
                 };
-                self.keys.push((sum * factor, *item));
+                let key = sums[*at] * factor;
+                if key > 0.0 {
+                    best.offer(key, *item);
+                }
             }
         }
-        self.take_keys(each);
+        for source in 0..SOURCES.len() {
+            self.choose_best(source);
+        }
     }
 
     fn propose_popular(&mut self, bank: &Bank, each: usize) {
         for list in &bank.lists {
-            let (query, places) = (self.query, &self.places);
-            let items = list.iter().filter(|item| places[*item as usize].excluded != query).take(each);
-            self.keys.clear();
-            self.keys.extend(items.map(|item| (0.0, item)));
-            self.take_keys(usize::MAX);
+            let Self { scatter, candidates, chosen, query, .. } = self;
+            let open = list.iter().filter(|item| scatter.open(*item)).take(each);
+            open.for_each(|item| choose(item, *query, chosen, candidates));
         }
     }
 
-    /// Makes the best `each` of `self.keys` candidates.
-    pub(super) fn take_keys(&mut self, each: usize) {
-        if self.keys.len() > each {
-            self.keys.select_nth_unstable_by(each - 1, |a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-            self.keys.truncate(each);
+    /// The items that nobody met yet: those whose tags this user likes most, the newest ones for a stranger.
+    fn propose_fresh(&mut self, bank: &Bank, each: usize) {
+        let Self { scatter, best, liking, .. } = self;
+        best[0].reset(each);
+        for (age, item) in bank.tags.fresh().iter().rev().enumerate().filter(|(_, item)| scatter.open(**item)) {
+            best[0].offer(bank.tags.affinity(liking, *item as usize) - 1e-6 * age as f32, *item);
         }
-        for (_, item) in &self.keys {
-            let place = &mut self.places[*item as usize];
-            if place.candidate != self.query {
-                place.candidate = self.query;
-                self.candidates.push(*item);
-            }
-        }
+        self.choose_best(0);
+    }
+
+    /// Makes what `self.best[source]` holds candidates.
+    pub(super) fn choose_best(&mut self, source: usize) {
+        let Self { best, candidates, chosen, query, .. } = self;
+        best[source].best().iter().for_each(|(_, item)| choose(*item, *query, chosen, candidates));
+    }
+}
+
+/// Makes an item a candidate, once.
+#[inline]
+fn choose(item: u32, query: u32, chosen: &mut [u32], candidates: &mut Vec<u32>) {
+    let mark = &mut chosen[item as usize];
+    if *mark != query {
+        *mark = query;
+        candidates.push(item);
     }
 }
 

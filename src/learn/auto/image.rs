@@ -2,11 +2,10 @@
 
 use super::features::{FEATURES, STRIDE};
 use super::network::Network;
-use super::ranker::{NETWORKS_MAX, Ranker, Weights, put, take};
+use super::ranker::{Ranker, Weights, put, take};
 use super::trainer::{REPLAY_MAX, Trainer};
 use crate::base::Rng;
 use crate::base::cursor::{CursorError, Reader, Writer};
-use crate::linalg::dense::WIDTH;
 
 /// Most rows of a kept example.
 const ROWS_MAX: usize = 1_001;
@@ -98,5 +97,3 @@ impl Ranker {
         }
     }
 }
-
-const _: () = assert!(FEATURES <= WIDTH && NETWORKS_MAX > 0);

@@ -36,7 +36,9 @@ pub const L2: f64 = 0.006;
 /// Weight of every pair as unobserved, against 1 for an event.
 pub const UNOBSERVED_WEIGHT: f64 = 0.2;
 /// Newest events that a fit is over.
-pub const FIT_WINDOW: usize = 150_000;
+pub const FIT_WINDOW: usize = crate::learn::bank::window::WINDOW_MAX;
+/// Most events from one fit to the next.
+const FIT_EVERY_MAX: u64 = 150_000;
 /// Events learned before the first fit.
 pub const FIRST_FIT: u64 = 1_000;
 /// Sweeps of the first fit, and of later ones, which go on from the factors there are.
@@ -44,10 +46,10 @@ const SWEEPS: [usize; 2] = [8, 2];
 /// Standard deviation of a first factor's norm.
 const INIT_STD: f64 = 0.1;
 
-/// After a fit at `events`, the number of events at which the next is due: a quarter more, never a window apart.
+/// After a fit at `events`, the number of events at which the next is due: a quarter more, up to [`FIT_EVERY_MAX`].
 #[must_use]
 pub fn next_fit(events: u64) -> u64 {
-    (events + events / 4).min(events + FIT_WINDOW as u64).max(FIRST_FIT)
+    (events + events / 4).min(events + FIT_EVERY_MAX).max(FIRST_FIT)
 }
 
 /// How the factors are fitted: `first` from nothing, else from the present ones.

@@ -45,7 +45,7 @@ impl Network {
     #[must_use]
     pub fn zero() -> Self {
         let row = [0.0; WIDTH];
-        Self { hidden: vec![row; FEATURES], bias: row, output: row, linear: row }
+        Self { hidden: vec![row; FEATURES], bias: row, output: row, linear: [0.0; STRIDE] }
     }
 
     /// Scores rows of standardised features.

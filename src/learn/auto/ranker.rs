@@ -41,7 +41,7 @@ impl Weights {
     pub fn decode(from: &mut Reader<'_>) -> Result<Self, CursorError> {
         let (examples, queries) = (from.u64()?, from.u64()?);
         let offset = from.at();
-        let features = from.count(0, WIDTH)?;
+        let features = from.count(0, STRIDE)?;
         if features != FEATURES {
             let allowed = "as many features as this version has";
             return Err(CursorError::Bad { what: "features of a ranker", offset, found: features as u64, allowed });

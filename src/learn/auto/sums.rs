@@ -1,8 +1,9 @@
 //! The two passes of a query over what is kept of items: neighbours of the user's newest items, and the trails of users
 //! whose sessions are like the user's.
 
-use super::gather::{Gather, norm};
+use super::gather::{Gather, Neighbours, norm, sum};
 use crate::learn::bank::{Bank, pairs};
+use crate::linalg::scatter::{Sums, Weights};
 
 /// Discounts of older items in the pair sums, a step of age.
 const DISCOUNTS: [f32; 2] = [0.5, 0.85];
@@ -24,19 +25,13 @@ impl Gather {
             let row = bank.pairs.row(item as usize);
             let norm = norm(bank, item);
             let factors = row.factors(x);
-            let near_factors = factors.map(|factor| near * norm * factor);
-            let far_factors = factors.map(|factor| far * norm * factor);
-            for (other, sums) in row.items().iter().zip(row.sums()) {
-                let Some(raw) = self.raw_mut(*other) else { continue };
-                for at in 0..pairs::SUMS {
-                    raw.pairs[at] += near_factors[at] * sums[at];
-                    raw.pairs[pairs::SUMS + at] += far_factors[at] * sums[at];
-                }
-                if age == 0 {
-                    raw.pairs[8] = sums[1];
-                    raw.pairs[9] = sums[2] * factors[2];
-                }
-            }
+            let only = |age_wanted: usize, factor: f32| if age == age_wanted { factor } else { 0.0 };
+            let sitting = if age < self.sitting { far * norm * factors[3] } else { 0.0 };
+            let weights = Weights {
+                twice: [near, far].map(|discount| factors.map(|factor| discount * norm * factor)),
+                extra: [only(0, 1.0), only(0, factors[2]), sitting, 1.0, 1.0, 0.0, 0.0, only(1, norm)],
+            };
+            self.scatter.add_row(row.items(), row.sums(), &weights);
             near *= DISCOUNTS[0];
             far *= DISCOUNTS[1];
         }
@@ -46,26 +41,27 @@ impl Gather {
     /// the rarer the better.
     pub fn sum_sessions(&mut self, bank: &Bank, user: usize) {
         self.find_neighbours(bank, user);
-        let neighbours = std::mem::take(&mut self.neighbours);
-        for &(likeness, neighbour, latest) in &neighbours {
+        let Self { scatter, neighbours, .. } = self;
+        for &(likeness, neighbour, latest) in &neighbours.found {
             let trail = bank.trail(neighbour as usize);
             let count = trail.count();
             let share = likeness / (count.min(NEIGHBOUR_ITEMS) as f32 + 1.0).sqrt();
             for (back, item) in trail.newest(NEIGHBOUR_ITEMS).enumerate() {
-                let Some(raw) = self.raw_mut(item) else { continue };
-                raw.sessions[0] += share;
+                let Some(Sums(sums)) = scatter.get_mut(item) else { continue };
+                sums[sum::LIKE] += share;
                 let steps = (count - 1 - back) as i64 - latest;
                 if steps > 0 {
-                    raw.sessions[1] += likeness * POWERS[(steps - 1).min(63) as usize];
+                    sums[sum::FOLLOWED] += likeness * POWERS[(steps - 1).min(63) as usize];
                 }
             }
         }
-        self.neighbours = neighbours;
     }
 
     fn find_neighbours(&mut self, bank: &Bank, user: usize) {
-        self.neighbours.clear();
-        self.neighbour_of.clear();
+        let query = self.query();
+        let Neighbours { found, marks } = &mut self.neighbours;
+        found.clear();
+        marks.resize(bank.trail_count(), (0, 0));
         let mut weight = 1.0_f32;
         for item in bank.trail(user).newest(SESSION_ITEMS) {
             let share = weight / (bank.counts.get(item as usize).events as f32 + 2.0).ln();
@@ -73,20 +69,20 @@ impl Gather {
                 if visit.user as usize == user {
                     continue;
                 }
-                let next = self.neighbours.len() as u32;
-                let at = *self.neighbour_of.entry(visit.user).or_insert(next);
-                if at == next {
-                    self.neighbours.push((0.0, visit.user, -1));
+                let mark = &mut marks[visit.user as usize];
+                if mark.0 != query {
+                    *mark = (query, found.len() as u32);
+                    found.push((0.0, visit.user, -1));
                 }
-                let neighbour = &mut self.neighbours[at as usize];
+                let neighbour = &mut found[mark.1 as usize];
                 neighbour.0 += share;
                 neighbour.2 = neighbour.2.max(i64::from(visit.position));
             }
             weight *= STEP;
         }
-        if self.neighbours.len() > NEIGHBOURS {
-            self.neighbours.select_nth_unstable_by(NEIGHBOURS - 1, |a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-            self.neighbours.truncate(NEIGHBOURS);
+        if found.len() > NEIGHBOURS {
+            found.select_nth_unstable_by(NEIGHBOURS - 1, |a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            found.truncate(NEIGHBOURS);
         }
     }
 }

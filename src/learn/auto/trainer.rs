@@ -30,7 +30,7 @@ pub struct TrainerOptions {
 
 impl Default for TrainerOptions {
     fn default() -> Self {
-        Self { step: 0.002, fall: 10_000.0, replays: 2, mean_rate: 0.002, l2: 1e-6 }
+        Self { step: 0.002, fall: 10_000.0, replays: 2, mean_rate: 0.001, l2: 1e-6 }
     }
 }
 

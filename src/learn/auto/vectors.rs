@@ -1,20 +1,27 @@
 //! The user as vectors, made at query time from the newest items: three fold-ins into the factors of the item model, and
 //! the context of the sequence embedding. Nothing is stored a user.
 
-use super::gather::{DIM, Factors, Gather};
+use super::gather::{COMPARED, DIM, Factors, Gather};
 use crate::learn::bank::{Bank, sequence};
 use crate::linalg::score::score_some;
 use crate::linalg::{FoldInTerms, Slab, fold_in, kernels};
 
 /// Weights of older items in the three fold-ins, and how many items each looks at.
-const FOLDS: [(f32, usize); 3] = [(0.9, 50), (0.7, 20), (0.98, 64)];
+const FOLDS: [(f32, usize); 3] = [(0.9, 50), (0.7, 20), (0.98, 100)];
+
+/// Newest items in the context of the sequence embedding.
+const CONTEXT: usize = 10;
 
 impl Gather {
-    /// Folds the user in; leaves `None` where there is no model or no item.
+    /// Folds the user in; leaves nothing where there is no model or no item.
     pub(super) fn find_vectors(&mut self, bank: &Bank, factors: Factors<'_>, user: usize) {
         let trail = bank.trail(user);
         let mut context = [0.0; sequence::DIM];
-        self.context = bank.sequence.context(trail.newest(10), &mut context).then_some(context);
+        if let Some(newest) = trail.newest(1).next()
+            && bank.sequence.context(trail.newest(CONTEXT), &mut context)
+        {
+            self.vectors.context = Some([context, unit(bank.sequence.input().col(newest as usize))]);
+        }
         if factors.model.epoch == 0 || trail.is_empty() {
             return;
         }
@@ -33,31 +40,34 @@ impl Gather {
             // A system that is not positive definite leaves zeros.
             let _ = fold_in(&mut self.solver, terms, events, fold);
         }
-        self.folds = Some(folds);
+        self.vectors.folds = Some(folds);
+        let newest = trail.newest(COMPARED).map(|item| unit(factors.items.col(item as usize)));
+        self.vectors.newest.extend(newest);
     }
 
     /// Proposes by the first fold-in, and by the embedding times the root of the count.
     pub(super) fn propose_vectors(&mut self, bank: &Bank, factors: Factors<'_>, each: usize) {
-        if let Some(folds) = self.folds {
+        if let Some(folds) = self.vectors.folds {
             self.propose_by(bank, factors.items, &folds[0], each, |_| 0.0);
         }
-        if let Some(context) = self.context {
+        if let Some([context, _]) = self.vectors.context {
             let output = bank.sequence.output();
-            self.propose_by(bank, output, &context, each, |events| 0.5 * events.ln());
+            self.propose_by(bank, output, &context, each, |item| 0.5 * bank.counts.get(item as usize).log_events);
         }
     }
 
-    fn propose_by(&mut self, bank: &Bank, slab: &Slab, query: &[f32], each: usize, offset: impl Fn(f32) -> f32) {
+    fn propose_by(&mut self, bank: &Bank, slab: &Slab, query: &[f32], each: usize, offset: impl Fn(u32) -> f32) {
         let items = bank.alive.items();
-        let mut scores = std::mem::take(&mut self.scores);
-        score_some(slab, query, items, &mut scores);
-        let mut keys = std::mem::take(&mut self.keys);
-        keys.clear();
-        let open = scores.iter().zip(items).filter(|(_, item)| self.open(**item));
-        keys.extend(open.map(|(score, item)| (score + offset(bank.counts.get(*item as usize).events as f32), *item)));
-        self.keys = keys;
-        self.scores = scores;
-        self.take_keys(each);
+        score_some(slab, query, items, &mut self.scores);
+        let Self { scores, scatter, best, .. } = self;
+        best[0].reset(each);
+        for (score, item) in scores.iter().zip(items) {
+            let score = score + offset(*item);
+            if best[0].wants(score) && scatter.open(*item) {
+                best[0].offer(score, *item);
+            }
+        }
+        self.choose_best(0);
     }
 }
 
@@ -65,4 +75,17 @@ impl Gather {
 #[inline]
 pub fn product(vector: &[f32; DIM], column: &[f32]) -> f32 {
     kernels::dot(vector, &column[..DIM])
+}
+
+/// One over the length of a column; 0 for one of zeros.
+#[inline]
+pub fn inverse_length(column: &[f32]) -> f32 {
+    let square = kernels::squared_norm(&column[..DIM]);
+    if square > 0.0 { 1.0 / square.sqrt() } else { 0.0 }
+}
+
+/// A column brought to length 1; zeros stay zeros.
+fn unit(column: &[f32]) -> [f32; DIM] {
+    let inverse = inverse_length(column);
+    std::array::from_fn(|at| column[at] * inverse)
 }

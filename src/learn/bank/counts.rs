@@ -27,6 +27,8 @@ pub struct ItemCounts {
     pub cohorts: [f32; COHORTS],
     /// Events.
     pub events: u32,
+    /// Their natural logarithm; 0 for none.
+    pub log_events: f32,
     /// Event number of the first one.
     pub first: u64,
     /// Event number of the latest one.
@@ -98,6 +100,7 @@ impl Counts {
         }
         counts.last = x;
         counts.events = counts.events.saturating_add(1);
+        counts.log_events = (counts.events as f32).ln();
         counts.popularity[GRID - 1] = counts.events as f32;
         self.totals[GRID - 1] = (x + 1) as f32;
         rescaled
@@ -203,6 +206,7 @@ impl Counts {
             *sum = from.f32()?;
         }
         (counts.events, counts.first, counts.last) = (from.u32()?, from.u64()?, from.u64()?);
+        counts.log_events = (counts.events.max(1) as f32).ln();
         self.items.push(counts);
         Ok(())
     }

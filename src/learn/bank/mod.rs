@@ -9,6 +9,7 @@ pub mod alive;
 pub mod counts;
 pub mod pairs;
 pub mod sequence;
+pub mod tags;
 pub mod toplist;
 pub mod trails;
 pub mod visitors;
@@ -18,6 +19,7 @@ use alive::Alive;
 use counts::{Counts, GRID, cohort};
 use pairs::PairSums;
 use sequence::Sequence;
+use tags::Tags;
 use toplist::TopList;
 use trails::Trail;
 use visitors::{Visit, Visitors};
@@ -50,6 +52,8 @@ pub struct Bank {
     pub pairs: PairSums,
     /// Who came last.
     pub visitors: Visitors,
+    /// What items are about.
+    pub tags: Tags,
     /// What follows what.
     pub sequence: Sequence,
     /// The newest events.
@@ -70,6 +74,7 @@ impl Bank {
             alive: Alive::default(),
             pairs: PairSums::default(),
             visitors: Visitors::default(),
+            tags: Tags::default(),
             sequence: Sequence::new(seed),
             window: Window::default(),
         }
@@ -103,6 +108,7 @@ impl Bank {
         self.counts.insert();
         self.pairs.insert();
         self.visitors.insert();
+        self.tags.insert();
         self.sequence.insert(seed);
     }
 
@@ -123,6 +129,12 @@ impl Bank {
     #[must_use]
     pub fn latest_ms(&self) -> i64 {
         self.latest_ms
+    }
+
+    /// Sets the tags of an item.
+    pub fn set_tags(&mut self, item: usize, tags: &[u32]) {
+        let met = self.counts.get(item).events > 0;
+        self.tags.set(item, tags, met);
     }
 
     /// The items beside its own whose sums the next event of `user` changes.
@@ -146,8 +158,10 @@ impl Bank {
         }
         let counts = &self.counts;
         let first = (counts.get(item).events == 1).then_some(met.item);
+        self.tags.learn(item, first.is_some());
         self.alive.learn(x, first, counts.item_count(), |item| counts.get(item as usize).popularity[SLOW]);
-        self.pairs.learn(met.item, self.trails[user].newest(pairs::PAIRED), x);
+        let trail = &self.trails[user];
+        self.pairs.learn(met.item, trail.newest(pairs::PAIRED), trail.sitting(time_ms), x);
         self.trails[user].push(met.item, time_ms);
         let trails = &self.trails;
         self.sequence.learn(&self.window, met, |slot| &trails[slot as usize]);
@@ -176,6 +190,7 @@ impl Bank {
                 out.f32(*sum).u32(*item);
             }
         }
+        self.tags.encode_head(out);
         self.sequence.encode_head(out);
         out.count(self.items());
         (0..self.items()).for_each(|item| self.sequence.encode_item(item, out));
@@ -194,6 +209,7 @@ impl Bank {
             let entry = |from: &mut Reader<'_>| Ok((from.f32()?, from.u32()?));
             *list = TopList::restored((0..count).map(|_| entry(from)).collect::<Result<_, CursorError>>()?);
         }
+        self.tags.decode_head(from)?;
         self.sequence.decode_head(from)?;
         let items = from.count(4, usize::MAX)?;
         (0..items).try_for_each(|_| self.sequence.decode_item(from))?;
@@ -220,6 +236,7 @@ impl Bank {
         self.counts.encode_item(item, out);
         self.pairs.encode_item(item, out);
         self.visitors.encode_item(item, out);
+        self.tags.encode_item(item, out);
     }
 
     /// Adds an item as [`Self::encode_item`] wrote it.
@@ -229,6 +246,7 @@ impl Bank {
     pub fn decode_item(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
         self.counts.decode_item(from)?;
         self.pairs.decode_item(from)?;
-        self.visitors.decode_item(from)
+        self.visitors.decode_item(from)?;
+        self.tags.decode_item(from)
     }
 }

@@ -1,8 +1,10 @@
 //! What comes together: sums over pairs of items that one user met within a short span.
 //!
 //! Item-based collaborative filtering (Sarwar et al. 2001; incremental: Papagelis et al. 2005) from four sums a pair,
-//! all of them plain or decayed in closed form: together in either order, plain and with a long half-life; the one after
-//! the other, discounted by the distance, plain and with a short half-life. Half-lives count events (see `counts`).
+//! all of them plain or decayed in closed form: together in either order, plain; the one after the other, discounted by
+//! the distance, plain and with a short half-life; and together with a long half-life, where a pair of one sitting counts
+//! four times as much as others (one basket, one session: what goes together, not only what pleases the same people).
+//! Half-lives count events (see `counts`).
 //!
 //! Work is bounded: a user's newest [`PAIRED`] items are paired with the item of the event, whatever the length of the
 //! history; a row holds at most [`ROW_MAX`] neighbours and drops the weaker half when it is full.
@@ -18,6 +20,8 @@ pub const ROW_MAX: usize = 512;
 pub const SUMS: usize = 4;
 /// Factor on the ordered sums by each step of distance.
 const DISTANCE: f32 = 0.7;
+/// What a pair counts whose items were not met in one sitting, in the sum that tells them apart.
+const APART: f32 = 0.25;
 /// Half-lives of the decayed sums, in events: ordered, unordered.
 const HALF_LIVES: [u64; 2] = [4_000, 64_000];
 /// Half-lives between two bases. Bases lie on a grid, the same one for all rows: every row that an event touches is
@@ -29,7 +33,7 @@ const BASE_HALF_LIVES: u64 = 60;
 pub struct PairRow {
     /// The other items, in the order in which they were met.
     items: Vec<u32>,
-    /// Together; after, by distance; the same decayed fast; together decayed slowly. The last two scaled forward.
+    /// Together; after, by distance; the same decayed fast; together by sitting decayed slowly. The last two scaled forward.
     sums: Vec<[f32; SUMS]>,
     /// Event numbers at which the decayed sums have scale 1.
     bases: [u64; 2],
@@ -63,8 +67,8 @@ impl PairRow {
         [1.0, 1.0, factor(0), factor(1)]
     }
 
-    /// Adds to the sums of `other`: `ordered` counts where this item came first.
-    fn add(&mut self, other: u32, moment: &Moment, ordered: f32) {
+    /// Adds to the sums of `other`: `ordered` counts where this item came first, `together` by sitting.
+    fn add(&mut self, other: u32, moment: &Moment, ordered: f32, together: f32) {
         if self.bases != moment.bases {
             self.rebase(moment);
         }
@@ -76,7 +80,7 @@ impl PairRow {
         sums[0] += 1.0;
         sums[1] += ordered;
         sums[2] += ordered * moment.scales[0];
-        sums[3] += moment.scales[1];
+        sums[3] += together * moment.scales[1];
     }
 
     #[cold]
@@ -159,14 +163,16 @@ impl PairSums {
         &self.rows[item]
     }
 
-    /// Pairs `item`, met at event number `x`, with the items before it (newest first).
-    pub fn learn(&mut self, item: u32, before: impl Iterator<Item = u32>, x: u64) {
+    /// Pairs `item`, met at event number `x`, with the items before it (newest first), of which the first `sitting` belong
+    /// to its sitting.
+    pub fn learn(&mut self, item: u32, before: impl Iterator<Item = u32>, sitting: usize, x: u64) {
         let moment = Moment::of(x);
         let mut ordered = 1.0;
-        for other in before.take(PAIRED) {
+        for (age, other) in before.take(PAIRED).enumerate() {
             if other != item {
-                self.rows[other as usize].add(item, &moment, ordered);
-                self.rows[item as usize].add(other, &moment, 0.0);
+                let together = if age < sitting { 1.0 } else { APART };
+                self.rows[other as usize].add(item, &moment, ordered, together);
+                self.rows[item as usize].add(other, &moment, 0.0, together);
             }
             ordered *= DISTANCE;
         }

@@ -61,6 +61,12 @@ impl Sequence {
         self.input.col_mut(column).fill_with(|| (INIT_STD * rng.normal()) as f32);
     }
 
+    /// Input vectors, a column an item.
+    #[must_use]
+    pub fn input(&self) -> &Slab {
+        &self.input
+    }
+
     /// Output vectors, a column an item.
     #[must_use]
     pub fn output(&self) -> &Slab {

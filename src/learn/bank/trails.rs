@@ -2,9 +2,10 @@
 //! event where the history takes 34.
 
 use crate::base::cursor::{CursorError, Reader, Writer};
+use crate::learn::SITTING_MS;
 
 /// Items kept of one user.
-pub const TRAIL_MAX: usize = 64;
+pub const TRAIL_MAX: usize = 128;
 
 /// One user's trail.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -12,6 +13,8 @@ pub struct Trail {
     /// A ring once it is full: the item of event `p` (from 0) stands at `p % TRAIL_MAX`.
     items: Vec<u32>,
     count: u32,
+    /// Events before the sitting that the latest one belongs to.
+    before_sitting: u32,
     last_ms: i64,
 }
 
@@ -26,6 +29,13 @@ impl Trail {
     #[must_use]
     pub fn last_ms(&self) -> i64 {
         self.last_ms
+    }
+
+    /// Newest events that belong to one sitting with an event at `time_ms`: 0 if the latest is too long ago.
+    #[must_use]
+    pub fn sitting(&self, time_ms: i64) -> usize {
+        let near = self.count > 0 && time_ms.saturating_sub(self.last_ms) <= SITTING_MS;
+        if near { (self.count - self.before_sitting) as usize } else { 0 }
     }
 
     /// Items still held.
@@ -73,6 +83,9 @@ impl Trail {
                 self.items.push(item);
             }
         }
+        if self.sitting(time_ms) == 0 {
+            self.before_sitting = self.count;
+        }
         self.last_ms = if self.count == 0 { time_ms } else { self.last_ms.max(time_ms) };
         self.count += 1;
     }
@@ -85,7 +98,7 @@ impl Trail {
 
     /// Appends it, as it stands.
     pub fn encode(&self, out: &mut Writer<'_>) {
-        out.u32(self.count).i64(self.last_ms).count(self.items.len());
+        out.u32(self.count).u32(self.before_sitting).i64(self.last_ms).count(self.items.len());
         for item in &self.items {
             out.u32(*item);
         }
@@ -96,9 +109,10 @@ impl Trail {
     /// # Errors
     /// [`CursorError`] for bytes that are not a trail.
     pub fn decode(from: &mut Reader<'_>) -> Result<Self, CursorError> {
-        let (count, last_ms) = (from.u32()?, from.i64()?);
+        let (count, before_sitting, last_ms) = (from.u32()?, from.u32()?, from.i64()?);
+        let before_sitting = before_sitting.min(count);
         let held = from.count(4, TRAIL_MAX.min(count as usize))?;
         let items = (0..held).map(|_| from.u32()).collect::<Result<_, _>>()?;
-        Ok(Self { items, count, last_ms })
+        Ok(Self { items, count, before_sitting, last_ms })
     }
 }

@@ -15,7 +15,9 @@ pub struct Met {
 }
 
 /// Events kept.
-pub const WINDOW_MAX: usize = 200_000;
+pub const WINDOW_MAX: usize = 500_000;
+/// Of them, the newest that are drawn from.
+const DRAWN_MAX: usize = 200_000;
 
 /// A ring of events.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,14 +36,17 @@ impl Window {
         self.next = (self.next + 1) % WINDOW_MAX;
     }
 
-    /// A random one.
+    /// A random one of the newest.
     #[inline]
     pub fn draw(&self, rng: &mut Rng) -> Option<Met> {
-        if self.ring.is_empty() {
+        let held = self.ring.len();
+        if held == 0 {
             return None;
         }
-        let at = rng.below(self.ring.len() as u64);
-        Some(self.ring[usize::try_from(at).unwrap_or(0)])
+        let back = 1 + rng.below(held.min(DRAWN_MAX) as u64) as usize;
+        // The newest stands before `next`, which runs from 0 until the ring is full.
+        let at = if back <= self.next { self.next - back } else { self.next + held - back };
+        Some(self.ring[at])
     }
 
     /// The newest `n`, oldest first.

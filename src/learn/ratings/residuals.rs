@@ -58,9 +58,6 @@ pub(super) mod item {
     pub const BINS: usize = 8;
 }
 
-/// A gap longer than this ends a sitting.
-pub(super) const SITTING_MS: i64 = 3_600_000;
-
 /// Ratings after which sums and counts are halved: `f32`s stop counting at 2^24.
 const MANY: f32 = 1_048_576.0;
 

@@ -6,9 +6,10 @@ use super::bank::{self, MODELS, ONCE, PLAIN, SLOWEST};
 use super::columns::{Columns, FIGURES, UNKNOWN};
 use super::mlp::{Pass, WIDTH};
 use super::neighbours::{Asked, Memory, Row, Votes, keeper};
-use super::residuals::{self, Common, SITTING_MS, item, user};
+use super::residuals::{self, Common, item, user};
 use super::rls::INPUTS;
 use super::scale::{BINS, Scale};
+use crate::learn::SITTING_MS;
 
 /// The constant input. Small, so that its weight is free to grow.
 const CONSTANT: f32 = 0.1;
