@@ -14,6 +14,9 @@ mod apply;
 pub mod arm;
 mod banked;
 mod contrast;
+mod decisions;
+#[cfg(test)]
+mod decisions_tests;
 mod directory;
 pub mod exchange;
 mod image;
@@ -29,6 +32,7 @@ mod users;
 
 pub use ahead::AHEAD;
 pub use apply::{Outcome, OutcomeKind};
+pub use decisions::{Join, Missing};
 pub use exchange::Parcel;
 pub use image::Section;
 pub use image_reader::{ImageError, ImageReader};
@@ -40,6 +44,7 @@ pub use users::User;
 
 use arm::Arm;
 use banked::Banked;
+use decisions::Decisions;
 use exchange::Outbox;
 use image::Capture;
 use items::Items;
@@ -148,6 +153,8 @@ pub struct Shard {
     arms: Vec<Arm>,
     /// What strategies over the bank know; `None` if there is none.
     banked: Option<Box<Banked>>,
+    /// Lists that were shown, and what came of them.
+    decisions: Decisions,
     /// Observations for each other shard, by shard.
     outboxes: Vec<Outbox>,
     /// Newest sequence merged from each other shard, by shard.
@@ -220,6 +227,7 @@ impl Shard {
             tags: Tags::default(),
             arms: options.strategies.iter().map(arm).collect(),
             banked: Banked::new(&options),
+            decisions: Decisions::new(options.strategies.len(), options.fading),
             outboxes: vec![Outbox::default(); shards],
             merged: vec![0; shards],
             dirty: std::collections::VecDeque::new(),

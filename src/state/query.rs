@@ -119,6 +119,8 @@ pub struct StrategyReport {
     pub items: u64,
     /// Test-then-learn figures, to be merged over shards.
     pub prequential: crate::evaluate::Prequential,
+    /// What came of its lists, to be merged over shards.
+    pub joins: crate::evaluate::Joins,
 }
 
 impl StrategyReport {
@@ -133,6 +135,7 @@ impl StrategyReport {
         self.events += other.events;
         self.items += other.items;
         self.prequential.merge(&other.prequential);
+        self.joins.merge(&other.joins);
     }
 
     /// Share of the known items that were ever in a list recorded.
@@ -316,13 +319,20 @@ impl Shard {
     #[must_use]
     pub fn reports(&self) -> Vec<StrategyReport> {
         let items = self.items.iter().filter(|item| item.owner == self.index).count() as u64;
-        let report = |arm: &Arm| StrategyReport {
+        let report = |(index, arm): (usize, &Arm)| StrategyReport {
             strategy: arm.strategy.name(),
             events: self.events,
             items,
             prequential: arm.prequential.clone(),
+            joins: self.decisions.joins(index).clone(),
         };
-        self.arms.iter().map(report).collect()
+        self.arms.iter().enumerate().map(report).collect()
+    }
+
+    /// Operations that named a decision without a list.
+    #[must_use]
+    pub fn missing_decisions(&self) -> super::Missing {
+        self.decisions.missing()
     }
 
     /// Lengths of factor that a refit must fit, each once.
