@@ -13,6 +13,7 @@ pub mod error;
 pub mod evaluate;
 pub mod journal;
 pub mod metrics;
+mod outcomes;
 pub mod output;
 pub mod predict;
 pub mod profile;
