@@ -262,7 +262,7 @@ mod tests {
         };
         let bytes = bytes_of(&memory);
         let mut again = Remembered::new(4);
-        again.decode(&mut Reader::new(&bytes), |from| from.u64()).expect("own bytes");
+        again.decode(&mut Reader::new(&bytes), Reader::u64).expect("own bytes");
         assert_eq!((bytes_of(&again), again.recall(4)), (bytes, Recall::Forgotten));
     }
 }

@@ -118,7 +118,7 @@ impl Decisions {
     pub(super) fn encode(&self, out: &mut Writer<'_>) {
         out.u8(VERSION).u64(self.missing.expired).u64(self.missing.unknown).count(self.joins.len());
         self.joins.iter().for_each(|joins| joins.encode(out));
-        self.kept.encode(out, |kept, out| kept.encode(out));
+        self.kept.encode(out, Kept::encode);
     }
 
     /// Takes what [`Self::encode`] put, for as many arms.
