@@ -169,6 +169,14 @@ impl Banked {
         }
     }
 
+    /// The raw features of one item for a user; `None` if the bank does not know it.
+    pub(super) fn features_of(&mut self, arm: &Arm, asker: Asker<'_>, item: u32) -> Option<Vec<f32>> {
+        let Scratch { gather, rows, .. } = &mut self.scratch;
+        gather.describe(&self.bank, factors(arm), asker, &[item]);
+        features::fill(gather, &self.bank, factors(arm), asker, rows);
+        (!rows.is_empty()).then(|| rows.clone())
+    }
+
     /// The features of all candidates for a user, in `scratch.rows`, and the place of `item` among them.
     fn describe(&mut self, arm: &Arm, auto: &Auto, asker: Asker<'_>, item: u32) -> Option<usize> {
         let Scratch { gather, rows, .. } = &mut self.scratch;

@@ -19,6 +19,9 @@ mod decisions;
 mod decisions_tests;
 mod directory;
 pub mod exchange;
+mod explain;
+#[cfg(test)]
+mod explain_tests;
 mod image;
 mod image_reader;
 mod items;
@@ -34,6 +37,7 @@ pub use ahead::AHEAD;
 pub use apply::{Outcome, OutcomeKind};
 pub use decisions::{Join, Missing};
 pub use exchange::Parcel;
+pub use explain::{EventPart, Explanation, ScorePart};
 pub use image::Section;
 pub use image_reader::{ImageError, ImageReader};
 pub use items::Item;

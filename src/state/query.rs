@@ -426,7 +426,7 @@ impl Shard {
 
     /// If the user's column still stands in the space of an older epoch, puts the present one in its place and returns
     /// the old one, which [`Self::put_back`] restores: a read changes nothing.
-    fn present(&mut self, arm: usize, slot: usize) -> Option<Vec<f32>> {
+    pub(super) fn present(&mut self, arm: usize, slot: usize) -> Option<Vec<f32>> {
         if self.users.get(slot).epoch == self.epoch || self.arms[arm].shape.items != ItemSide::Model {
             return None;
         }
@@ -436,7 +436,7 @@ impl Shard {
         Some(old)
     }
 
-    fn put_back(&mut self, arm: usize, slot: usize, column: Option<Vec<f32>>) {
+    pub(super) fn put_back(&mut self, arm: usize, slot: usize, column: Option<Vec<f32>>) {
         if let Some(column) = column {
             self.arms[arm].users.col_mut(slot).copy_from_slice(&column);
         }

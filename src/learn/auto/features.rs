@@ -152,3 +152,19 @@ fn fill_vectors(
 fn age(events: u64, x: u64) -> f32 {
     (events - x) as f32 + 1.0
 }
+
+/// Which columns belong together, for explanations: name, and ranges of columns. Together they are all, each once.
+pub const GROUPS: &[(&str, &[[usize; 2]])] = &[
+    ("popularity", &[[0, GRID]]),
+    ("pair sums", &[[GRID, SESSIONS], [PLAIN + 4, PLAIN + 7]]),
+    ("session neighbours", &[[SESSIONS, COHORT]]),
+    ("cohort", &[[COHORT, COHORT + 1]]),
+    ("age and count", &[[COHORT + 1, PLAIN]]),
+    ("profile", &[[PLAIN, PLAIN + 4]]),
+    ("factors", &[[PLAIN + 7, PLAIN + 10]]),
+    ("sequence", &[[PLAIN + 10, PLAIN + 11]]),
+    ("context", &[[PLAIN + 11, FEATURES]]),
+];
+const SESSIONS: usize = GRID + 2 * PAIR_SUMS;
+const COHORT: usize = SESSIONS + 2 * SESSION_SUMS;
+const PLAIN: usize = LOGS_END;
