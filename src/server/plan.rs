@@ -6,7 +6,7 @@ use tokio::sync::oneshot::Receiver;
 
 use super::convert::{self, Invalid};
 use crate::base::IdRef;
-use crate::base::limits::{TEXT_BYTES_MAX, TOP_K_MAX};
+use crate::base::limits::{EXPLAINED_EVENTS_MAX, TEXT_BYTES_MAX, TOP_K_MAX};
 use crate::engine::{Engine, TurnError};
 use crate::model::{Durability, Event, Recall};
 use crate::shard::messages::OwnedFilter;
@@ -59,6 +59,7 @@ pub(super) enum PlannedKind {
     SimilarItems(Place),
     Exposure(Place),
     Outcome(Place),
+    Explain(Place),
 }
 
 /// One shard's part.
@@ -233,6 +234,15 @@ impl Plan {
                 let (item, k, strategy) = (request.item, top_k(request.k)?, request.strategy);
                 let query = Query::Similar { item: item.clone(), k, strategy };
                 PlannedKind::SimilarItems(self.ask(engine, item.as_ref(), query))
+            }
+            Request::Explain(request) => {
+                let events_max = usize::from(request.events_max);
+                if events_max > EXPLAINED_EVENTS_MAX {
+                    return Err(Invalid::Events { events_max, max: EXPLAINED_EVENTS_MAX }.into());
+                }
+                let (user, item, strategy, ranking) = (request.user, request.item, request.strategy, request.ranking);
+                let query = Query::Explain { user: user.clone(), item, strategy, ranking, events_max };
+                PlannedKind::Explain(self.ask(engine, user.as_ref(), query))
             }
             Request::Exposure(request) => {
                 let (decision, user) = (request.decision_id, request.user.as_ref());

@@ -91,6 +91,7 @@ impl Replies<'_> {
             PlannedKind::SimilarItems(place) => self.similar(request_id, place),
             PlannedKind::Exposure(place) => self.exposure(request_id, place),
             PlannedKind::Outcome(place) => self.outcome(request_id, place),
+            PlannedKind::Explain(place) => self.explain(request_id, place),
         };
         if let Err(Failure { status, retry_after_ms, message }) = made {
             put_error(self.out, request_id, status, retry_after_ms, message);
@@ -124,7 +125,7 @@ impl Replies<'_> {
     }
 
     /// Takes the answer out of its place: each is used once.
-    fn answer(&mut self, place: Place) -> Result<Answer, Failure> {
+    pub(super) fn answer(&mut self, place: Place) -> Result<Answer, Failure> {
         let step = match &mut self.done[usize::from(place.shard)] {
             Some(Ok(steps)) => steps.get_mut(place.step),
             Some(Err(error)) => return Err((*error).into()),
@@ -304,12 +305,7 @@ impl Replies<'_> {
         };
         let score = |prediction: &crate::state::Prediction| Score {
             score: prediction.score,
-            basis: match prediction.basis {
-                Basis::Learned => 0,
-                Basis::NewUser => 1,
-                Basis::NewItem => 2,
-                Basis::NeitherSeen => 3,
-            },
+            basis: basis_code(prediction.basis),
         };
         let scores = predictions.iter().map(score).collect();
         let reply = PredictReply { strategy: strategy.to_owned(), profile_version, scores };
@@ -337,6 +333,15 @@ impl Replies<'_> {
         let reply = SimilarItemsReply { strategy: strategy.to_owned(), items: scored(items) };
         self.put::<SimilarItems>(request_id, Status::Ok, &reply);
         Ok(())
+    }
+}
+
+pub(super) fn basis_code(basis: Basis) -> u8 {
+    match basis {
+        Basis::Learned => 0,
+        Basis::NewUser => 1,
+        Basis::NewItem => 2,
+        Basis::NeitherSeen => 3,
     }
 }
 

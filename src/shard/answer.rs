@@ -21,6 +21,13 @@ pub(super) fn answer(shard: &mut Shard, query: &Query) -> Answer {
             let ranking = shard.recommend(arm, user.as_ref(), *k, &borrowed(filter));
             Answer::Ranking(shard.arm_name(arm), ranking, 0)
         }
+        Query::Explain { user, item, strategy, ranking, events_max } => {
+            let Some(arm) = shard.arm_named(strategy) else { return Answer::NoStrategy };
+            match shard.explain(arm, user.as_ref(), item.as_ref(), *ranking, *events_max) {
+                Some(explanation) => Answer::Explained(shard.arm_name(arm), Box::new(explanation)),
+                None => Answer::NotFound,
+            }
+        }
         Query::Similar { item, k, strategy } => {
             let Some(arm) = shard.arm_named(strategy) else { return Answer::NoStrategy };
             match shard.similar(arm, item.as_ref(), *k) {

@@ -10,7 +10,7 @@ use super::queue::Credits;
 use crate::base::Id;
 use crate::model::{Attributes, Durability, Entry};
 use crate::state::{
-    ArmView, EpochModel, Missing, Outcome, Prediction, Ranking, Scored, Section, Shard, StrategyReport,
+    ArmView, EpochModel, Explanation, Missing, Outcome, Prediction, Ranking, Scored, Section, Shard, StrategyReport,
 };
 use crate::storage::SyncHandle;
 
@@ -131,6 +131,19 @@ pub enum Query {
         /// By which strategy; empty is the first.
         strategy: String,
     },
+    /// Why an item has its score for one user.
+    Explain {
+        /// Who.
+        user: Id,
+        /// Which.
+        item: Id,
+        /// By which strategy; empty is the first.
+        strategy: String,
+        /// Whether it is the score that recommendations are ordered by.
+        ranking: bool,
+        /// Most events that are told.
+        events_max: usize,
+    },
     /// Items like one item.
     Similar {
         /// Which.
@@ -182,6 +195,8 @@ pub enum Answer {
     Predictions(&'static str, u32, Vec<Prediction>),
     /// To [`Query::Recommend`]: the strategy, the list, and its decision id.
     Ranking(&'static str, Ranking, u64),
+    /// To [`Query::Explain`].
+    Explained(&'static str, Box<Explanation>),
     /// To [`Query::Similar`].
     Similar(&'static str, Vec<Scored>),
     /// To [`Query::Reports`].

@@ -13,11 +13,15 @@
 use super::error::WireError;
 use super::schema::{CommandInfo, commands};
 use super::types::{
-    ArmProfile, Attribute, AttributeAt, DecisionsCell, Event, EventError, EventResult, KindInfo, MetricsCell,
-    RecentEvent, Score, ScoredItem, ShardAddr, ShardDigest, ShardSequence, Stat, StrategyMetrics, WriteAck,
+    ArmProfile, Attribute, AttributeAt, DecisionsCell, Event, EventError, EventPart, EventResult, KindInfo,
+    MetricsCell, RecentEvent, Score, ScorePart, ScoredItem, ShardAddr, ShardDigest, ShardSequence, Stat,
+    StrategyMetrics, WriteAck,
 };
 use crate::base::Id;
-use crate::base::limits::{ARMS_MAX, ATTRIBUTES_MAX, BATCH_EVENTS_MAX, ITEM_TAGS_MAX, SHARDS_MAX, TOP_K_MAX};
+use crate::base::limits::{
+    ARMS_MAX, ATTRIBUTES_MAX, BATCH_EVENTS_MAX, EXPLAINED_EVENTS_MAX, ITEM_TAGS_MAX, SCORE_PARTS_MAX, SHARDS_MAX,
+    TOP_K_MAX,
+};
 
 /// Most shards in a list of shards.
 const SHARD_LIST_MAX: usize = SHARDS_MAX as usize;
@@ -346,6 +350,34 @@ commands! {
         strategy: String,
         /// Items, the most alike first, without the item itself.
         items: Vec<ScoredItem> [max TOP_K_MAX],
+    };
+
+    /// Why an item has its score for a user: parts that add up to the score, and for strategies that make the profile out
+    /// of remembered events (mean, decay, fold_in) the part of each of the newest. NOT_FOUND for an item not known.
+    0x0205 Read EXPLAIN Explain by (user) {
+        /// User.
+        user: Id,
+        /// Item.
+        item: Id,
+        /// Strategy; empty for the first.
+        strategy: String,
+        /// Whether to explain the score that RECOMMEND orders by, where that is another than PREDICT's.
+        ranking: bool,
+        /// Most of the newest events wanted, at most 100.
+        events_max: u16,
+    } -> ExplainReply {
+        /// Strategy that answered.
+        strategy: String,
+        /// Version of the profile that was used; 0 if the user was not seen.
+        profile_version: u32,
+        /// The score: the sum of all parts, those of events included.
+        score: f32,
+        /// What it rests on, as in Score.
+        basis: u8,
+        /// Named parts. Of the ranking of `auto`: the score of the mean candidate, then what each group of features adds.
+        parts: Vec<ScorePart> [max SCORE_PARTS_MAX],
+        /// What the score became by each event, less what it was without it; the newest first.
+        events: Vec<EventPart> [max EXPLAINED_EVENTS_MAX],
     };
 
     /// How well the strategies do: every event is foretold before it is learned.

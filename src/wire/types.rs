@@ -30,6 +30,8 @@ pub const TYPES: &[TypeInfo] = &[
     RecentEvent::INFO,
     Score::INFO,
     ScoredItem::INFO,
+    ScorePart::INFO,
+    EventPart::INFO,
     StrategyMetrics::INFO,
     CalibrationTenth::INFO,
     MetricsCell::INFO,
@@ -231,6 +233,26 @@ records! {
         item: Id,
         /// Score, in the strategy's own scale.
         score: f32,
+    }
+
+    /// A named part of a score.
+    ScorePart {
+        /// What it comes from.
+        name: String,
+        /// How much.
+        value: f32,
+    }
+
+    /// The part of a score that one event of the user is.
+    EventPart {
+        /// Item of the event.
+        item: Id,
+        /// Behaviour kind.
+        kind: u8,
+        /// When, in milliseconds since 1970-01-01 UTC.
+        time_ms: i64,
+        /// How much.
+        value: f32,
     }
 
     /// How well a strategy foretold events before it learned them. NaN where there is no figure.
