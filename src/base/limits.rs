@@ -45,6 +45,18 @@ pub const AUDIENCE_MAX: usize = 4_096;
 /// Longest history kept of one user, in events.
 pub const HISTORY_MAX: usize = 65_536;
 
+/// Most lists that a shard keeps as shown: 4 MiB, a day of one list every three seconds. They are part of its state.
+pub const SHOWN_LISTS_MAX: usize = 32_768;
+
+/// Most behaviour kinds of one strategy that have figures of what came of lists.
+pub const OUTCOME_KINDS_MAX: usize = 64;
+
+/// Most events that one EXPLAIN tells: each costs a fold-in of all older ones.
+pub const EXPLAINED_EVENTS_MAX: usize = 100;
+
+/// Most named parts of one score.
+pub const SCORE_PARTS_MAX: usize = 64;
+
 const _: () = assert!(ID_BYTES_MAX <= u8::MAX as usize, "an id's length is one byte");
 const _: () =
     assert!(BATCH_EVENTS_MAX * (2 * (ID_BYTES_MAX + 1) + 64) * 2 <= FRAME_BYTES_MAX, "a full batch fits a frame");

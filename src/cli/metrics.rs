@@ -3,8 +3,8 @@
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::{CliError, OutputArgs, ServerAddress, ask, output};
-use crate::wire::commands::MetricsBy;
+use super::{CliError, OutputArgs, ServerAddress, ask, outcomes, output};
+use crate::wire::commands::{Decisions, MetricsBy};
 use crate::wire::types::MetricsCell;
 
 /// Options of `mirra metrics`.
@@ -19,6 +19,9 @@ pub struct MetricsArgs {
     /// Which records count: all, all with older ones fading, or the latest 5,000 to 10,000 of each shard.
     #[arg(long, value_parser = ["lifetime", "faded", "last"], default_value = "lifetime")]
     pub window: String,
+    /// What came of the lists that were shown, instead.
+    #[arg(long)]
+    pub outcomes: bool,
     /// The server.
     #[command(flatten)]
     pub server: ServerAddress,
@@ -65,6 +68,13 @@ pub fn run(args: &MetricsArgs) -> Result<(), CliError> {
     let mut client = ask::connect(&args.server, ask::TIMEOUT_MS)?;
     let strategy = ask::strategy(&client, args.strategy.as_ref())?;
     let (cohort, window) = (args.cohort.clone().unwrap_or_default(), args.window.clone());
+    if args.outcomes {
+        let reply = ask::ask(&mut client, "the server", &Decisions { strategy, cohort, window })?;
+        if args.output.json {
+            return Ok(reply.cells.iter().map(outcomes::to_json).try_for_each(|cell| output::json(&cell))?);
+        }
+        return Ok(output::text(&outcomes::text(&reply))?);
+    }
     let cells = ask::ask(&mut client, "the server", &MetricsBy { strategy, cohort, window })?.cells;
     if args.output.json {
         return Ok(cells.iter().map(to_json).try_for_each(|cell| output::json(&cell))?);

@@ -11,8 +11,10 @@ pub mod config;
 pub mod demo;
 pub mod error;
 pub mod evaluate;
+pub mod explain;
 pub mod journal;
 pub mod metrics;
+mod outcomes;
 pub mod output;
 pub mod predict;
 pub mod profile;
@@ -66,6 +68,8 @@ pub enum Command {
     Recommend(recommend::RecommendArgs),
     /// How much one user would care for given items.
     Predict(predict::PredictArgs),
+    /// Why an item has its score for one user.
+    Explain(explain::ExplainArgs),
     /// The items most like one item.
     Similar(similar::SimilarArgs),
     /// Fit the item model of a running server anew.
@@ -147,6 +151,7 @@ fn dispatch(cli: &Cli) -> Result<(), CliError> {
         Command::Profile(args) => profile::run(args),
         Command::Recommend(args) => recommend::run(args),
         Command::Predict(args) => predict::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::Similar(args) => similar::run(args),
         Command::Refit(args) => refit::run(args),
         Command::Stats(args) => stats::run(args),
@@ -178,7 +183,7 @@ mod tests {
     #[test]
     fn every_subcommand_is_sound_and_helps() {
         Cli::command().debug_assert();
-        let commands: [(&str, clap::Command); 15] = [
+        let commands: [(&str, clap::Command); 16] = [
             ("refit", refit::RefitArgs::augment_args(clap::Command::new("refit"))),
             ("demo", demo::DemoArgs::augment_args(clap::Command::new("demo"))),
             ("serve", serve::ServeArgs::augment_args(clap::Command::new("serve"))),
@@ -187,6 +192,7 @@ mod tests {
             ("profile", profile::ProfileArgs::augment_args(clap::Command::new("profile"))),
             ("recommend", recommend::RecommendArgs::augment_args(clap::Command::new("recommend"))),
             ("predict", predict::PredictArgs::augment_args(clap::Command::new("predict"))),
+            ("explain", explain::ExplainArgs::augment_args(clap::Command::new("explain"))),
             ("similar", similar::SimilarArgs::augment_args(clap::Command::new("similar"))),
             ("snapshot", snapshot::SnapshotArgs::augment_args(clap::Command::new("snapshot"))),
             ("journal", journal::JournalArgs::augment_args(clap::Command::new("journal"))),

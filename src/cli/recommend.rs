@@ -78,7 +78,8 @@ pub fn run(args: &RecommendArgs) -> Result<(), CliError> {
         (_, 0) => "popularity: the user was not seen yet".to_owned(),
         _ => "popularity: the profile has no taste of its own yet (items without tags need a `mirra refit`)".to_owned(),
     };
-    output::text(&format!("for user {}, by {}, from {rests_on}\n\n", request.user, list.strategy))?;
+    output::text(&format!("for user {}, by {}, from {rests_on}\n", request.user, list.strategy))?;
+    output::text(&format!("decision {}\n\n", list.decision_id))?;
     print_scored(&list.items)
 }
 

@@ -9,6 +9,7 @@ use crate::engine;
 use crate::learn::Strategy;
 use crate::linalg::IalsOptions;
 use crate::model::Kinds;
+use crate::shard::DecisionOptions;
 use crate::shard::actor::Pace;
 use crate::shard::teacher::TeachingPace;
 use crate::storage::JournalOptions;
@@ -66,6 +67,10 @@ pub fn engine_options(config: &Config, data_dir: &Path) -> engine::Options {
     options.refit = refit_options(config);
     options.refit_automatically = config.refit.automatic;
     options.teaching = TeachingPace { cpu_share: config.ranker.cpu_share, sample_share: config.ranker.sample_share };
+    options.decisions = DecisionOptions {
+        kept_max: config.decisions.kept_max,
+        wait_ms: i64::try_from(config.decisions.wait_s.saturating_mul(1_000)).unwrap_or(i64::MAX),
+    };
     options
 }
 

@@ -13,8 +13,8 @@ use super::layers::{Layer, Origins};
 use super::raw::{self, Raw};
 use super::strategy::StrategyOptions;
 use super::{
-    Config, ExchangeOptions, HistoryOptions, JournalOptions, LogFormat, LogLevel, LogOptions, PrequentialOptions,
-    RankerOptions, RefitOptions, ServerOptions, ShardsOptions, SnapshotOptions,
+    Config, DecisionsOptions, ExchangeOptions, HistoryOptions, JournalOptions, LogFormat, LogLevel, LogOptions,
+    PrequentialOptions, RankerOptions, RefitOptions, ServerOptions, ShardsOptions, SnapshotOptions,
 };
 use crate::base::limits::{BATCH_EVENTS_MAX, FRAME_BYTES_MAX, HISTORY_MAX, SHARDS_MAX};
 use crate::learn::auto::Training;
@@ -130,6 +130,10 @@ pub(super) fn check(table: Table, origins: &Origins) -> Result<Config, ConfigErr
             rows_max: c.whole("exchange.rows_max", raw.exchange.rows_max, 1..=65_536),
         },
         prequential: prequential(&raw.prequential, c),
+        decisions: DecisionsOptions {
+            kept_max: c.whole("decisions.kept_max", raw.decisions.kept_max, 0..=1 << 20),
+            wait_s: c.whole("decisions.wait_s", raw.decisions.wait_s, 1..=WAIT_S_MAX),
+        },
         log: log(&raw.log, c),
     };
     validate(&config, c);

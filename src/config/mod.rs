@@ -56,6 +56,8 @@ pub struct Config {
     pub exchange: ExchangeOptions,
     /// Test-then-learn evaluation.
     pub prequential: PrequentialOptions,
+    /// What is remembered of lists served.
+    pub decisions: DecisionsOptions,
     /// The log.
     pub log: LogOptions,
 }
@@ -167,6 +169,15 @@ pub struct PrequentialOptions {
     pub fading: f64,
     /// Seed of what evaluation draws.
     pub seed: u64,
+}
+
+/// `[decisions]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecisionsOptions {
+    /// Lists served that each shard remembers until something names them; 0 = none.
+    pub kept_max: usize,
+    /// Seconds after a list in which outcomes count.
+    pub wait_s: u64,
 }
 
 /// Least severe message that is logged.

@@ -24,6 +24,7 @@ pub(super) struct Raw {
     pub(super) snapshot: Snapshot,
     pub(super) exchange: Exchange,
     pub(super) prequential: Prequential,
+    pub(super) decisions: Decisions,
     pub(super) log: Log,
 }
 
@@ -119,6 +120,13 @@ pub(super) struct Prequential {
     pub(super) rank_every: u64,
     pub(super) fading: f64,
     pub(super) seed: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Decisions {
+    pub(super) kept_max: u64,
+    pub(super) wait_s: u64,
 }
 
 #[derive(Debug, Deserialize)]

@@ -33,8 +33,8 @@ use crate::shard::actor::Pace;
 use crate::shard::control::{Drain, Peers};
 use crate::shard::messages::Histories;
 use crate::shard::teacher::TeachingPace;
-use crate::shard::{Answer, Home, Install, Query, Queue, Refusal, ShardActor, Step, StepDone, Turn};
-use crate::state::{self, StrategyReport};
+use crate::shard::{Answer, DecisionOptions, Home, Install, Query, Queue, Refusal, ShardActor, Step, StepDone, Turn};
+use crate::state::{self, Missing, StrategyReport};
 use crate::storage::JournalOptions;
 use crate::telemetry::{Metric, Metrics};
 
@@ -61,6 +61,8 @@ pub struct Options {
     pub refit_automatically: bool,
     /// How much time teaching the ranker may take.
     pub teaching: TeachingPace,
+    /// How long each shard remembers what it served.
+    pub decisions: DecisionOptions,
 }
 
 impl Options {
@@ -78,6 +80,7 @@ impl Options {
             refit: IalsOptions::default(),
             refit_automatically: true,
             teaching: TeachingPace { cpu_share: 0.25, sample_share: 0.05 },
+            decisions: DecisionOptions::default(),
         }
     }
 }
@@ -275,6 +278,21 @@ impl Engine {
             }
         }
         Ok(merged)
+    }
+
+    /// Operations that named a decision without a list, in all shards.
+    ///
+    /// # Errors
+    /// [`EngineError::ShardFailed`] if a shard does not answer.
+    pub async fn missing_decisions(&self) -> Result<Missing, EngineError> {
+        let mut all = Missing::default();
+        for answer in self.ask_all("decisions", || Query::Missing).await? {
+            if let Answer::Missing(Missing { expired, unknown }) = answer {
+                all.expired += expired;
+                all.unknown += unknown;
+            }
+        }
+        Ok(all)
     }
 
     /// Events learned, by all shards.

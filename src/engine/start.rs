@@ -196,6 +196,7 @@ fn start_actor(
         clock: Arc::clone(clock),
         pace: options.pace,
         sample_share: options.teaching.sample_share,
+        decisions: options.decisions,
     })
     .map_err(EngineError::Thread)?;
     let address = ShardActor::start_in_arbiter(&arbiter, move |_| actor);

@@ -112,6 +112,11 @@ impl<const N: usize> Default for Ledger<N> {
 }
 
 impl<const N: usize> Ledger<N> {
+    /// An empty one with the clock of another, which it is begun together with from now on.
+    pub(super) fn beside<const M: usize>(other: &Ledger<M>) -> Self {
+        Self { weight: other.weight, in_bucket: other.in_bucket, ..Self::default() }
+    }
+
     /// Begins a record: all before it fade by one over `growth`. Returns its number within its bucket, from 1.
     #[inline]
     pub(super) fn begin(&mut self, growth: f64) -> u32 {

@@ -4,6 +4,7 @@
 //! back are told with [`CursorError`](crate::base::CursorError), the only error of this folder.
 
 pub mod distinct;
+pub mod joins;
 pub mod leave_one_out;
 pub mod ledger;
 pub mod measures;
@@ -13,6 +14,7 @@ pub mod prequential;
 mod prequential_tests;
 pub mod rank;
 
+pub use joins::{Joined, Joins, Outcomes, Shown};
 pub use leave_one_out::{LeaveOneOut, position_of};
 pub use ledger::{Cohort, Window};
 pub use measures::{Measures, Report, Tenth};

@@ -1,11 +1,13 @@
 //! Floor 2: the words of the field, as data with invariants and no algorithms.
 
 pub mod attribute;
+pub mod decision;
 pub mod event;
 pub mod history;
 pub mod kind;
 
 pub use attribute::{Attributes, Value};
+pub use decision::{Recall, Remembered, ServedList};
 pub use event::{Durability, Event};
 pub use history::{Entry, History};
 pub use kind::{Kind, Kinds};

@@ -9,8 +9,8 @@ use crate::engine::{Engine, EngineError};
 use crate::telemetry::Metric;
 use crate::wire::Status;
 use crate::wire::commands::{
-    Digest, DigestReply, Metrics, Ping, PingReply, Refit, RefitReply, Request, Shutdown, ShutdownReply, Snapshot,
-    SnapshotReply, Stats, StatsReply,
+    Decisions, Digest, DigestReply, Metrics, Ping, PingReply, Refit, RefitReply, Request, Shutdown, ShutdownReply,
+    Snapshot, SnapshotReply, Stats, StatsReply,
 };
 use crate::wire::types::{ShardDigest, ShardSequence, Stat};
 
@@ -33,6 +33,7 @@ pub(super) async fn carry_out(session: Rc<Session>, request_id: u64, request: Re
         Request::MetricsBy(wanted) => {
             engine.reports().await.map(|reports| metrics::by(&session, request_id, &wanted, &reports))
         }
+        Request::Decisions(wanted) => decisions(&session, request_id, &wanted).await,
         Request::Refit(Refit { seed }) => refit(&session, request_id, seed).await,
         Request::Snapshot(Snapshot {}) => snapshot(&session, request_id).await,
         Request::Digest(Digest {}) => engine.digests().await.map(|digests| {
@@ -73,6 +74,13 @@ fn stats(engine: &Engine) -> Vec<Stat> {
     stats.push(stat("shards", u64::from(engine.shards())));
     stats.push(stat("uptime_ms", engine.uptime_ms()));
     stats
+}
+
+async fn decisions(session: &Session, request_id: u64, wanted: &Decisions) -> Result<(), EngineError> {
+    let engine = &session.door.engine;
+    let (reports, missing) = (engine.reports().await?, engine.missing_decisions().await?);
+    metrics::decisions(session, request_id, wanted, &reports, missing);
+    Ok(())
 }
 
 async fn refit(session: &Session, request_id: u64, seed: u64) -> Result<(), EngineError> {

@@ -184,8 +184,7 @@ impl Session {
     async fn answer(&self, submitted: Submitted, requests: Vec<Planned>) {
         let done = submitted.done().await;
         self.output.send(&self.stream, |out| {
-            let mut next_decision = || self.door.next_decision();
-            let mut replies = Replies { out, done, next_decision: &mut next_decision };
+            let mut replies = Replies { out, done };
             requests.into_iter().for_each(|planned| replies.reply(planned));
         });
     }

@@ -32,6 +32,8 @@ pub(super) enum Invalid {
     Number { name: String, value: f64 },
     #[error("k is 0 or more than {max}")]
     TopK { max: usize },
+    #[error("events_max {events_max} is more than {max}")]
+    Events { events_max: usize, max: usize },
 }
 
 /// An event as the shards take it.

@@ -2,13 +2,13 @@
 
 use super::connection::Session;
 use crate::evaluate::{Cohort, Measures, Window};
-use crate::state::StrategyReport;
+use crate::state::{Missing, StrategyReport};
 use crate::wire::Status;
-use crate::wire::commands::{Metrics, MetricsBy, MetricsByReply, MetricsReply};
+use crate::wire::commands::{Decisions, DecisionsReply, Metrics, MetricsBy, MetricsByReply, MetricsReply};
 use crate::wire::types::{CalibrationTenth, MetricsCell, StrategyMetrics};
 
 /// The cohort that holds all others.
-const ALL: &str = "all";
+pub(super) const ALL: &str = "all";
 
 /// Replies to METRICS.
 pub(super) fn all(session: &Session, request_id: u64, strategy: &str, reports: Vec<StrategyReport>) {
@@ -37,41 +37,66 @@ pub(super) fn all(session: &Session, request_id: u64, strategy: &str, reports: V
         })
         .collect();
     if strategies.is_empty() {
-        return refuse_strategy(session, request_id, strategy);
+        return session.refuse(request_id, (Status::BadRequest, no_strategy(strategy)));
     }
     session.reply::<Metrics>(request_id, &MetricsReply { strategies });
 }
 
 /// Replies to METRICS_BY.
 pub(super) fn by(session: &Session, request_id: u64, wanted: &MetricsBy, reports: &[StrategyReport]) {
-    let (cohorts, windows) = match (cohorts(&wanted.cohort), windows(&wanted.window)) {
-        (Some(cohorts), Some(windows)) => (cohorts, windows),
-        (None, _) => {
-            let known: Vec<&str> = Cohort::ALL.map(Cohort::name).into();
-            let message = format!("no cohort `{}`; there are {ALL}, {}", wanted.cohort, known.join(", "));
-            return session.refuse(request_id, (Status::BadRequest, message));
+    let MetricsBy { strategy, cohort, window } = wanted;
+    match cells([strategy, cohort, window], reports, cell) {
+        Ok(cells) => session.reply::<MetricsBy>(request_id, &MetricsByReply { cells }),
+        Err(message) => session.refuse(request_id, (Status::BadRequest, message)),
+    }
+}
+
+/// Replies to DECISIONS.
+pub(super) fn decisions(
+    session: &Session,
+    request_id: u64,
+    wanted: &Decisions,
+    reports: &[StrategyReport],
+    missing: Missing,
+) {
+    let kinds = &session.door.engine.options().state.kinds;
+    let Decisions { strategy, cohort, window } = wanted;
+    match cells([strategy, cohort, window], reports, |report, cohort, window| {
+        super::decisions::cell(kinds, report, cohort, window)
+    }) {
+        Ok(cells) => {
+            let Missing { expired, unknown } = missing;
+            session.reply::<Decisions>(request_id, &DecisionsReply { expired, unknown, cells });
         }
-        (_, None) => {
-            let known: Vec<&str> = Window::ALL.map(Window::name).into();
-            let message = format!("no window `{}`; there are {}", wanted.window, known.join(", "));
-            return session.refuse(request_id, (Status::BadRequest, message));
-        }
-    };
+        Err(message) => session.refuse(request_id, (Status::BadRequest, message)),
+    }
+}
+
+/// A cell for each strategy, cohort and window that is asked for; why there is none, else.
+fn cells<T>(
+    [strategy, cohort, window]: [&str; 3],
+    reports: &[StrategyReport],
+    cell: impl Fn(&StrategyReport, Option<Cohort>, Window) -> T,
+) -> Result<Vec<T>, String> {
+    let cohorts = cohorts(cohort).ok_or_else(|| {
+        let known: Vec<&str> = Cohort::ALL.map(Cohort::name).into();
+        format!("no cohort `{cohort}`; there are {ALL}, {}", known.join(", "))
+    })?;
+    let windows = windows(window).ok_or_else(|| {
+        let known: Vec<&str> = Window::ALL.map(Window::name).into();
+        format!("no window `{window}`; there are {}", known.join(", "))
+    })?;
     let mut cells = Vec::new();
-    for report in reports.iter().filter(|report| wanted.strategy.is_empty() || wanted.strategy == report.strategy) {
+    for report in reports.iter().filter(|report| strategy.is_empty() || strategy == report.strategy) {
         for cohort in &cohorts {
             cells.extend(windows.iter().map(|window| cell(report, *cohort, *window)));
         }
     }
-    if cells.is_empty() {
-        return refuse_strategy(session, request_id, &wanted.strategy);
-    }
-    session.reply::<MetricsBy>(request_id, &MetricsByReply { cells });
+    if cells.is_empty() { Err(no_strategy(strategy)) } else { Ok(cells) }
 }
 
-fn refuse_strategy(session: &Session, request_id: u64, strategy: &str) {
-    let message = format!("no strategy `{strategy}` is active; HELLO lists those that are");
-    session.refuse(request_id, (Status::BadRequest, message));
+fn no_strategy(strategy: &str) -> String {
+    format!("no strategy `{strategy}` is active; HELLO lists those that are")
 }
 
 /// The cohorts asked for by name: `None` within is all records together.

@@ -9,6 +9,8 @@
 mod admin;
 mod connection;
 mod convert;
+mod decisions;
+mod explain;
 mod listener;
 mod metrics;
 mod output;
@@ -17,12 +19,10 @@ mod reply;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use crate::base::ids::mix;
 use crate::base::limits::{BATCH_EVENTS_MAX, FRAME_BYTES_MAX};
 use crate::engine::Engine;
 use crate::wire::VERSION;
@@ -96,8 +96,6 @@ pub(crate) struct Door {
     pub(crate) options: Options,
     addr: SocketAddr,
     shard_map: Vec<ShardAddr>,
-    decisions: AtomicU64,
-    decision_seed: u64,
     stop: watch::Sender<bool>,
     stopped: Notify,
 }
@@ -109,14 +107,11 @@ impl Server {
     /// [`ServerError`], which says what to do.
     pub fn open(engine: Engine, options: Options) -> Result<Self, ServerError> {
         let bound = listener::bind(&engine, &options)?;
-        let decision_seed = mix(engine.clock().now_ms().unsigned_abs());
         let door = Arc::new(Door {
             engine,
             options,
             addr: bound.addr,
             shard_map: bound.shard_map(),
-            decisions: AtomicU64::new(0),
-            decision_seed,
             stop: watch::Sender::new(false),
             stopped: Notify::new(),
         });
@@ -147,11 +142,6 @@ impl Server {
 }
 
 impl Door {
-    /// Ids of decisions are unique over restarts: the seed is that of the start.
-    fn next_decision(&self) -> u64 {
-        mix(self.decision_seed ^ self.decisions.fetch_add(1, Ordering::Relaxed)).max(1)
-    }
-
     fn hello(&self) -> HelloReply {
         let engine = self.engine.options();
         let kind =

@@ -6,9 +6,9 @@ use tokio::sync::oneshot::Receiver;
 
 use super::convert::{self, Invalid};
 use crate::base::IdRef;
-use crate::base::limits::{TEXT_BYTES_MAX, TOP_K_MAX};
+use crate::base::limits::{EXPLAINED_EVENTS_MAX, TEXT_BYTES_MAX, TOP_K_MAX};
 use crate::engine::{Engine, TurnError};
-use crate::model::Durability;
+use crate::model::{Durability, Event, Recall};
 use crate::shard::messages::OwnedFilter;
 use crate::shard::{Query, Step, StepDone};
 use crate::state::{Op, op};
@@ -57,6 +57,9 @@ pub(super) enum PlannedKind {
     Predict(Place),
     Recommend(Place),
     SimilarItems(Place),
+    Exposure(Place),
+    Outcome(Place),
+    Explain(Place),
 }
 
 /// One shard's part.
@@ -172,14 +175,18 @@ impl Plan {
         each: bool,
     ) -> Result<Place, Refused> {
         let shard = engine.route(wire.user);
-        let event = convert::event(wire, &engine.options().state.kinds, self.now_ms).inspect_err(|_| {
-            engine.metrics(shard).add(Metric::EventsRejected, 1);
-        })?;
+        let event = self.checked(engine, wire)?;
         self.slow |= durability == Durability::Durable;
         let part = &mut self.parts[usize::from(shard)];
         let before = part.ops.len();
         op::put_event(&mut part.ops, &event);
         Ok(part.wrote(shard, part.ops.len() - before, durability, each))
+    }
+
+    fn checked<'a>(&self, engine: &Engine, wire: &EventRef<'a>) -> Result<Event<'a>, Invalid> {
+        convert::event(wire, &engine.options().state.kinds, self.now_ms).inspect_err(|_| {
+            engine.metrics(engine.route(wire.user)).add(Metric::EventsRejected, 1);
+        })
     }
 
     /// Adds any other request that shards carry out; gives back one that they do not.
@@ -228,6 +235,27 @@ impl Plan {
                 let query = Query::Similar { item: item.clone(), k, strategy };
                 PlannedKind::SimilarItems(self.ask(engine, item.as_ref(), query))
             }
+            Request::Explain(request) => {
+                let events_max = usize::from(request.events_max);
+                if events_max > EXPLAINED_EVENTS_MAX {
+                    return Err(Invalid::Events { events_max, max: EXPLAINED_EVENTS_MAX }.into());
+                }
+                let (user, item, strategy, ranking) = (request.user, request.item, request.strategy, request.ranking);
+                let query = Query::Explain { user: user.clone(), item, strategy, ranking, events_max };
+                PlannedKind::Explain(self.ask(engine, user.as_ref(), query))
+            }
+            Request::Exposure(request) => {
+                let (decision, user) = (request.decision_id, request.user.as_ref());
+                let time_ms = convert::time(request.time_ms, self.now_ms)?;
+                let op = Op::Exposure { decision, user, places: request.places, time_ms, list: Recall::Unknown };
+                PlannedKind::Exposure(self.join(engine, user, &op, request.durability)?)
+            }
+            Request::Outcome(request) => {
+                let wire = EventRef::from(&request.event);
+                let event = self.checked(engine, &wire)?;
+                let op = Op::Outcome { decision: request.decision_id, event, list: Recall::Unknown };
+                PlannedKind::Outcome(self.join(engine, wire.user, &op, request.durability)?)
+            }
             request => return Ok(Some(request)),
         };
         self.requests.push(Planned { request_id, kind });
@@ -260,6 +288,19 @@ impl Plan {
         let before = part.ops.len();
         op.encode(&mut part.ops);
         Ok(part.wrote(shard, part.ops.len() - before, durability, true))
+    }
+
+    /// Adds an operation that the shard completes with the list that it served.
+    fn join(&mut self, engine: &Engine, user: IdRef<'_>, op: &Op<'_>, durability: u8) -> Result<Place, Refused> {
+        let durability = convert::durability(durability, engine.options().durability)?;
+        self.slow |= durability == Durability::Durable;
+        let shard = engine.route(user);
+        let part = &mut self.parts[usize::from(shard)];
+        let before = part.ops.len();
+        op.encode(&mut part.ops);
+        part.steps.push(Step::Join { bytes: part.ops.len() - before, durability });
+        part.cost += 1;
+        Ok(Place { shard, step: part.steps.len() - 1, outcome: 0 })
     }
 
     fn ask(&mut self, engine: &Engine, id: IdRef<'_>, query: Query) -> Place {

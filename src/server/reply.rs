@@ -22,12 +22,10 @@ use crate::wire::{Command, Status, put_error, put_reply};
 pub(super) struct Replies<'a> {
     pub(super) out: &'a mut Vec<u8>,
     pub(super) done: Done,
-    /// Numbers decisions.
-    pub(super) next_decision: &'a mut dyn FnMut() -> u64,
 }
 
 /// Why there is no answer.
-struct Failure {
+pub(super) struct Failure {
     status: Status,
     retry_after_ms: u32,
     message: &'static str,
@@ -91,20 +89,23 @@ impl Replies<'_> {
             PlannedKind::Predict(place) => self.predict(request_id, place),
             PlannedKind::Recommend(place) => self.recommend(request_id, place),
             PlannedKind::SimilarItems(place) => self.similar(request_id, place),
+            PlannedKind::Exposure(place) => self.exposure(request_id, place),
+            PlannedKind::Outcome(place) => self.outcome(request_id, place),
+            PlannedKind::Explain(place) => self.explain(request_id, place),
         };
         if let Err(Failure { status, retry_after_ms, message }) = made {
             put_error(self.out, request_id, status, retry_after_ms, message);
         }
     }
 
-    fn put<C: Command>(&mut self, request_id: u64, status: Status, reply: &C::Reply) {
+    pub(super) fn put<C: Command>(&mut self, request_id: u64, status: Status, reply: &C::Reply) {
         if let Err(error) = put_reply::<C>(self.out, request_id, status, reply) {
             // Limits of state and wire agree, so this is a fault of ours; the caller gets to know.
             put_error(self.out, request_id, Status::Internal, 0, &error.to_string());
         }
     }
 
-    fn written(&self, place: Place) -> Result<(&Written, Outcome), Failure> {
+    pub(super) fn written(&self, place: Place) -> Result<(&Written, Outcome), Failure> {
         match self.step(place)? {
             StepDone::Written(written) => match written.outcomes.get(place.outcome) {
                 Some(outcome) => Ok((written, *outcome)),
@@ -124,7 +125,7 @@ impl Replies<'_> {
     }
 
     /// Takes the answer out of its place: each is used once.
-    fn answer(&mut self, place: Place) -> Result<Answer, Failure> {
+    pub(super) fn answer(&mut self, place: Place) -> Result<Answer, Failure> {
         let step = match &mut self.done[usize::from(place.shard)] {
             Some(Ok(steps)) => steps.get_mut(place.step),
             Some(Err(error)) => return Err((*error).into()),
@@ -304,12 +305,7 @@ impl Replies<'_> {
         };
         let score = |prediction: &crate::state::Prediction| Score {
             score: prediction.score,
-            basis: match prediction.basis {
-                Basis::Learned => 0,
-                Basis::NewUser => 1,
-                Basis::NewItem => 2,
-                Basis::NeitherSeen => 3,
-            },
+            basis: basis_code(prediction.basis),
         };
         let scores = predictions.iter().map(score).collect();
         let reply = PredictReply { strategy: strategy.to_owned(), profile_version, scores };
@@ -318,9 +314,11 @@ impl Replies<'_> {
     }
 
     fn recommend(&mut self, request_id: u64, place: Place) -> Result<(), Failure> {
-        let Answer::Ranking(strategy, ranking) = self.answer(place)? else { return Err(Refusal::Broken.into()) };
+        let Answer::Ranking(strategy, ranking, decision_id) = self.answer(place)? else {
+            return Err(Refusal::Broken.into());
+        };
         let reply = RecommendReply {
-            decision_id: (self.next_decision)(),
+            decision_id,
             strategy: strategy.to_owned(),
             basis: u8::from(ranking.basis != Basis::Learned),
             profile_version: ranking.version,
@@ -338,7 +336,16 @@ impl Replies<'_> {
     }
 }
 
-fn status_of(outcome: Outcome) -> Status {
+pub(super) fn basis_code(basis: Basis) -> u8 {
+    match basis {
+        Basis::Learned => 0,
+        Basis::NewUser => 1,
+        Basis::NewItem => 2,
+        Basis::NeitherSeen => 3,
+    }
+}
+
+pub(super) fn status_of(outcome: Outcome) -> Status {
     match outcome.kind {
         OutcomeKind::Applied => Status::Ok,
         OutcomeKind::Duplicate => Status::Duplicate,

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use actix::{Actor, AsyncContext, Context, Handler, Message};
 
 use super::answer::answer;
+use super::decisions::{DecisionOptions, Served};
 use super::exchange::Exchange;
 use super::messages::{Refusal, Step, StepDone, Turn, Written};
 use super::queue::Queue;
@@ -76,6 +77,8 @@ pub struct ShardSetup {
     pub pace: Pace,
     /// Share of its time for describing examples to a teacher.
     pub sample_share: f64,
+    /// How long it remembers what it served.
+    pub decisions: DecisionOptions,
 }
 
 /// One shard.
@@ -98,6 +101,7 @@ pub struct ShardActor {
     pub(super) exchange: Exchange,
     pub(super) snapshot: Option<SnapshotRun>,
     pub(super) sampler: Sampler,
+    pub(super) served: Served,
 }
 
 impl ShardActor {
@@ -106,9 +110,10 @@ impl ShardActor {
     /// # Errors
     /// The system's, if its sync thread cannot be started.
     pub fn new(setup: ShardSetup) -> std::io::Result<Self> {
-        let ShardSetup { shard, journal, home, queue, metrics, clock, pace, sample_share } = setup;
+        let ShardSetup { shard, journal, home, queue, metrics, clock, pace, sample_share, decisions } = setup;
         let syncer = Syncer::start(shard.index())?;
         let exchange = Exchange::new(shard.options().shards);
+        let served = Served::new(decisions, shard.index(), clock.now_ms());
         Ok(Self {
             shard,
             journal,
@@ -128,6 +133,7 @@ impl ShardActor {
             exchange,
             snapshot: None,
             sampler: Sampler::new(sample_share),
+            served,
         })
     }
 
@@ -167,10 +173,18 @@ impl ShardActor {
                     at += bytes;
                     self.write(&ops[at - bytes..at], count, each)
                 }
+                Step::Join { bytes, durability: wanted } => {
+                    durability = durability.max(wanted);
+                    at += bytes;
+                    self.join(&ops[at - bytes..at])
+                }
                 Step::Ask(query) => {
                     self.metrics.add(Metric::Queries, 1);
                     match self.guarded(|actor| answer(&mut actor.shard, &query)) {
-                        Ok(answer) => StepDone::Answered(answer),
+                        Ok(mut answer) => {
+                            self.number(&query, &mut answer);
+                            StepDone::Answered(answer)
+                        }
                         Err(refusal) => StepDone::Refused(refusal),
                     }
                 }
@@ -184,7 +198,7 @@ impl ShardActor {
     }
 
     /// Applies operations and appends them to the journal's buffer as one record.
-    fn write(&mut self, ops: &[u8], count: u32, each: bool) -> StepDone {
+    pub(super) fn write(&mut self, ops: &[u8], count: u32, each: bool) -> StepDone {
         if self.journal.is_poisoned() {
             return StepDone::Refused(Refusal::ReadOnly);
         }
@@ -316,6 +330,7 @@ impl ShardActor {
         metrics.set(Metric::Sequence, shard.sequence());
         metrics.set(Metric::DurableSequence, self.journal.durable_sequence().saturating_sub(1));
         metrics.set(Metric::Epoch, u64::from(shard.epoch()));
+        self.served_gauge();
     }
 }
 
@@ -340,7 +355,7 @@ fn apply_all(shard: &mut Shard, sampler: &mut Sampler, ops: &[u8], count: u32, e
         }
         let op = Op::decode(&mut reader).expect("operations are encoded by this process, or checksummed");
         if sampler.has_time()
-            && let Op::Event(event) = &op
+            && let Some(event) = op.event()
         {
             sampler.take(|| shard.example(event));
         }

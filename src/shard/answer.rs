@@ -19,7 +19,14 @@ pub(super) fn answer(shard: &mut Shard, query: &Query) -> Answer {
         Query::Recommend { user, k, filter, strategy } => {
             let Some(arm) = shard.arm_named(strategy) else { return Answer::NoStrategy };
             let ranking = shard.recommend(arm, user.as_ref(), *k, &borrowed(filter));
-            Answer::Ranking(shard.arm_name(arm), ranking)
+            Answer::Ranking(shard.arm_name(arm), ranking, 0)
+        }
+        Query::Explain { user, item, strategy, ranking, events_max } => {
+            let Some(arm) = shard.arm_named(strategy) else { return Answer::NoStrategy };
+            match shard.explain(arm, user.as_ref(), item.as_ref(), *ranking, *events_max) {
+                Some(explanation) => Answer::Explained(shard.arm_name(arm), Box::new(explanation)),
+                None => Answer::NotFound,
+            }
         }
         Query::Similar { item, k, strategy } => {
             let Some(arm) = shard.arm_named(strategy) else { return Answer::NoStrategy };
@@ -29,6 +36,7 @@ pub(super) fn answer(shard: &mut Shard, query: &Query) -> Answer {
             }
         }
         Query::Reports => Answer::Reports(shard.reports()),
+        Query::Missing => Answer::Missing(shard.missing_decisions()),
         Query::Events => Answer::Events(shard.event_count()),
         Query::Digest => Answer::Digest(shard.sequence(), shard.digest()),
         Query::Histories => Answer::Histories(Box::new(Histories::of(shard))),

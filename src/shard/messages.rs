@@ -9,7 +9,9 @@ use tokio::sync::oneshot;
 use super::queue::Credits;
 use crate::base::Id;
 use crate::model::{Attributes, Durability, Entry};
-use crate::state::{ArmView, EpochModel, Outcome, Prediction, Ranking, Scored, Section, Shard, StrategyReport};
+use crate::state::{
+    ArmView, EpochModel, Explanation, Missing, Outcome, Prediction, Ranking, Scored, Section, Shard, StrategyReport,
+};
 use crate::storage::SyncHandle;
 
 /// What one read of one connection holds for one shard, in order; answered as a whole.
@@ -42,6 +44,14 @@ pub enum Step {
         durability: Durability,
         /// Whether every operation's outcome is wanted, or their counts alone.
         each: bool,
+    },
+    /// The next operation, in the next `bytes` bytes: an exposure or an outcome, which the shard completes with the list
+    /// that it served under this decision.
+    Join {
+        /// Bytes of the operation.
+        bytes: usize,
+        /// What the answer must mean.
+        durability: Durability,
     },
     /// A question.
     Ask(Query),
@@ -121,6 +131,19 @@ pub enum Query {
         /// By which strategy; empty is the first.
         strategy: String,
     },
+    /// Why an item has its score for one user.
+    Explain {
+        /// Who.
+        user: Id,
+        /// Which.
+        item: Id,
+        /// By which strategy; empty is the first.
+        strategy: String,
+        /// Whether it is the score that recommendations are ordered by.
+        ranking: bool,
+        /// Most events that are told.
+        events_max: usize,
+    },
     /// Items like one item.
     Similar {
         /// Which.
@@ -132,6 +155,8 @@ pub enum Query {
     },
     /// How the strategies have done.
     Reports,
+    /// Operations that named a decision without a list.
+    Missing,
     /// Hash of everything known.
     Digest,
     /// Events learned.
@@ -168,12 +193,16 @@ pub enum Answer {
     Item(Box<ItemAnswer>),
     /// To [`Query::Predict`]: the strategy, the profile's version (0: not known), scores in the order asked.
     Predictions(&'static str, u32, Vec<Prediction>),
-    /// To [`Query::Recommend`]: the strategy and the list.
-    Ranking(&'static str, Ranking),
+    /// To [`Query::Recommend`]: the strategy, the list, and its decision id.
+    Ranking(&'static str, Ranking, u64),
+    /// To [`Query::Explain`].
+    Explained(&'static str, Box<Explanation>),
     /// To [`Query::Similar`].
     Similar(&'static str, Vec<Scored>),
     /// To [`Query::Reports`].
     Reports(Vec<StrategyReport>),
+    /// To [`Query::Missing`].
+    Missing(Missing),
     /// To [`Query::Digest`]: sequence and hash.
     Digest(u64, u64),
     /// To [`Query::Events`].

@@ -4,6 +4,7 @@
 //! * [`queue`]: how many events may wait; the only bound, because actix mailboxes are soft.
 //! * [`actor`]: the turn: apply, journal, answer.
 //! * [`control`]: what the engine tells an actor beside turns.
+//! * [`decisions`]: what was served, until an outcome names it.
 //! * [`teacher`]: trains the ranker of `auto` off the path of events.
 //! * `sync`: the thread that syncs the journal and then lets durable answers go.
 //! * [`recovery`]: newest valid snapshot and the journal's tail make the same bits as before.
@@ -11,6 +12,7 @@
 pub mod actor;
 mod answer;
 pub mod control;
+pub mod decisions;
 mod exchange;
 pub mod messages;
 pub mod queue;
@@ -20,6 +22,7 @@ mod sync;
 pub mod teacher;
 
 pub use actor::{ShardActor, ShardSetup};
+pub use decisions::DecisionOptions;
 pub use messages::{Answer, Install, Query, Refusal, Snapshot, SnapshotPart, Step, StepDone, Turn, Written};
 pub use queue::Queue;
 pub use recovery::{Home, RecoverError, Recovered, recover};

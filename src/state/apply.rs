@@ -7,6 +7,7 @@ use crate::learn::{ItemSide, Recent, Seen, Strategy};
 use crate::linalg::axes::diagonal;
 use crate::model::{Attributes, Entry, Event};
 use crate::state::arm::{Arm, Tested};
+use crate::state::decisions::Join;
 use crate::state::model::EpochModel;
 
 /// What became of an operation.
@@ -29,11 +30,13 @@ pub struct Outcome {
     pub score_before: f32,
     /// The first arm's rank of the item before it learned this event; 0 if it was not ranked.
     pub rank_before: u32,
+    /// What became of the decision that it named.
+    pub join: Join,
 }
 
 impl Outcome {
     pub(super) fn applied(version: u32) -> Self {
-        Self { kind: OutcomeKind::Applied, version, score_before: f32::NAN, rank_before: 0 }
+        Self { kind: OutcomeKind::Applied, version, score_before: f32::NAN, rank_before: 0, join: Join::None }
     }
 }
 
@@ -59,11 +62,15 @@ impl Shard {
             Op::Rows { owner, count, bytes, .. } => self.take_rows(*owner, *count, bytes),
             Op::Epoch { .. } => Outcome::applied(self.epoch),
             Op::Ranker { version, weights } => self.take_ranker(*version, weights),
+            Op::Exposure { decision, user, places, time_ms, list } => {
+                self.expose((*decision, *user), *places, *time_ms, list)
+            }
+            Op::Outcome { decision, event, list } => self.learn_outcome(*decision, event, list, train),
         }
     }
 
     /// Learns one event: find, test, learn, remember.
-    fn learn(&mut self, event: &Event<'_>, train: bool) -> Outcome {
+    pub(super) fn learn(&mut self, event: &Event<'_>, train: bool) -> Outcome {
         let slot = self.users.find(event.user).unwrap_or_else(|| self.insert_user(event.user));
         if self.users.get(slot).history.holds(event.event_id) {
             let outcome = Outcome::applied(self.users.get(slot).version);
@@ -110,6 +117,7 @@ impl Shard {
             version: self.users.get(slot).version,
             score_before: tested.score,
             rank_before: tested.rank.unwrap_or(0),
+            join: Join::None,
         }
     }
 

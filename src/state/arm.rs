@@ -129,6 +129,18 @@ impl Arm {
         offset + kernels::dot(&self.query, self.items.col(item))
     }
 
+    /// The two parts of the score of one item: offset and product.
+    pub fn score_parts(&mut self, user: usize, item: usize, mean: f32) -> [f32; 2] {
+        let offset = self.make_query(user, mean);
+        [offset, kernels::dot(&self.query, self.items.col(item))]
+    }
+
+    /// Whether the user whose score was made last has an opinion at all.
+    #[must_use]
+    pub fn has_opinion(&self) -> bool {
+        self.query.iter().any(|value| *value != 0.0)
+    }
+
     /// The scores of all items, into `scores`. Says whether the user's column has an opinion at all; where it has none
     /// (nothing learned yet, or no model yet) scores are all equal and popularity should answer.
     pub fn score_all(&mut self, user: usize, mean: f32, scores: &mut Vec<f32>) -> bool {

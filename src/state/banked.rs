@@ -153,13 +153,14 @@ impl Banked {
         let factors = factors(arm);
         match (&arm.strategy, ranker) {
             (Strategy::Auto(auto), Some(ranker)) => {
-                match given {
-                    None => gather.run(bank, factors, asker, auto.candidates),
-                    Some(items) => gather.describe(bank, factors, asker, items),
+                gather.run(bank, factors, asker, auto.candidates);
+                if let Some(items) = given {
+                    gather.add_given(bank, items);
                 }
                 features::fill(gather, bank, factors, asker, rows);
                 ranker.score(rows, pass, scores);
-                opinions.extend(gather.candidates.iter().copied().zip(scores.iter().copied()));
+                let wanted = if given.is_some() { gather.proposed } else { 0 };
+                opinions.extend(gather.candidates.iter().copied().zip(scores.iter().copied()).skip(wanted));
             }
             (strategy, _) => {
                 if let Some(strategy) = strategy.as_over_bank() {
@@ -167,6 +168,22 @@ impl Banked {
                 }
             }
         }
+    }
+
+    /// The raw features of one item for a user; `None` if the bank does not know it.
+    pub(super) fn features_of(
+        &mut self,
+        arm: &Arm,
+        asker: Asker<'_>,
+        item: u32,
+        candidates: usize,
+    ) -> Option<Vec<f32>> {
+        let Scratch { gather, rows, .. } = &mut self.scratch;
+        gather.run(&self.bank, factors(arm), asker, candidates);
+        gather.add_given(&self.bank, &[item]);
+        features::fill(gather, &self.bank, factors(arm), asker, rows);
+        let given = &rows[gather.proposed * features::STRIDE..];
+        (!given.is_empty()).then(|| given.to_vec())
     }
 
     /// The features of all candidates for a user and of some strangers, in `scratch.rows`; the place of `item` among
@@ -182,10 +199,9 @@ impl Banked {
         let Scratch { gather, rows, .. } = &mut self.scratch;
         gather.run(&self.bank, factors(arm), asker, auto.candidates);
         let came = gather.candidates.iter().position(|candidate| *candidate == item)?;
-        let candidates = gather.candidates.len();
         gather.add_strangers(&self.bank, example::STRANGERS, rng);
         features::fill(gather, &self.bank, factors(arm), asker, rows);
-        Some((came, gather.candidates.len() - candidates))
+        Some((came, gather.candidates.len() - gather.proposed))
     }
 }
 

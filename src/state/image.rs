@@ -10,6 +10,7 @@
 //!   kind 2, users: each `User`, then for each arm its column, then the bank's part
 //!   kind 3, items: each `Item`, then for each arm its column, its mark u64 if the arm keeps a queue of items, and its
 //!                  newest users (u32, u32...) if it sweeps, then the bank's part
+//!   kind 4, decisions: lists shown and what came of them (decisions.rs); left out as long as no operation named one
 //! ```
 //!
 //! *While serving.* [`Shard::capture_begin`] fixes the image at the present sequence. Leaves of some entities are then
@@ -32,6 +33,7 @@ pub(super) const VERSION: u8 = 2;
 pub(super) const HEAD: u8 = 1;
 pub(super) const USERS: u8 = 2;
 pub(super) const ITEMS: u8 = 3;
+pub(super) const DECISIONS: u8 = 4;
 
 /// Some encoded sections, in no order.
 pub type Section = Vec<u8>;
@@ -87,6 +89,9 @@ impl Shard {
             self.put_place(out);
             self.put_knowledge(out);
         });
+        if !self.decisions.is_empty() {
+            put_section(&mut head, DECISIONS, 0..1, |out| self.decisions.encode(out));
+        }
         let (users, items) = (Leaves::new(self.users.len(), USER_LEAF), Leaves::new(self.items.len(), ITEM_LEAF));
         self.capture = Some(Capture { users, items, done: vec![head] });
     }
@@ -240,6 +245,11 @@ impl Shard {
         let mut bytes = Vec::new();
         self.put_knowledge(&mut Writer::new(&mut bytes));
         let mut hash = hash_bytes(0, &bytes);
+        if !self.decisions.is_empty() {
+            bytes.clear();
+            self.decisions.encode(&mut Writer::new(&mut bytes));
+            hash = hash_bytes(hash, &bytes);
+        }
         for slot in 0..self.users.len() {
             bytes.clear();
             self.put_user(slot, &mut Writer::new(&mut bytes));

@@ -1,8 +1,9 @@
 //! Putting a shard together from the sections of its image (format: `image`).
 
 use super::arm::Arm;
+use super::decisions::Decisions;
 use super::exchange::{Outbox, take_column};
-use super::image::{HEAD, ITEMS, USERS, VERSION};
+use super::image::{DECISIONS, HEAD, ITEMS, USERS, VERSION};
 use super::items::Item;
 use super::unseen::Unseen;
 use super::users::User;
@@ -44,6 +45,7 @@ pub struct ImageReader {
     options: Options,
     pending: Vec<u8>,
     head: Option<Vec<u8>>,
+    decisions: Option<Vec<u8>>,
     users: Vec<(u32, u32, Vec<u8>)>,
     items: Vec<(u32, u32, Vec<u8>)>,
 }
@@ -52,7 +54,8 @@ impl ImageReader {
     /// Reads an image that was written under these options.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self { options, pending: Vec::new(), head: None, users: Vec::new(), items: Vec::new() }
+        let (pending, users, items) = (Vec::new(), Vec::new(), Vec::new());
+        Self { options, pending, head: None, decisions: None, users, items }
     }
 
     /// Takes the next bytes.
@@ -72,9 +75,10 @@ impl ImageReader {
                 HEAD => self.head = Some(body.to_vec()),
                 USERS => self.users.push((first, count, body.to_vec())),
                 ITEMS => self.items.push((first, count, body.to_vec())),
+                DECISIONS => self.decisions = Some(body.to_vec()),
                 _ => {
                     let (offset, found) = (0, u64::from(kind));
-                    Err(CursorError::Bad { what: "section kind", offset, found, allowed: "1 to 3" })?;
+                    Err(CursorError::Bad { what: "section kind", offset, found, allowed: "1 to 4" })?;
                 }
             }
             used += from.at();
@@ -94,6 +98,10 @@ impl ImageReader {
         }
         let head = self.head.take().ok_or(incomplete("heads", 0, 1))?;
         let (mut shard, users, items) = take_head(&mut Reader::new(&head), self.options)?;
+        if let Some(bytes) = self.decisions.take() {
+            let (arms, fading) = (shard.arms.len(), shard.options.fading);
+            shard.decisions = Decisions::decode(arms, fading, &mut Reader::new(&bytes))?;
+        }
         for (first, count, body) in in_order(self.users) {
             if first as usize != shard.users.len() {
                 return Err(incomplete("next user", first as usize, shard.users.len()));

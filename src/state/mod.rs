@@ -14,8 +14,14 @@ mod apply;
 pub mod arm;
 mod banked;
 mod contrast;
+mod decisions;
+#[cfg(test)]
+mod decisions_tests;
 mod directory;
 pub mod exchange;
+mod explain;
+#[cfg(test)]
+mod explain_tests;
 mod image;
 mod image_reader;
 mod items;
@@ -29,7 +35,9 @@ mod users;
 
 pub use ahead::AHEAD;
 pub use apply::{Outcome, OutcomeKind};
+pub use decisions::{Join, Missing};
 pub use exchange::Parcel;
+pub use explain::{EventPart, Explanation, ScorePart};
 pub use image::Section;
 pub use image_reader::{ImageError, ImageReader};
 pub use items::Item;
@@ -40,6 +48,7 @@ pub use users::User;
 
 use arm::Arm;
 use banked::Banked;
+use decisions::Decisions;
 use exchange::Outbox;
 use image::Capture;
 use items::Items;
@@ -148,6 +157,8 @@ pub struct Shard {
     arms: Vec<Arm>,
     /// What strategies over the bank know; `None` if there is none.
     banked: Option<Box<Banked>>,
+    /// Lists that were shown, and what came of them.
+    decisions: Decisions,
     /// Observations for each other shard, by shard.
     outboxes: Vec<Outbox>,
     /// Newest sequence merged from each other shard, by shard.
@@ -223,6 +234,7 @@ impl Shard {
             tags: Tags::default(),
             arms: options.strategies.iter().map(arm).collect(),
             banked: Banked::new(&options),
+            decisions: Decisions::new(options.strategies.len(), options.fading),
             outboxes: vec![Outbox::default(); shards],
             merged: vec![0; shards],
             dirty: std::collections::VecDeque::new(),

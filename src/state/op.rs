@@ -8,6 +8,9 @@
 //! rows         5 | owner u16 | generation u64 | count u32 | bytes u32 | rows (exchange.rs)
 //! epoch        6 | epoch u32
 //! ranker       7 | version u32 | bytes u32 | weights (learn/auto/ranker.rs)
+//! exposure     8 | decision u64 | user id | places u16 | time_ms i64 | list
+//! outcome      9 | decision u64 | event without its tag | list
+//! list:        u8: 0 unknown, 1 the list follows (model/decision.rs), 2 forgotten
 //! attributes:  u32 count | (name text, time_ms i64, value)...
 //! ```
 //!
@@ -17,7 +20,7 @@
 use crate::base::IdRef;
 use crate::base::cursor::{CursorError, Reader, Writer};
 use crate::base::limits::ITEM_TAGS_MAX;
-use crate::model::{Attributes, Event};
+use crate::model::{Attributes, Event, Recall, ServedList};
 
 /// One operation. Borrowed from the bytes it came in.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,6 +81,28 @@ pub enum Op<'a> {
         /// Their bytes (`learn/auto/ranker.rs`).
         weights: &'a [u8],
     },
+    /// A list was shown to its user.
+    Exposure {
+        /// Which decision.
+        decision: u64,
+        /// To whom.
+        user: IdRef<'a>,
+        /// Places that were shown, from the top; 0: all.
+        places: u16,
+        /// When, in milliseconds.
+        time_ms: i64,
+        /// What the shard that served it remembered of it, besides what its state holds.
+        list: Recall<ServedList<'a>>,
+    },
+    /// A user did something that came of a list: an event, learned like any other.
+    Outcome {
+        /// Which decision.
+        decision: u64,
+        /// What the user did.
+        event: Event<'a>,
+        /// As in an exposure.
+        list: Recall<ServedList<'a>>,
+    },
 }
 
 const EVENT: u8 = 1;
@@ -87,6 +112,8 @@ const MERGE: u8 = 4;
 const ROWS: u8 = 5;
 const EPOCH: u8 = 6;
 const RANKER: u8 = 7;
+const EXPOSURE: u8 = 8;
+const OUTCOME: u8 = 9;
 
 /// Bytes of an event whose ids are integers: every field then has a fixed place.
 const INT_EVENT_BYTES: usize = 1 + 8 + 9 + 9 + 1 + 4 + 8;
@@ -105,17 +132,54 @@ pub fn put_event(out: &mut Vec<u8>, event: &Event<'_>) {
         raw[32..40].copy_from_slice(&event.time_ms.to_le_bytes());
         return out.extend_from_slice(&raw);
     }
-    Writer::new(out)
-        .u8(EVENT)
-        .u64(event.event_id)
-        .id(event.user)
-        .id(event.item)
-        .u8(event.kind)
-        .f32(event.value)
-        .i64(event.time_ms);
+    put_fields(Writer::new(out).u8(EVENT), event);
+}
+
+fn put_fields(writer: &mut Writer<'_>, event: &Event<'_>) {
+    let Event { event_id, user, item, kind, value, time_ms } = *event;
+    writer.u64(event_id).id(user).id(item).u8(kind).f32(value).i64(time_ms);
+}
+
+fn take_fields<'a>(from: &mut Reader<'a>) -> Result<Event<'a>, CursorError> {
+    Ok(Event {
+        event_id: from.u64()?,
+        user: from.id()?,
+        item: from.id()?,
+        kind: from.u8()?,
+        value: from.f32()?,
+        time_ms: from.i64()?,
+    })
+}
+
+fn put_list(writer: &mut Writer<'_>, list: &Recall<ServedList<'_>>) {
+    match list {
+        Recall::Unknown => drop(writer.u8(0)),
+        Recall::Known(list) => list.encode(writer.u8(1)),
+        Recall::Forgotten => drop(writer.u8(2)),
+    }
+}
+
+fn take_list<'a>(from: &mut Reader<'a>) -> Result<Recall<ServedList<'a>>, CursorError> {
+    let offset = from.at();
+    match from.u8()? {
+        0 => Ok(Recall::Unknown),
+        1 => ServedList::decode(from).map(Recall::Known),
+        2 => Ok(Recall::Forgotten),
+        tag => Err(CursorError::Bad { what: "tag of a list", offset, found: u64::from(tag), allowed: "0 to 2" }),
+    }
 }
 
 impl<'a> Op<'a> {
+    /// The event that it has the shard learn.
+    #[must_use]
+    #[inline]
+    pub fn event(&self) -> Option<&Event<'a>> {
+        match self {
+            Self::Event(event) | Self::Outcome { event, .. } => Some(event),
+            _ => None,
+        }
+    }
+
     /// Appends the operation.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut writer = Writer::new(out);
@@ -144,6 +208,14 @@ impl<'a> Op<'a> {
             Self::Epoch { epoch } => {
                 writer.u8(EPOCH).u32(*epoch);
             }
+            Self::Exposure { decision, user, places, time_ms, list } => {
+                writer.u8(EXPOSURE).u64(*decision).id(*user).u16(*places).i64(*time_ms);
+                put_list(&mut writer, list);
+            }
+            Self::Outcome { decision, event, list } => {
+                put_fields(writer.u8(OUTCOME).u64(*decision), event);
+                put_list(&mut writer, list);
+            }
         }
     }
 
@@ -160,14 +232,7 @@ impl<'a> Op<'a> {
         }
         let offset = from.at();
         match from.u8()? {
-            EVENT => Ok(Self::Event(Event {
-                event_id: from.u64()?,
-                user: from.id()?,
-                item: from.id()?,
-                kind: from.u8()?,
-                value: from.f32()?,
-                time_ms: from.i64()?,
-            })),
+            EVENT => take_fields(from).map(Self::Event),
             tag => Self::decode_rare(tag, offset, from),
         }
     }
@@ -200,12 +265,17 @@ impl<'a> Op<'a> {
                 let length = from.count(1, usize::MAX)?;
                 Self::Ranker { version, weights: from.bytes(length)? }
             }
+            EXPOSURE => {
+                let (decision, user, places) = (from.u64()?, from.id()?, from.u16()?);
+                Self::Exposure { decision, user, places, time_ms: from.i64()?, list: take_list(from)? }
+            }
+            OUTCOME => Self::Outcome { decision: from.u64()?, event: take_fields(from)?, list: take_list(from)? },
             _ => {
                 return Err(CursorError::Bad {
                     what: "operation tag",
                     offset,
                     found: u64::from(tag),
-                    allowed: "1 to 7 (a newer version of mirra may have written this)",
+                    allowed: "1 to 9 (a newer version of mirra may have written this)",
                 });
             }
         })
@@ -244,6 +314,7 @@ mod tests {
     fn samples(attributes: &Attributes) -> Vec<Op<'static>> {
         let event =
             Event { event_id: 9, user: IdRef::Int(1), item: IdRef::Text("x"), kind: 5, value: 4.5, time_ms: 1_000 };
+        let list = ServedList { user: 5, strategy: "decay", served_ms: 1, until_ms: 2, items: vec![9, 8] };
         vec![
             Op::Event(event),
             Op::UserUpsert { user: IdRef::Text("ann"), time_ms: 7, attributes: attributes.clone() },
@@ -257,6 +328,9 @@ mod tests {
             Op::Rows { owner: 0, generation: 5, count: 1, bytes: &[9] },
             Op::Epoch { epoch: 4 },
             Op::Ranker { version: 9, weights: &[7, 8] },
+            Op::Exposure { decision: 7, user: IdRef::Int(1), places: 3, time_ms: 9, list: Recall::Forgotten },
+            Op::Outcome { decision: 7, event, list: Recall::Unknown },
+            Op::Outcome { decision: 8, event, list: Recall::Known(list) },
         ]
     }
 
@@ -274,6 +348,30 @@ mod tests {
                 assert!(Op::decode(&mut Reader::new(&bytes[..cut])).is_err(), "cut at {cut}");
             }
         }
+    }
+
+    /// Golden: journals hold these bytes.
+    #[test]
+    fn outcome_bytes_are_frozen() {
+        let list = ServedList { user: 2, strategy: "ab", served_ms: 3, until_ms: 4, items: vec![5] };
+        let event = Event { event_id: 1, user: IdRef::Int(1), item: IdRef::Int(2), kind: 5, value: 1.0, time_ms: -1 };
+        let mut bytes = Vec::new();
+        Op::Outcome { decision: 258, event, list: Recall::Known(list) }.encode(&mut bytes);
+        let of_list = [&[1_u8][..], &[2, 0, 0, 0, 0, 0, 0, 0], &[2, 0, b'a', b'b'], &[3, 0, 0, 0, 0, 0, 0, 0]];
+        let expected = [
+            &[9, 2, 1, 0, 0, 0, 0, 0, 0][..],
+            &[1, 0, 0, 0, 0, 0, 0, 0],
+            &[0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0x80, 0x3F],
+            &[255; 8],
+            &of_list.concat(),
+            &[4, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0],
+        ];
+        assert_eq!(bytes, expected.concat());
+
+        let mut bytes = Vec::new();
+        let (user, list) = (IdRef::Text("u"), Recall::Unknown);
+        Op::Exposure { decision: 1, user, places: 3, time_ms: 2, list }.encode(&mut bytes);
+        assert_eq!(bytes, [8, 1, 0, 0, 0, 0, 0, 0, 0, 1, b'u', 3, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0]);
     }
 
     /// Golden: journals hold these bytes.

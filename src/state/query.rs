@@ -119,6 +119,8 @@ pub struct StrategyReport {
     pub items: u64,
     /// Test-then-learn figures, to be merged over shards.
     pub prequential: crate::evaluate::Prequential,
+    /// What came of its lists, to be merged over shards.
+    pub joins: crate::evaluate::Joins,
 }
 
 impl StrategyReport {
@@ -133,6 +135,7 @@ impl StrategyReport {
         self.events += other.events;
         self.items += other.items;
         self.prequential.merge(&other.prequential);
+        self.joins.merge(&other.joins);
     }
 
     /// Share of the known items that were ever in a list recorded.
@@ -317,13 +320,20 @@ impl Shard {
     #[must_use]
     pub fn reports(&self) -> Vec<StrategyReport> {
         let items = self.items.iter().filter(|item| item.owner == self.index).count() as u64;
-        let report = |arm: &Arm| StrategyReport {
+        let report = |(index, arm): (usize, &Arm)| StrategyReport {
             strategy: arm.strategy.name(),
             events: self.events,
             items,
             prequential: arm.prequential.clone(),
+            joins: self.decisions.joins(index).clone(),
         };
-        self.arms.iter().map(report).collect()
+        self.arms.iter().enumerate().map(report).collect()
+    }
+
+    /// Operations that named a decision without a list.
+    #[must_use]
+    pub fn missing_decisions(&self) -> super::Missing {
+        self.decisions.missing()
     }
 
     /// Lengths of factor that a refit must fit, each once.
@@ -420,7 +430,7 @@ impl Shard {
 
     /// If the user's column still stands in the space of an older epoch, puts the present one in its place and returns
     /// the old one, which [`Self::put_back`] restores: a read changes nothing.
-    fn present(&mut self, arm: usize, slot: usize) -> Option<Vec<f32>> {
+    pub(super) fn present(&mut self, arm: usize, slot: usize) -> Option<Vec<f32>> {
         if self.users.get(slot).epoch == self.epoch || self.arms[arm].shape.items != ItemSide::Model {
             return None;
         }
@@ -430,7 +440,7 @@ impl Shard {
         Some(old)
     }
 
-    fn put_back(&mut self, arm: usize, slot: usize, column: Option<Vec<f32>>) {
+    pub(super) fn put_back(&mut self, arm: usize, slot: usize, column: Option<Vec<f32>>) {
         if let Some(column) = column {
             self.arms[arm].users.col_mut(slot).copy_from_slice(&column);
         }

@@ -67,6 +67,20 @@ metrics! {
     Epoch "epoch" gauge max;
     /// Panics caught in a shard; after each it was rebuilt from disk.
     Panics "panics" counter sum;
+    /// Lists recommended since the start of the process.
+    ListsServed "lists_served" counter sum;
+    /// Lists that wait now, outside the state, for an exposure or an outcome to name them.
+    ListsWaiting "lists_waiting" gauge sum;
+    /// Lists reported as shown (EXPOSURE).
+    ListsShown "lists_shown" counter sum;
+    /// Outcomes of an item of the list that they named.
+    OutcomesListed "outcomes_listed" counter sum;
+    /// Outcomes of an item that the list named did not hold.
+    OutcomesNotListed "outcomes_not_listed" counter sum;
+    /// Exposures and outcomes that named a list too old, or pushed out by newer ones.
+    DecisionsExpired "decisions_expired" counter sum;
+    /// Exposures and outcomes that named no list served to that user, or one from before a restart.
+    DecisionsUnknown "decisions_unknown" counter sum;
     /// Journals that failed and take no more writes.
     JournalsPoisoned "journals_poisoned" gauge sum;
 }

@@ -13,11 +13,15 @@
 use super::error::WireError;
 use super::schema::{CommandInfo, commands};
 use super::types::{
-    ArmProfile, Attribute, AttributeAt, Event, EventError, EventResult, KindInfo, MetricsCell, RecentEvent, Score,
-    ScoredItem, ShardAddr, ShardDigest, ShardSequence, Stat, StrategyMetrics, WriteAck,
+    ArmProfile, Attribute, AttributeAt, DecisionsCell, Event, EventError, EventPart, EventResult, KindInfo,
+    MetricsCell, RecentEvent, Score, ScorePart, ScoredItem, ShardAddr, ShardDigest, ShardSequence, Stat,
+    StrategyMetrics, WriteAck,
 };
 use crate::base::Id;
-use crate::base::limits::{ARMS_MAX, ATTRIBUTES_MAX, BATCH_EVENTS_MAX, ITEM_TAGS_MAX, SHARDS_MAX, TOP_K_MAX};
+use crate::base::limits::{
+    ARMS_MAX, ATTRIBUTES_MAX, BATCH_EVENTS_MAX, EXPLAINED_EVENTS_MAX, ITEM_TAGS_MAX, SCORE_PARTS_MAX, SHARDS_MAX,
+    TOP_K_MAX,
+};
 
 /// Most shards in a list of shards.
 const SHARD_LIST_MAX: usize = SHARDS_MAX as usize;
@@ -191,6 +195,67 @@ commands! {
         attributes: Vec<AttributeAt> [max ATTRIBUTES_MAX],
     };
 
+    /// Reports that a recommended list was shown to its user: it counts from now on, whatever comes of it, and outcomes
+    /// find it after a restart too. DUPLICATE if it counted before.
+    0x0107 Write EXPOSURE Exposure by (user) {
+        /// Decision id of the list, as RECOMMEND gave it.
+        decision_id: u64,
+        /// The user that it was for.
+        user: Id,
+        /// Places that were shown, from the top. 0: all.
+        places: u16,
+        /// When, in milliseconds since 1970-01-01 UTC. 0: when the server gets it.
+        time_ms: i64,
+        /// Durability level to reach before the reply, as in EVENT_PUT.
+        durability: u8,
+    } -> ExposureReply {
+        /// Shard that owns the user.
+        shard: u16,
+        /// Number of the shard's record that holds the report.
+        sequence: u64,
+        /// Durability level that was reached.
+        durability: u8,
+        /// Whether the list is known: 1 shown, 3 expired (too old, or too many since), 4 unknown (never served to this
+        /// user, or before a restart).
+        join: u8,
+        /// Strategy that ranked the list; empty if it is not known.
+        strategy: String,
+    };
+
+    /// Records an event that came of a recommended list: it is learned like any other, and the list is credited. A list
+    /// that no EXPOSURE reported counts as shown with its first outcome. DUPLICATE, for an event whose id was seen,
+    /// credits nothing.
+    0x0108 Write OUTCOME Outcome by (event.user) once (event) {
+        /// Decision id of the list, as RECOMMEND gave it.
+        decision_id: u64,
+        /// The event.
+        event: Event,
+        /// Durability level to reach before the reply, as in EVENT_PUT.
+        durability: u8,
+    } -> OutcomeReply {
+        /// Shard that owns the user.
+        shard: u16,
+        /// Number of the shard's record that holds the event.
+        sequence: u64,
+        /// Version of the profile that has learned the event.
+        profile_version: u32,
+        /// Durability level that was reached.
+        durability: u8,
+        /// Score of the item just before the event was learned; NaN when there is none.
+        score_before: f32,
+        /// Rank of the item just before the event was learned, from 1; 0 when it was not ranked.
+        rank_before: u32,
+        /// Whether the list was credited: 0 no (DUPLICATE), 1 yes, 2 yes, but the item is none of the list's, 3 expired
+        /// (too old, or too many since), 4 unknown (never served to this user, or before a restart).
+        join: u8,
+        /// Strategy that ranked the list; empty if it is not known.
+        strategy: String,
+        /// Where the item stood in the list, from 1; 0 if nowhere.
+        position: u16,
+        /// Time from the list to the event, in milliseconds.
+        delay_ms: i64,
+    };
+
     /// The living profile of a user.
     0x0201 Read PROFILE_GET ProfileGet by (user) {
         /// User.
@@ -287,6 +352,34 @@ commands! {
         items: Vec<ScoredItem> [max TOP_K_MAX],
     };
 
+    /// Why an item has its score for a user: parts that add up to the score, and for strategies that make the profile out
+    /// of remembered events (mean, decay, fold_in) the part of each of the newest. NOT_FOUND for an item not known.
+    0x0205 Read EXPLAIN Explain by (user) {
+        /// User.
+        user: Id,
+        /// Item.
+        item: Id,
+        /// Strategy; empty for the first.
+        strategy: String,
+        /// Whether to explain the score that RECOMMEND orders by, where that is another than PREDICT's.
+        ranking: bool,
+        /// Most of the newest events wanted, at most 100.
+        events_max: u16,
+    } -> ExplainReply {
+        /// Strategy that answered.
+        strategy: String,
+        /// Version of the profile that was used; 0 if the user was not seen.
+        profile_version: u32,
+        /// The score: the sum of all parts, those of events included.
+        score: f32,
+        /// What it rests on, as in Score.
+        basis: u8,
+        /// Named parts. Of the ranking of `auto`: the score of the mean candidate, then what each group of features adds.
+        parts: Vec<ScorePart> [max SCORE_PARTS_MAX],
+        /// What the score became by each event, less what it was without it; the newest first.
+        events: Vec<EventPart> [max EXPLAINED_EVENTS_MAX],
+    };
+
     /// How well the strategies do: every event is foretold before it is learned.
     0x0301 Read METRICS Metrics {
         /// Strategy; empty for all.
@@ -307,6 +400,23 @@ commands! {
     } -> MetricsByReply {
         /// One entry a strategy, cohort and window.
         cells: Vec<MetricsCell> [max METRICS_CELLS_MAX],
+    };
+
+    /// What came of the lists that were shown, by strategy, cohort and window (`docs/measures.md`).
+    0x0303 Read DECISIONS Decisions {
+        /// Strategy; empty for all.
+        strategy: String,
+        /// Cohort, as in the reply; empty for all, each on its own.
+        cohort: String,
+        /// Window, as in the reply; empty for all, each on its own.
+        window: String,
+    } -> DecisionsReply {
+        /// Exposures and outcomes, ever, that named a list too old, or pushed out by newer ones.
+        expired: u64,
+        /// Exposures and outcomes, ever, that named no list served to that user, or one from before a restart.
+        unknown: u64,
+        /// One entry a strategy, cohort and window.
+        cells: Vec<DecisionsCell> [max METRICS_CELLS_MAX],
     };
 
     /// Solves the item model again over the kept histories, and publishes it as a new epoch.

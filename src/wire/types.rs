@@ -5,11 +5,14 @@
 use super::error::OverLimit;
 use super::field::Field;
 use super::schema::{Keyed, Record, TypeInfo, records};
-use crate::base::limits::{ATTRIBUTES_MAX, DIM_MAX, ITEM_TAGS_MAX, TEXT_BYTES_MAX};
+use crate::base::limits::{ATTRIBUTES_MAX, DIM_MAX, ITEM_TAGS_MAX, OUTCOME_KINDS_MAX, TEXT_BYTES_MAX};
 use crate::base::{CursorError, Id, Reader, Writer};
 
 /// Tenths of the range of values.
 const CALIBRATION_MAX: usize = 10;
+
+/// All kinds, and each.
+const KIND_OUTCOMES_MAX: usize = OUTCOME_KINDS_MAX + 1;
 
 /// Every record that stands inside commands, in the order of the documents.
 pub const TYPES: &[TypeInfo] = &[
@@ -27,9 +30,13 @@ pub const TYPES: &[TypeInfo] = &[
     RecentEvent::INFO,
     Score::INFO,
     ScoredItem::INFO,
+    ScorePart::INFO,
+    EventPart::INFO,
     StrategyMetrics::INFO,
     CalibrationTenth::INFO,
     MetricsCell::INFO,
+    KindOutcomes::INFO,
+    DecisionsCell::INFO,
     ShardDigest::INFO,
 ];
 
@@ -228,6 +235,26 @@ records! {
         score: f32,
     }
 
+    /// A named part of a score.
+    ScorePart {
+        /// What it comes from.
+        name: String,
+        /// How much.
+        value: f32,
+    }
+
+    /// The part of a score that one event of the user is.
+    EventPart {
+        /// Item of the event.
+        item: Id,
+        /// Behaviour kind.
+        kind: u8,
+        /// When, in milliseconds since 1970-01-01 UTC.
+        time_ms: i64,
+        /// How much.
+        value: f32,
+    }
+
     /// How well a strategy foretold events before it learned them. NaN where there is no figure.
     StrategyMetrics {
         /// Strategy.
@@ -322,6 +349,46 @@ records! {
         novelty_10: f64,
         /// Share of the known items that were ever among a first 10; for `all` and `lifetime` alone.
         coverage_10: f64,
+    }
+
+    /// What came of some lists, by behaviour kind. NaN where there is no figure.
+    KindOutcomes {
+        /// Name of the kind; `any`: of any kind that weighs something.
+        kind: String,
+        /// Outcomes with an item of the list. Counts of a faded window are rounded.
+        outcomes: u64,
+        /// Outcomes with an item that the list did not hold.
+        not_listed: u64,
+        /// Lists with an outcome.
+        lists: u64,
+        /// Their share of the lists shown: click-through for clicks, conversion for purchases.
+        share: f64,
+        /// Mean position of the outcomes, from 1.
+        position: f64,
+        /// Mean over the lists shown of 1 / log2(position + 1) of the first outcome, else 0.
+        ndcg: f64,
+        /// Mean over the lists shown of 1 / position of the first outcome, else 0.
+        mrr: f64,
+        /// Mean time from the list to the outcome, in seconds.
+        delay_s: f64,
+        /// Median time, between two powers of two.
+        delay_s_p50: f64,
+    }
+
+    /// What came of the lists of one strategy, cohort and window. NaN where there is no figure.
+    DecisionsCell {
+        /// Strategy.
+        strategy: String,
+        /// Events that the user had when the list was shown, as in MetricsCell.
+        cohort: String,
+        /// Which lists count, as in MetricsCell; outcomes count when they come.
+        window: String,
+        /// Lists shown: reported by EXPOSURE, or named by an outcome.
+        shown: u64,
+        /// Their mean length.
+        places: f64,
+        /// Outcomes of any kind that weighs something, then those of each kind that came.
+        kinds: Vec<KindOutcomes> [max KIND_OUTCOMES_MAX],
     }
 
     /// A digest of all that a shard holds: equal states have equal digests.

@@ -240,6 +240,13 @@ fn questions_are_answered_for_people_and_machines() {
     assert_eq!(&list["items"][0]["item"], items[1]);
     let scores = ask(&["predict", "0", &best, "nothing", "--addr", &addr])["scores"].clone();
     assert_eq!((&scores[0]["basis"], &scores[1]["basis"]), (&Value::from("learned"), &Value::from("new item")));
+    let why = ask(&["explain", "0", &best, "--events", "3", "--addr", &addr]);
+    let values = |list: &Value| list.as_array().expect("a list").iter().filter_map(|part| part["value"].as_f64()).sum();
+    let (parts, events): (f64, f64) = (values(&why["parts"]), values(&why["events"]));
+    let score = why["score"].as_f64().expect("a score");
+    assert!((parts + events - score).abs() < 1e-5 && why["events"].as_array().map(Vec::len) == Some(3), "{why}");
+    assert!(good(&["explain", "0", &best, "--addr", &addr]).contains("older events"));
+    assert!(good(&["metrics", "--outcomes", "--addr", &addr]).contains("no list was reported as shown"));
     let similar = ask(&["similar", &best, "-c", "4", "--addr", &addr]);
     assert_eq!(similar["items"].as_array().map(Vec::len), Some(4));
     let stats = ask(&["stats", "--addr", &addr]);

@@ -4,6 +4,7 @@ mod broken_shard;
 mod cli;
 mod config;
 mod crash;
+mod decisions;
 mod demo;
 mod docs_in_step;
 mod regression;

@@ -82,6 +82,13 @@ fn every_command_answers() {
         let list = door.ask(&recommend).expect("RECOMMEND");
         let seen: Vec<Id> = profile.recent.iter().map(|event| event.item.clone()).collect();
         assert!(list.items.len() == 5 && list.items.iter().all(|scored| !seen.contains(&scored.item)));
+        let (user, item, strategy) = (Id::Int(1), Id::Int(7), String::new());
+        let explain = Explain { user, item, strategy, ranking: false, events_max: 3 };
+        let why = door.ask(&explain).expect("EXPLAIN");
+        assert!((why.score - scores[0].score).abs() < 1e-6, "{why:?} of {scores:?}");
+        assert!((why.parts.iter().map(|part| part.value).sum::<f32>() - why.score).abs() < 1e-5, "{why:?}");
+        let unknown = door.ask(&Explain { item: Id::Int(999_999), ..explain }).expect_err("no such item");
+        assert_eq!(unknown.0, Status::NotFound);
         let similar = SimilarItems { item: Id::Int(7), k: 3, strategy: String::new() };
         assert_eq!(door.ask(&similar).expect("SIMILAR_ITEMS").items.len(), 3);
         assert_eq!(door.ask(&ItemGet { item: Id::Int(7) }).expect("ITEM_GET").tags, ["red"]);

@@ -102,7 +102,7 @@ pub fn fill(gather: &Gather, bank: &Bank, factors: Factors<'_>, asker: Asker<'_>
         row[at] = bank.tags.affinity(&gather.liking, *item as usize);
         row[at + 1..FEATURES].copy_from_slice(&common.gates);
     }
-    standardise(rows);
+    standardise(rows, gather.proposed);
 }
 
 /// The logarithms, up to [`LOGS_END`].
@@ -174,13 +174,14 @@ fn fill_vectors(row: &mut [f32; STRIDE], vectors: &Vectors, bank: &Bank, factors
     }
 }
 
-/// The products once more, as standard deviations from their mean over the candidates of the query: how large a product
+/// The products once more, as standard deviations from their mean over the items that were proposed: how large a product
 /// is says less than how it stands among the others.
-fn standardise(rows: &mut [[f32; STRIDE]]) {
-    let count = rows.len().max(1) as f32;
+fn standardise(rows: &mut [[f32; STRIDE]], proposed: usize) {
+    let count = proposed.max(1) as f32;
     for at in 0..PRODUCT_COUNT {
-        let mean = rows.iter().map(|row| row[PRODUCTS + at]).sum::<f32>() / count;
-        let square = rows.iter().map(|row| (row[PRODUCTS + at] - mean).powi(2)).sum::<f32>() / count;
+        let others = &rows[..proposed];
+        let mean = others.iter().map(|row| row[PRODUCTS + at]).sum::<f32>() / count;
+        let square = others.iter().map(|row| (row[PRODUCTS + at] - mean).powi(2)).sum::<f32>() / count;
         let inverse = 1.0 / (square.sqrt() + 1e-6);
         rows.iter_mut().for_each(|row| row[STANDARDISED + at] = (row[PRODUCTS + at] - mean) * inverse);
     }
@@ -191,5 +192,26 @@ fn standardise(rows: &mut [[f32; STRIDE]]) {
 fn age(events: u64, x: u64) -> f32 {
     (events - x) as f32 + 1.0
 }
+
+/// Where columns that belong together begin and end, by what they are about: the parts of an explanation.
+pub const GROUPS: &[(&str, &[[usize; 2]])] = &[
+    ("popularity", &[[0, GRID]]),
+    (
+        "pair sums",
+        &[[GRID, SESSIONS], [SITTING - 2, SITTING], [SITTING + 2, SITTING + 4], [LOGS_END + 4, LOGS_END + 7]],
+    ),
+    ("session neighbours", &[[SESSIONS, COHORT]]),
+    ("cohort", &[[COHORT, COHORT + 1]]),
+    ("age and count", &[[COHORT + 1, COHORT + 4]]),
+    ("sitting", &[[SITTING, SITTING + 2]]),
+    ("profile", &[[LOGS_END, LOGS_END + 4]]),
+    ("factors", &[[PRODUCTS, PRODUCTS + 3], [PRODUCTS + 4, PRODUCTS + 6], [STANDARDISED, STANDARDISED + 3]]),
+    ("sequence", &[[PRODUCTS + 3, PRODUCTS + 4], [PRODUCTS + 6, STANDARDISED], [STANDARDISED + 3, STANDARDISED + 4]]),
+    ("tags", &[[STANDARDISED + 4, STANDARDISED + 5]]),
+    ("context", &[[STANDARDISED + 5, FEATURES]]),
+];
+const SESSIONS: usize = GRID + 2 * (SHARES.len() - 2);
+const COHORT: usize = SESSIONS + 4;
+const SITTING: usize = COHORT + 6;
 
 const _: () = assert!(LOGS_END <= LOGS && STANDARDISED + PRODUCT_COUNT + 1 + 5 == FEATURES && DIM == 32);

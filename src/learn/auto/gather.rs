@@ -108,8 +108,10 @@ pub struct Gather {
     pub(super) neighbours: Neighbours,
     pub(super) scores: Vec<f32>,
     pub(super) solver: SpdSolver,
-    /// The candidates.
+    /// The candidates: those that were proposed, then those that were added.
     pub candidates: Vec<u32>,
+    /// How many of them were proposed: what a candidate is compared with.
+    pub proposed: usize,
     /// Largest of each sum over all that was found, plain and over sqrt(count).
     pub largest: [[f32; SUMS]; 2],
     /// The user as vectors.
@@ -141,6 +143,7 @@ impl Default for Gather {
             scores: Vec::new(),
             solver: SpdSolver::new(DIM),
             candidates: Vec::new(),
+            proposed: 0,
             largest: [[LEAST; SUMS]; 2],
             vectors: Vectors::default(),
             liking: Liking::default(),
@@ -160,12 +163,13 @@ impl Gather {
         self.propose_vectors(bank, factors, each);
         self.propose_popular(bank, each);
         self.propose_fresh(bank, each);
+        self.proposed = self.candidates.len();
     }
 
-    /// Gathers what there is to say of the given items, in their order, whoever would propose them. Items that are
-    /// excluded are described as if nothing were found of them; items without a row are left out.
-    pub fn describe(&mut self, bank: &Bank, factors: Factors<'_>, asker: Asker<'_>, items: &[u32]) {
-        self.look(bank, factors, asker);
+    /// Adds given items to the candidates of [`Self::run`], whoever would propose them, in their order and though they
+    /// stand there already. Items that are excluded are described as if nothing were found of them; items without a row
+    /// are left out.
+    pub fn add_given(&mut self, bank: &Bank, items: &[u32]) {
         self.candidates.extend(items.iter().filter(|item| (**item as usize) < bank.items()));
     }
 

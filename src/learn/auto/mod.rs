@@ -11,6 +11,7 @@ use crate::base::ids::mix;
 use crate::linalg::IalsOptions;
 
 pub mod example;
+pub mod explain;
 pub mod features;
 pub mod gather;
 mod image;
