@@ -19,6 +19,7 @@ use crate::learn::auto::ranker::{Ranker, Weights};
 use crate::learn::auto::trainer::{Trainer, TrainerOptions};
 use crate::learn::auto::{self, Training, example, features};
 use crate::learn::bank::Bank;
+use crate::learn::bank::alive::Alive;
 use crate::learn::ratings::{Ratings, RatingsOptions};
 use crate::learn::{Auto, Opinions, Strategy};
 use crate::linalg::{Interactions, als};
@@ -86,15 +87,20 @@ impl Banked {
         if let Some(ratings) = &self.ratings {
             ratings.encode_head(out);
         }
+        self.bank.alive.encode(out);
     }
 
-    /// Reads what [`Self::encode`] wrote, into an empty bank of the same options.
-    pub(super) fn decode(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
+    /// Reads what [`Self::encode`] wrote in this version of the image, into an empty bank of the same options.
+    pub(super) fn decode(&mut self, version: u8, from: &mut Reader<'_>) -> Result<(), CursorError> {
         self.next_fit = from.u64()?;
         self.rng = Rng::from_words([from.u64()?, from.u64()?, from.u64()?, from.u64()?]);
         self.bank.decode_head(from)?;
         self.ranker.as_mut().map_or(Ok(()), |ranker| ranker.decode(from))?;
-        self.ratings.as_mut().map_or(Ok(()), |ratings| ratings.decode_head(from))
+        self.ratings.as_mut().map_or(Ok(()), |ratings| ratings.decode_head(from))?;
+        if version > 2 {
+            self.bank.alive = Alive::decode(from)?; // older images have none: they are chosen at the next event
+        }
+        Ok(())
     }
 
     /// Adds a user whose id hashes to `hash`.

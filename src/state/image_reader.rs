@@ -125,7 +125,7 @@ fn take_head(from: &mut Reader<'_>, options: Options) -> Result<(Shard, usize, u
     let version = from.u8()?;
     if !(1..=VERSION).contains(&version) {
         let found = u64::from(version);
-        Err(CursorError::Bad { what: "image version", offset: 0, found, allowed: "1 to 2" })?;
+        Err(CursorError::Bad { what: "image version", offset: 0, found, allowed: "1 to 3" })?;
     }
     let mut shard = Shard::new(from.u16()?.min(options.shards - 1), options);
     shard.sequence = from.u64()?;
@@ -153,7 +153,7 @@ fn take_head(from: &mut Reader<'_>, options: Options) -> Result<(Shard, usize, u
         return Err(ImageError::Incomplete { what: "banks", found, expected });
     }
     if let Some(banked) = &mut shard.banked {
-        banked.decode(from)?;
+        banked.decode(version, from)?;
     }
     from.finish()?;
     Ok((shard, users, items))

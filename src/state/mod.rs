@@ -282,4 +282,6 @@ impl Shard {
 }
 
 #[cfg(test)]
+mod auto_tests;
+#[cfg(test)]
 mod tests;
