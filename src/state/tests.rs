@@ -210,7 +210,7 @@ pub(super) fn trade(parts: &mut [Shard]) {
 
 #[test]
 fn filters_hold_and_new_users_get_what_is_popular() {
-    let mut shard = Shard::new(0, Options::default());
+    let mut shard = Shard::new(0, Options { history_max: 256, ..options_of(1, &["decay"]) });
     let tags = |item: u64| if item.is_multiple_of(2) { "even" } else { "odd" };
     for item in 0..20_u64 {
         let (id, time_ms) = (IdRef::Int(item), 1);

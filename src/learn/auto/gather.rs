@@ -7,8 +7,8 @@
 use crate::learn::ItemModel;
 use crate::learn::bank::counts::{Moment, cohort};
 use crate::learn::bank::{Bank, sequence};
-use crate::linalg::Slab;
 use crate::linalg::solve::SpdSolver;
+use crate::linalg::{AxesSolver, Slab};
 
 /// Sums over a user's newest items, per candidate: four pair sums at two discounts, and the newest item's two ordered.
 pub const PAIR_SUMS: usize = 10;
@@ -85,6 +85,7 @@ pub struct Gather {
     pub(super) neighbour_of: hashbrown::HashMap<u32, u32, foldhash::fast::FixedState>,
     pub(super) scores: Vec<f32>,
     pub(super) solver: SpdSolver,
+    pub(super) axes: AxesSolver,
     /// The candidates.
     pub candidates: Vec<u32>,
     /// Largest of each pair sum over all that was found, plain and over sqrt(count).
@@ -110,6 +111,7 @@ impl Default for Gather {
             neighbour_of: hashbrown::HashMap::with_hasher(foldhash::fast::FixedState::with_seed(0)),
             scores: Vec::new(),
             solver: SpdSolver::new(DIM),
+            axes: AxesSolver::default(),
             candidates: Vec::new(),
             pair_max: [[0.0; PAIR_SUMS]; 2],
             session_max: [[0.0; SESSION_SUMS]; 2],
