@@ -208,6 +208,7 @@ fn every_limit_is_kept() {
         ("kinds.view", "weight = -0.1", "0 to 1000"),
         ("history", "events_max = 65537", "0 to 65536"),
         ("refit", "iterations = 0", "1 to 1000"),
+        ("refit", "iterations_warm = 0", "1 to 1000"),
         ("refit", "l2 = 0.0", "above 0"),
         ("refit", "unobserved_weight = -1.0", "0 to 1000000"),
         ("refit", "init_std = 0.0", "above 0"),

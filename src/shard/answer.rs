@@ -31,7 +31,7 @@ pub(super) fn answer(shard: &mut Shard, query: &Query) -> Answer {
         Query::Reports => Answer::Reports(shard.reports()),
         Query::Events => Answer::Events(shard.event_count()),
         Query::Digest => Answer::Digest(shard.sequence(), shard.digest()),
-        Query::Histories => Answer::Histories(Box::new(Histories::of(shard))),
+        Query::Histories { from, most } => Answer::Histories(Box::new(Histories::some_of(shard, *from, *most))),
     }
 }
 

@@ -70,8 +70,7 @@ pub fn frozen(
 
 /// What REFIT does in the server, with the same seed and over the same histories.
 fn freeze(shard: &mut Shard, refit: &IalsOptions) -> Result<(), DemoError> {
-    let histories =
-        Histories { items: shard.item_ids().cloned().collect(), users: shard.histories(), dims: shard.model_dims() };
+    let histories = Histories::of(shard);
     if histories.dims.is_empty() {
         return Ok(());
     }
