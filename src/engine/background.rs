@@ -187,7 +187,8 @@ fn give_way() {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     /// Field 19 of a thread's stat line (proc(5)), counted behind the name.
     fn nice() -> i32 {

@@ -89,7 +89,7 @@ pub fn fit_epoch_from(
     for dim in dims {
         let mut options = IalsOptions { dim, ..options.clone() };
         let start = from.and_then(|from| Some((from.sweeps, known_factors(from.model, &ids, &options)?)));
-        let (sweeps, start) = start.map_or_else(|| (options.iterations, options.first_factors(ids.len())), |warm| warm);
+        let (sweeps, start) = start.unwrap_or_else(|| (options.iterations, options.first_factors(ids.len())));
         options.iterations = sweeps;
         let mut tell = |FitProgress { solved, to_solve, .. }: FitProgress| {
             let here = solved as f64 / to_solve.max(1) as f64;
