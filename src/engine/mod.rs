@@ -28,6 +28,7 @@ pub use snapshot::SnapshotReport;
 pub use start::{Opened, StartReport};
 
 use crate::base::{Clock, IdRef};
+use crate::learn::auto::Training;
 use crate::linalg::IalsOptions;
 use crate::model::Durability;
 use crate::shard::actor::Pace;
@@ -66,12 +67,12 @@ pub struct Options {
 }
 
 impl Options {
-    /// Sensible options for a data directory: one shard, the first strategy's defaults.
+    /// Sensible options for a data directory: one shard, the default strategy, taught off the path of events.
     #[must_use]
     pub fn new(data_dir: impl Into<std::path::PathBuf>) -> Self {
         Self {
             data_dir: data_dir.into(),
-            state: state::Options::default(),
+            state: state::Options { training: Training::Apart, ..state::Options::default() },
             pace: Pace { quantum_us: 1_000, flush_ms: 5, sync_interval_ms: 50, publish_ms: 10, rows_max: 1_024 },
             queue_events_max: 65_536,
             journal: JournalOptions::default(),
