@@ -8,6 +8,8 @@
 //!   that `mixed_closed` has just reached, latency counted from when each was due: what a caller sees at a sane load.
 //!   Past half, queues explain more of the latency than the server does.
 //!
+//! All with `decay`, so that what is compared is the server; `mirra bench --strategy auto` tells what the default costs.
+//!
 //! Each scenario has a fresh server in a process of its own. On a machine that does other work too, repeat, and compare
 //! builds in turns (A B A B), never one after the other.
 
@@ -26,7 +28,8 @@ struct Line<'a> {
 fn run(scenario: &str, args: &BenchArgs) -> Result<Report, CliError> {
     let dir = tempfile::TempDir::with_prefix("mirra-bench-")?;
     let program = Some(env!("CARGO_BIN_EXE_mirra").into());
-    let server = ServerProcess::start(&Launch { program, shards: args.shards, ..Launch::new(dir.path()) })?;
+    let launch = Launch { program, shards: args.shards, env: args.environment(), ..Launch::new(dir.path()) };
+    let server = ServerProcess::start(&launch)?;
     let report = measure(args, server.addr())?;
     mirra::cli::output::json(&Line { scenario, report: &report })?;
     Ok(report)
@@ -36,7 +39,7 @@ fn main() -> Result<(), CliError> {
     // cargo adds options of its own, such as --bench.
     let seconds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(3.0);
     let (applied, journaled, durable) = (DurabilityArg::Applied, DurabilityArg::Journaled, DurabilityArg::Durable);
-    let base = BenchArgs { seconds: Some(seconds), ..BenchArgs::default() };
+    let base = BenchArgs { seconds: Some(seconds), strategy: vec!["decay".to_owned()], ..BenchArgs::default() };
     let batched = BenchArgs { connections: 4, in_flight: 4, batch: 256, ..base.clone() };
     let single = BenchArgs { connections: 1, in_flight: 1, batch: 1, ..base.clone() };
     for (name, args, durability) in [

@@ -3,6 +3,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use mirra::base::{IdRef, Rng};
+use mirra::learn::Strategy;
 use mirra::model::Event;
 use mirra::state::{Filter, Op, Options, Shard};
 
@@ -12,7 +13,13 @@ const EVENTS_A_USER: u64 = 64;
 fn rank(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("rank/top_10");
     for items in [2_000_u64, 32_000] {
-        let (mut shard, mut rng) = (Shard::new(0, Options::default()), Rng::new(1));
+        let (mut shard, mut rng) = (
+            Shard::new(
+                0,
+                Options { strategies: vec![Strategy::default_named("decay").expect("listed")], ..Options::default() },
+            ),
+            Rng::new(1),
+        );
         // Tags give the items their columns before any refit, so that there is an opinion to rank by.
         for item in 1..=items {
             let tag = format!("tag-{}", rng.below(200));

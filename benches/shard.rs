@@ -9,6 +9,7 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use mirra::base::{IdRef, Rng, SystemClock};
 use mirra::engine::{Engine, Options};
+use mirra::learn::Strategy;
 use mirra::model::{Durability, Event};
 use mirra::shard::{Step, StepDone};
 use mirra::state::op;
@@ -33,7 +34,9 @@ async fn carry_out(engine: &Engine, (ops, steps): (Vec<u8>, Vec<Step>), cost: us
 fn shard(criterion: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a directory for the journal");
     let system = actix_rt::System::new();
-    let opened = system.block_on(async { Engine::start(Options::new(dir.path()), Arc::new(SystemClock)) });
+    let mut options = Options::new(dir.path());
+    options.state.strategies = vec![Strategy::default_named("decay").expect("listed")];
+    let opened = system.block_on(async { Engine::start(options, Arc::new(SystemClock)) });
     let engine = opened.expect("an empty directory is a good start").engine;
     let mut rng = Rng::new(1);
     for count in [256_u32, 1] {

@@ -11,7 +11,7 @@ use crate::wire::commands::{Refit, RefitReply};
 /// Options of `mirra refit`.
 #[derive(Clone, Debug, Args)]
 pub struct RefitArgs {
-    /// Seed of the first factors, above 0; without it the configured one.
+    /// Seed of random factors to start from, above 0; without it the fit goes on from the present model.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub seed: Option<u64>,
     /// The server.

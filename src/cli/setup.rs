@@ -65,6 +65,7 @@ pub fn engine_options(config: &Config, data_dir: &Path) -> engine::Options {
     options.durability = config.journal.durability;
     options.snapshot_keep = config.snapshot.keep;
     options.refit = refit_options(config);
+    options.refit_sweeps = config.refit.iterations_warm as usize;
     options.refit_automatically = config.refit.automatic;
     options.teaching = TeachingPace { cpu_share: config.ranker.cpu_share, sample_share: config.ranker.sample_share };
     options.decisions = DecisionOptions {

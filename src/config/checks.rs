@@ -105,6 +105,7 @@ pub(super) fn check(table: Table, origins: &Origins) -> Result<Config, ConfigErr
         },
         refit: RefitOptions {
             iterations: c.whole("refit.iterations", raw.refit.iterations, 1..=1_000),
+            iterations_warm: c.whole("refit.iterations_warm", raw.refit.iterations_warm, 1..=1_000),
             l2: c.positive("refit.l2", raw.refit.l2, 1e6),
             unobserved_weight: c.real("refit.unobserved_weight", raw.refit.unobserved_weight, 0.0..=1e6),
             seed: raw.refit.seed,

@@ -104,8 +104,10 @@ pub struct HistoryOptions {
 /// `[refit]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RefitOptions {
-    /// Sweeps of alternating least squares.
+    /// Sweeps of alternating least squares from random factors.
     pub iterations: u32,
+    /// Sweeps from the factors of the present model.
+    pub iterations_warm: u32,
     /// L2 penalty.
     pub l2: f64,
     /// Weight of every pair as unobserved, against 1 for an event.

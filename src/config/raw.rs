@@ -76,6 +76,7 @@ pub(super) struct History {
 #[serde(deny_unknown_fields)]
 pub(super) struct Refit {
     pub(super) iterations: u64,
+    pub(super) iterations_warm: u64,
     pub(super) l2: f64,
     pub(super) unobserved_weight: f64,
     pub(super) seed: u64,

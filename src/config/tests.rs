@@ -40,11 +40,10 @@ fn the_built_in_values_are_those_documented() {
     assert_eq!((config.shards.count, config.history.events_max, config.snapshot.keep), (0, 256, 2));
     assert_eq!(config.journal.durability, Durability::Journaled);
     assert_eq!((config.log.level, config.log.format), (LogLevel::Info, LogFormat::Text));
+    let auto = Strategy::Auto(crate::learn::Auto::default());
+    assert_eq!(config.strategy.active, [ActiveStrategy { label: "auto".to_owned(), strategy: auto }]);
     let decay = crate::learn::Decay { dim: 64, half_life_s: 2_592_000.0, recency: 0.8 };
-    assert_eq!(
-        config.strategy.active,
-        [ActiveStrategy { label: "decay".to_owned(), strategy: Strategy::Decay(decay) }]
-    );
+    assert_eq!(config.strategy.parameter("decay", "half_life_s"), Some(decay.half_life_s));
     let codes: Vec<_> = config.kinds.iter().map(|kind| (kind.code, kind.name.as_str(), kind.explicit)).collect();
     assert_eq!(codes[..2], [(0, "event", false), (1, "view", false)]);
     assert_eq!(codes[5], (5, "rate", true));
@@ -208,6 +207,7 @@ fn every_limit_is_kept() {
         ("kinds.view", "weight = -0.1", "0 to 1000"),
         ("history", "events_max = 65537", "0 to 65536"),
         ("refit", "iterations = 0", "1 to 1000"),
+        ("refit", "iterations_warm = 0", "1 to 1000"),
         ("refit", "l2 = 0.0", "above 0"),
         ("refit", "unobserved_weight = -1.0", "0 to 1000000"),
         ("refit", "init_std = 0.0", "above 0"),

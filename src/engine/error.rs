@@ -36,7 +36,8 @@ pub enum EngineError {
     Busy(&'static str),
     /// No active strategy uses an item model.
     #[error(
-        "no active strategy uses an item model: [strategy] active = {active:?}, a refit serves decay, mean and fold_in"
+        "no active strategy uses an item model: [strategy] active = {active:?}, a refit serves auto (trained apart), decay, \
+         mean and fold_in"
     )]
     NothingToFit {
         /// Names of the active strategies.
@@ -53,6 +54,9 @@ pub enum EngineError {
         /// What was under way.
         what: &'static str,
     },
+    /// The engine stops.
+    #[error("the {0} was given up: the server stops")]
+    Stopping(&'static str),
     /// A helper thread went away.
     #[error("the {0} was given up: its thread has gone")]
     Lost(&'static str),

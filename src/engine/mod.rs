@@ -4,6 +4,7 @@
 //! [`Engine::start`] brings a data directory back and starts one arbiter (an OS thread) a shard. An [`Engine`] is a
 //! handle: clones are cheap and go to every thread. It lives inside an actix `System`; [`run`] makes one.
 
+mod background;
 mod error;
 mod refit;
 mod registry;
@@ -21,19 +22,19 @@ use actix_rt::{Arbiter, ArbiterHandle};
 use tokio::sync::oneshot;
 
 pub use error::EngineError;
-pub use refit::{FitSize, fit_epoch};
+pub use refit::{FitFrom, FitSize, fit_epoch, fit_epoch_from};
 pub use registry::{Connection, Registry};
 pub use snapshot::SnapshotReport;
 pub use start::{Opened, StartReport};
 
 use crate::base::{Clock, IdRef};
+use crate::learn::auto::Training;
 use crate::linalg::IalsOptions;
 use crate::model::Durability;
 use crate::shard::actor::Pace;
 use crate::shard::control::{Drain, Peers};
-use crate::shard::messages::Histories;
 use crate::shard::teacher::TeachingPace;
-use crate::shard::{Answer, DecisionOptions, Home, Install, Query, Queue, Refusal, ShardActor, Step, StepDone, Turn};
+use crate::shard::{Answer, DecisionOptions, Home, Query, Queue, Refusal, ShardActor, Step, StepDone, Turn};
 use crate::state::{self, Missing, StrategyReport};
 use crate::storage::JournalOptions;
 use crate::telemetry::{Metric, Metrics};
@@ -57,6 +58,8 @@ pub struct Options {
     pub snapshot_keep: usize,
     /// How item models are fitted; `dim` comes from the strategies.
     pub refit: IalsOptions,
+    /// Sweeps of a fit that goes on from the present model; the first takes those of `refit`.
+    pub refit_sweeps: usize,
     /// Whether the engine refits by itself as events come.
     pub refit_automatically: bool,
     /// How much time teaching the ranker may take.
@@ -66,18 +69,19 @@ pub struct Options {
 }
 
 impl Options {
-    /// Sensible options for a data directory: one shard, the first strategy's defaults.
+    /// Sensible options for a data directory: one shard, the default strategy, taught off the path of events.
     #[must_use]
     pub fn new(data_dir: impl Into<std::path::PathBuf>) -> Self {
         Self {
             data_dir: data_dir.into(),
-            state: state::Options::default(),
+            state: state::Options { training: Training::Apart, ..state::Options::default() },
             pace: Pace { quantum_us: 1_000, flush_ms: 5, sync_interval_ms: 50, publish_ms: 10, rows_max: 1_024 },
             queue_events_max: 65_536,
             journal: JournalOptions::default(),
             durability: Durability::Journaled,
             snapshot_keep: 2,
             refit: IalsOptions::default(),
+            refit_sweeps: 3,
             refit_automatically: true,
             teaching: TeachingPace { cpu_share: 0.25, sample_share: 0.05 },
             decisions: DecisionOptions::default(),
@@ -109,6 +113,7 @@ struct Inner {
     started: Instant,
     epoch: AtomicU32,
     refitting: AtomicBool,
+    no_refits: AtomicBool,
     snapshotting: AtomicBool,
     stopping: AtomicBool,
     registry: Registry,
@@ -323,51 +328,10 @@ impl Engine {
         Ok(answers.into_iter().filter_map(digest).collect())
     }
 
-    /// Fits the item model anew over the retained histories of all shards, stores it as the next epoch and installs it.
-    /// Serving goes on meanwhile; users move into the new space at their next event, reads see it at once.
-    ///
-    /// # Errors
-    /// [`EngineError::Busy`] if a refit is under way; whatever collecting, fitting, storing or installing fails at.
-    pub async fn refit(&self, seed: Option<u64>) -> Result<(u32, FitSize), EngineError> {
-        let _busy = Busy::take(&self.inner.refitting, "refit")?;
-        let answers = self.ask_all("refit", || Query::Histories).await?;
-        let histories: Vec<Histories> = answers
-            .into_iter()
-            .filter_map(|answer| match answer {
-                Answer::Histories(histories) => Some(*histories),
-                _ => None,
-            })
-            .collect();
-        let epoch = self.inner.epoch.load(Ordering::Relaxed) + 1;
-        let (inner, (sender, receiver)) = (Arc::clone(&self.inner), oneshot::channel());
-        spawn_thread("mirra-refit", move || {
-            let options = &inner.options;
-            let active: Vec<_> = options.state.strategies.iter().map(crate::learn::Strategy::name).collect();
-            let ials = IalsOptions { seed: seed.unwrap_or(options.refit.seed), ..options.refit.clone() };
-            let fitted = fit_epoch(&histories, &active, &ials, epoch).and_then(|(model, size)| {
-                inner.home.dir.put_epoch(epoch, &model.encode())?;
-                Ok((model, size))
-            });
-            let _ = sender.send(fitted);
-        })?;
-        let (model, size) = receiver.await.map_err(|_| EngineError::Lost("refit"))??;
-        self.install(Arc::new(model)).await?;
-        Ok((epoch, size))
-    }
-
-    async fn install(&self, model: Arc<state::EpochModel>) -> Result<(), EngineError> {
-        self.inner.epoch.store(model.epoch, Ordering::Relaxed);
-        for (shard, handle) in (0..).zip(&self.inner.shards) {
-            let (reply, done) = oneshot::channel();
-            let failed = || EngineError::ShardFailed { shard, what: "refit" };
-            handle.address.send(Install { model: Arc::clone(&model), reply }).await.map_err(|_| failed())?;
-            done.await.map_err(|_| failed())?.map_err(|_| failed())?;
-        }
-        Ok(())
-    }
-
     /// Takes no more turns, carries out those taken, and syncs the journals. Says whether all of that went well.
     pub async fn stop(&self) -> bool {
+        self.give_up_refits();
+        self.refits_ended().await;
         self.inner.stopping.store(true, Ordering::Relaxed);
         let mut well = true;
         for handle in &self.inner.shards {

@@ -89,6 +89,7 @@ impl Engine {
             started,
             epoch: AtomicU32::new(epoch),
             refitting: AtomicBool::new(false),
+            no_refits: AtomicBool::new(false),
             snapshotting: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             registry: Registry::default(),

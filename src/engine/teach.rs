@@ -5,11 +5,11 @@ use std::time::Duration;
 use actix::{Actor, Addr};
 use actix_rt::{Arbiter, ArbiterHandle};
 
-use super::{Engine, Options, ShardActor};
+use super::{Engine, EngineError, Options, ShardActor};
 use crate::base::ids::mix;
 use crate::learn::auto::trainer::{Trainer, TrainerOptions};
 use crate::learn::auto::{self, Training, ranker::Weights};
-use crate::learn::{Auto, ItemSide, Strategy};
+use crate::learn::{Auto, Strategy};
 use crate::shard::teacher::{Taught, Teacher};
 
 /// How often the engine looks whether a refit is due.
@@ -48,11 +48,11 @@ fn auto_of(strategies: &[Strategy]) -> Option<&Auto> {
 }
 
 /// Refits the item model whenever the shards have learned a quarter more events than at the last time, if a strategy
-/// wants a model and it is not fitted in step. Ends with the engine.
+/// takes one. Ends with the engine.
 pub(super) fn start_refits(engine: &Engine, on: &ArbiterHandle) {
     let state = &engine.options().state;
-    let wanted = state.strategies.iter().any(|strategy| strategy.shape().items == ItemSide::Model);
-    if !engine.options().refit_automatically || !wanted || state.training == Training::InStep {
+    let wanted = state.strategies.iter().any(|strategy| state.takes_model(strategy));
+    if !engine.options().refit_automatically || !wanted {
         return;
     }
     let engine = engine.clone();
@@ -67,7 +67,9 @@ pub(super) fn start_refits(engine: &Engine, on: &ArbiterHandle) {
                 continue;
             }
             due = Some(auto::next_fit(events));
-            if let Err(error) = engine.refit(None).await {
+            if let Err(error) = engine.refit(None).await
+                && !matches!(error, EngineError::Stopping(_))
+            {
                 tracing::warn!(error = %error, "the item model was not refitted; the next try comes with more events");
             }
         }

@@ -22,8 +22,9 @@ use super::solve::{SpdSolver, gram};
 use crate::base::Rng;
 use crate::base::limits::DIM_MAX;
 
-/// Rows solved between two calls of the progress function: a few milliseconds of work.
-pub const ROWS_PER_REPORT: usize = 256;
+/// Multiplications between two calls of the progress function: a few milliseconds of work, whatever the dimension and
+/// however many pairs a row has.
+const WORK_PER_REPORT: usize = 1 << 24;
 
 /// What [`fit`] is asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,7 +103,7 @@ impl ItemFactors {
     }
 }
 
-/// Fits item factors to `interactions`. `report` is called every [`ROWS_PER_REPORT`] rows and can stop the fit.
+/// Fits item factors to `interactions`. `report` is called every few milliseconds and can stop the fit.
 ///
 /// # Errors
 /// [`LinalgError::BadOption`], [`LinalgError::NoPairs`], [`LinalgError::Stopped`] if `report` said so,
@@ -125,7 +126,7 @@ pub fn fit_both(
     report: &mut dyn FnMut(FitProgress) -> ControlFlow<()>,
 ) -> Result<(ItemFactors, Vec<f32>), LinalgError> {
     options.check()?;
-    fit_from(interactions, options, initial(interactions.items(), options), report)
+    fit_from(interactions, options, options.first_factors(interactions.items()), report)
 }
 
 /// As [`fit_both`], from these item factors (item-major) instead of random ones: a refit of a model that changed
@@ -203,11 +204,14 @@ impl HalfSteps<'_> {
         let terms = FoldInTerms { gram: &shared, l2, unobserved_mass: a0 * fixed_count as f64 };
         // At a row's optimum its own terms are sum g - b.w, so the objective costs no second pass over the pairs.
         let mut objective = fixed_rows.penalty(fixed, dim, l2, a0 * solved_rows.count() as f64);
+        let mut work = 0;
         for (at, factor) in solved.chunks_exact_mut(dim).enumerate() {
             let seen = solved_rows.row(at).map(|(other, weight)| (&fixed[other as usize * dim..][..dim], weight));
             objective += solve_row(self.solver, terms, seen, factor)?;
             self.progress.solved += 1;
-            if (at + 1) % ROWS_PER_REPORT == 0 {
+            work += dim * dim * (dim / 3 + solved_rows.count_of(at));
+            if work >= WORK_PER_REPORT {
+                work = 0;
                 self.tell()?;
             }
         }
@@ -224,14 +228,21 @@ impl HalfSteps<'_> {
     }
 }
 
+/// A random factor to start from.
 #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "f32 storage; dim is below 2^10")]
-fn initial(items: usize, options: &IalsOptions) -> Vec<f32> {
-    let mut rng = Rng::new(options.seed);
+pub fn initial_factor<'r>(rng: &'r mut Rng, options: &IalsOptions) -> impl Iterator<Item = f32> + 'r {
     let std = options.init_std / (options.dim as f64).sqrt();
-    (0..items * options.dim).map(|_| (std * rng.normal()) as f32).collect()
+    (0..options.dim).map(move |_| (std * rng.normal()) as f32)
 }
 
 impl IalsOptions {
+    /// Random factors to start from, item-major.
+    #[must_use]
+    pub fn first_factors(&self, items: usize) -> Vec<f32> {
+        let mut rng = Rng::new(self.seed);
+        (0..items).flat_map(|_| initial_factor(&mut rng, self).collect::<Vec<f32>>()).collect()
+    }
+
     /// Says which option is outside what it may be.
     ///
     /// # Errors

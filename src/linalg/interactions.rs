@@ -100,6 +100,11 @@ impl Rows {
         self.starts.len() - 1
     }
 
+    /// How many pairs row `at` has.
+    pub(super) fn count_of(&self, at: usize) -> usize {
+        self.starts[at + 1] - self.starts[at]
+    }
+
     /// The other side's rows that row `at` has, with weights.
     pub(super) fn row(&self, at: usize) -> impl Iterator<Item = (u32, f32)> {
         let range = self.starts[at]..self.starts[at + 1];

@@ -55,7 +55,7 @@ pub(super) async fn carry_out(session: Rc<Session>, request_id: u64, request: Re
 
 fn status(error: &EngineError) -> Status {
     match error {
-        EngineError::Busy(_) => Status::Overloaded,
+        EngineError::Busy(_) | EngineError::Stopping(_) => Status::Overloaded,
         EngineError::NothingToFit { .. } | EngineError::Fit(_) => Status::BadRequest,
         _ => Status::Internal,
     }

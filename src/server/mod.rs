@@ -132,6 +132,7 @@ impl Server {
 
     /// Accepts no more, lets connections finish what they have read, at most for `patience`.
     pub async fn close(&self, patience: Duration) {
+        self.door.engine.give_up_refits(); // else whoever asked for one would be waited for
         self.door.stop.send_replace(true);
         let registry = self.door.engine.registry();
         let deadline = tokio::time::Instant::now() + patience;

@@ -39,7 +39,7 @@ pub(super) fn answer(shard: &mut Shard, query: &Query) -> Answer {
         Query::Missing => Answer::Missing(shard.missing_decisions()),
         Query::Events => Answer::Events(shard.event_count()),
         Query::Digest => Answer::Digest(shard.sequence(), shard.digest()),
-        Query::Histories => Answer::Histories(Box::new(Histories::of(shard))),
+        Query::Histories { from, most } => Answer::Histories(Box::new(Histories::some_of(shard, *from, *most))),
     }
 }
 

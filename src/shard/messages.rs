@@ -161,8 +161,13 @@ pub enum Query {
     Digest,
     /// Events learned.
     Events,
-    /// Retained histories and item ids, for a refit.
-    Histories,
+    /// Retained histories of some users, by slot, for a refit.
+    Histories {
+        /// The first of them.
+        from: usize,
+        /// How many.
+        most: usize,
+    },
 }
 
 /// See [`Filter`](crate::state::Filter).
@@ -256,21 +261,34 @@ pub struct ItemAnswer {
 }
 
 /// What a refit needs of one shard.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Histories {
-    /// Item ids by row.
+    /// Item ids by row; with the last users only, as rows rise meanwhile.
     pub items: Vec<Id>,
     /// Rows, rising, of each user with a history.
     pub users: Vec<Vec<u32>>,
     /// Lengths of factor that the strategies want.
     pub dims: Vec<usize>,
+    /// The slot behind the last of the users.
+    pub upto: usize,
+    /// Whether there are no users behind.
+    pub last: bool,
 }
 
 impl Histories {
     /// Those of a shard as it is now.
     #[must_use]
     pub fn of(shard: &Shard) -> Self {
-        Self { items: shard.item_ids().cloned().collect(), users: shard.histories(), dims: shard.model_dims() }
+        Self::some_of(shard, 0, shard.user_count())
+    }
+
+    /// Those of some users, as they are now.
+    #[must_use]
+    pub fn some_of(shard: &Shard, from: usize, most: usize) -> Self {
+        let upto = from.saturating_add(most).min(shard.user_count());
+        let last = upto == shard.user_count();
+        let items = if last { shard.item_ids().cloned().collect() } else { Vec::new() };
+        Self { items, users: shard.histories_in(from..upto), dims: shard.model_dims(), upto, last }
     }
 }
 

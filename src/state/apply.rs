@@ -239,7 +239,7 @@ impl Shard {
     }
 
     fn rank_item(&mut self, index: usize, slot: usize, row: usize, time_ms: i64) -> u32 {
-        self.score_items(index, Some(slot), Some(time_ms), true);
+        self.score_items(index, Some(slot), Some(time_ms), true, None);
         if let Some(rank) = self.rank_among_opinions(row) {
             return rank;
         }
@@ -386,7 +386,7 @@ impl Shard {
             .iter()
             .map(|id| self.items.find(id.as_ref()).unwrap_or_else(|| self.insert_item(id.as_ref())))
             .collect();
-        for arm in self.arms.iter_mut().filter(|arm| arm.shape.items == ItemSide::Model) {
+        for arm in self.arms.iter_mut().filter(|arm| self.options.takes_model(&arm.strategy)) {
             let Some(part) = model.parts.iter().find(|part| part.dim == arm.shape.item_rows) else { continue };
             for column in 0..arm.items.len() {
                 arm.items.col_mut(column).fill(0.0);

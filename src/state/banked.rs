@@ -284,19 +284,20 @@ impl Shard {
     }
 
     /// Opinions of a strategy over the bank for a user; `excluded` says whether what stands in `scratch.seen` is left
-    /// out. `None` if there were none, else whether they rest on the user.
+    /// out, `given` which items `auto` is asked about instead of those that its bank proposes. `None` if there were none, else whether they rest on the user.
     pub(super) fn opine(
         &mut self,
         arm: usize,
         slot: Option<usize>,
         time_ms: Option<i64>,
         excluded: bool,
+        given: Option<&[u32]>,
     ) -> Option<bool> {
         let banked = self.banked.as_mut()?;
         let user = slot.filter(|slot| banked.bank.trail(*slot).count() > 0);
         let time_ms = time_ms.unwrap_or(banked.bank.latest_ms());
         let excluded = if excluded { &self.scratch.seen[..] } else { &[] };
-        banked.opine(&self.arms[arm], Asker { user, excluded, time_ms }, None);
+        banked.opine(&self.arms[arm], Asker { user, excluded, time_ms }, given);
         self.scratch.opined = !banked.scratch.opinions.is_empty();
         self.scratch.opined.then_some(user.is_some())
     }
@@ -341,6 +342,19 @@ impl Shard {
             scores[*item as usize] = *score;
         }
         self.scratch.opined = false;
+    }
+
+    /// The items that came with this one among the newest of a user, by cosine, into `scratch.scores`; NaN for all others,
+    /// and for all without a bank.
+    pub(super) fn fill_companions(&mut self, row: usize) {
+        let scores = &mut self.scratch.scores;
+        scores.clear();
+        scores.resize(self.items.len(), f32::NAN);
+        let Some(Banked { bank, .. }) = self.banked.as_deref() else { return };
+        let events = |item: usize| bank.counts.get(item).events as f32;
+        for (other, sums) in bank.pairs.row(row).iter() {
+            scores[other as usize] = sums[0] / (events(row) * events(other as usize)).sqrt();
+        }
     }
 
     /// The scores of some items by a strategy over the bank: values where `auto` predicts them, else what it ranks by, and
@@ -443,11 +457,16 @@ impl Shard {
         let Ok(interactions) = Interactions::new(users, rows.len(), &pairs) else { return };
         self.touch_all_items();
         let arm = &mut self.arms[arm];
-        let options = auto::fit_options(arm.model.epoch == 0, self.options.seed);
+        let first = arm.model.epoch == 0;
+        let options = auto::fit_options(first, self.options.seed);
         let start = rows.iter().flat_map(|row| auto::start_factor(arm.items.col(*row as usize), *row, &options));
         let fitted = als::fit_from(&interactions, &options, start.collect(), &mut |_| ControlFlow::Continue(()));
         // Too little variety to solve for: the factors stay as they are until the next time.
         let Ok((fitted, _)) = fitted else { return };
+        if first {
+            // What tags said of the items not fitted yet is of another space.
+            (0..arm.items.len()).for_each(|column| arm.items.col_mut(column).fill(0.0));
+        }
         for (at, row) in rows.iter().enumerate() {
             arm.items.col_mut(*row as usize)[..fitted.dim].copy_from_slice(fitted.row(at));
         }

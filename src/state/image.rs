@@ -6,7 +6,7 @@
 //!                  epoch u32, spread (u64, f64, f64), reference f64, users u32, items u32, tags (u32, texts),
 //!                  arms (u32: name text, model epoch u32, model items u64, gram u32 + f32..., prequential, and what
 //!                  it keeps once, f32..., if it sweeps),
-//!                  from version 2: bank u8 (1: the bank's head, ranker)
+//!                  from version 2: bank u8 (1: the bank's head, ranker, ratings)
 //!   kind 2, users: each `User`, then for each arm its column, then the bank's part
 //!   kind 3, items: each `Item`, then for each arm its column, its mark u64 if the arm keeps a queue of items, and its
 //!                  newest users (u32, u32...) if it sweeps, then the bank's part

@@ -56,7 +56,7 @@ use users::Users;
 
 use crate::base::IdRef;
 use crate::learn::auto::Training;
-use crate::learn::{Recent, Strategy, Work};
+use crate::learn::{ItemSide, Recent, Strategy, Work};
 use crate::linalg::TopK;
 use crate::model::Kinds;
 
@@ -87,7 +87,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             shards: 1,
-            strategies: vec![Strategy::Decay(crate::learn::Decay::default())],
+            strategies: vec![Strategy::Auto(crate::learn::Auto::default())],
             kinds: Kinds::default(),
             history_max: 256,
             popularity_half_life_s: 0.0,
@@ -100,6 +100,13 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Whether a strategy's item columns come from the models that are installed. `auto` taught in step fits its own.
+    #[must_use]
+    pub fn takes_model(&self, strategy: &Strategy) -> bool {
+        let own = self.training == Training::InStep && matches!(strategy, Strategy::Auto(_));
+        strategy.shape().items == ItemSide::Model && !own
+    }
+
     /// What journals and images depend on: data written under one fingerprint cannot be read under another.
     #[must_use]
     pub fn fingerprint(&self) -> String {
@@ -296,5 +303,7 @@ impl Shard {
     }
 }
 
+#[cfg(test)]
+mod auto_tests;
 #[cfg(test)]
 mod tests;

@@ -284,16 +284,18 @@ impl Shard {
         if let Some(slot) = slot.filter(|_| filter.exclude_seen) {
             self.collect_seen(slot);
         }
-        let learned = self.score_items(arm, slot, None, filter.exclude_seen);
+        self.fill_allowed(filter);
+        let given = self.few_allowed(filter);
+        let learned = self.score_items(arm, slot, None, filter.exclude_seen, given.as_deref());
         if let Some(slot) = slot {
             self.put_back(arm, slot, restore);
         }
-        self.fill_allowed(filter);
         let items = self.best(k);
         Ranking { items, basis: if learned { Basis::Learned } else { Basis::NewUser }, version }
     }
 
-    /// Items whose columns point the way of this one's, by cosine; `None` if the item is not known.
+    /// Items whose columns point the way of this one's, by cosine; `None` if the item is not known. Where a strategy over
+    /// the bank has no column of the item (no model yet, or none at all), the items that come with it.
     pub fn similar(&mut self, arm: usize, item: IdRef<'_>, k: usize) -> Option<Vec<Scored>> {
         let row = self.items.find(item)?;
         let known = &self.arms[arm];
@@ -310,7 +312,10 @@ impl Shard {
             let norms = norm * kernels::squared_norm(&column).sqrt();
             *score = if norms > 0.0 { *score / norms } else { f32::NAN };
         }
-        scores[row] = f32::NAN;
+        if norm == 0.0 && known.strategy.over_bank() {
+            self.fill_companions(row);
+        }
+        self.scratch.scores[row] = f32::NAN;
         self.scratch.seen.clear();
         self.scratch.allowed.clear();
         Some(self.best(k))
@@ -339,8 +344,12 @@ impl Shard {
     /// Lengths of factor that a refit must fit, each once.
     #[must_use]
     pub fn model_dims(&self) -> Vec<usize> {
-        let mut dims: Vec<usize> =
-            self.arms.iter().filter(|arm| arm.shape.items == ItemSide::Model).map(|arm| arm.shape.item_rows).collect();
+        let mut dims: Vec<usize> = self
+            .arms
+            .iter()
+            .filter(|arm| self.options.takes_model(&arm.strategy))
+            .map(|arm| arm.shape.item_rows)
+            .collect();
         dims.sort_unstable();
         dims.dedup();
         dims
@@ -349,6 +358,12 @@ impl Shard {
     /// Retained histories for a refit: for each user with any, the items of events that weigh something, each once.
     #[must_use]
     pub fn histories(&self) -> Vec<Vec<u32>> {
+        self.histories_in(0..self.users.len())
+    }
+
+    /// Those of some users, by slot; slots past the last are left out.
+    #[must_use]
+    pub fn histories_in(&self, slots: std::ops::Range<usize>) -> Vec<Vec<u32>> {
         let items = |user: &User| {
             let mut rows: Vec<u32> =
                 user.history.entries().iter().filter(|entry| entry.weight > 0.0).map(|entry| entry.item).collect();
@@ -356,7 +371,8 @@ impl Shard {
             rows.dedup();
             rows
         };
-        self.users.iter().map(items).filter(|rows| !rows.is_empty()).collect()
+        let slots = slots.start..slots.end.min(self.users.len());
+        slots.map(|slot| items(self.users.get(slot))).filter(|rows| !rows.is_empty()).collect()
     }
 
     /// All item ids, by row.
@@ -366,12 +382,20 @@ impl Shard {
 
     /// Scores items for a user (`None`: not seen) by one arm: all of them into `scratch.scores`, or those that the bank
     /// has an opinion of ([`Shard::spread_opinions`] makes the one of the other). `unseen` says whether what stands in
-    /// `scratch.seen` is left out. Where the arm has no opinion, popularity; says whether it had one.
+    /// `scratch.seen` is left out. Where the arm has no opinion, popularity; says whether it had one. `given`: see
+    /// [`Self::opine`].
     #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
-    pub(super) fn score_items(&mut self, arm: usize, slot: Option<usize>, time_ms: Option<i64>, unseen: bool) -> bool {
+    pub(super) fn score_items(
+        &mut self,
+        arm: usize,
+        slot: Option<usize>,
+        time_ms: Option<i64>,
+        unseen: bool,
+        given: Option<&[u32]>,
+    ) -> bool {
         self.scratch.opined = false;
         if self.arms[arm].strategy.over_bank() {
-            return match self.opine(arm, slot, time_ms, unseen) {
+            return match self.opine(arm, slot, time_ms, unseen, given) {
                 Some(personal) => personal,
                 None => self.fill_popularity(),
             };
@@ -400,7 +424,7 @@ impl Shard {
         let slot = self.users.find(user);
         let restore = slot.and_then(|slot| self.present(arm, slot));
         self.scratch.seen.clear();
-        self.score_items(arm, slot, None, false);
+        self.score_items(arm, slot, None, false, None);
         self.spread_opinions();
         if let Some(slot) = slot {
             self.put_back(arm, slot, restore);

@@ -2,6 +2,9 @@
 
 use super::{Filter, Scored, Scratch, Shard};
 
+/// Most items that are scored because a filter names them; about as many as there are candidates without one.
+const FEW: usize = 512;
+
 impl Shard {
     /// Marks which rows the filter allows, into `scratch.allowed`; empty means all.
     pub(super) fn fill_allowed(&mut self, filter: &Filter<'_>) {
@@ -28,6 +31,18 @@ impl Shard {
             let has = |tags: &[u32]| item.tags.iter().any(|tag| tags.contains(tag));
             *allowed &= (filter.allow_tags.is_empty() || has(&allow)) && !has(&deny);
         }
+    }
+
+    /// The rows that the filter names (and `scratch.seen` does not hold), if they are few: then `auto` is asked about each
+    /// of them, as its own candidates may hold none. To be called after [`Self::fill_allowed`].
+    pub(super) fn few_allowed(&self, filter: &Filter<'_>) -> Option<Vec<u32>> {
+        if filter.allow_items.is_empty() && filter.allow_tags.is_empty() {
+            return None;
+        }
+        let Scratch { allowed, seen, .. } = &self.scratch;
+        let named = (0_u32..).zip(allowed).filter(|(row, allowed)| **allowed && seen.binary_search(row).is_err());
+        let rows: Vec<u32> = named.map(|(row, _)| row).take(FEW + 1).collect();
+        (1..=FEW).contains(&rows.len()).then_some(rows)
     }
 
     /// The best `k` by what [`Shard::score_items`] found, without what `scratch.seen` and `scratch.allowed` leave out.

@@ -7,20 +7,20 @@ use crate::learn::auto::Training;
 use crate::model::{Attributes, Event, Value};
 
 /// A seeded mix of operations over few users and items, so that everything meets everything.
-struct Workload {
+pub(super) struct Workload {
     rng: Rng,
     next_event_id: u64,
     time_ms: i64,
 }
 
 impl Workload {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         println!("seed {seed}");
         Self { rng: Rng::new(seed), next_event_id: 1, time_ms: 1_700_000_000_000 }
     }
 
     /// The bytes of one operation, and the user (or item) that routes it.
-    fn draw(&mut self) -> (Vec<u8>, Id) {
+    pub(super) fn draw(&mut self) -> (Vec<u8>, Id) {
         let mut bytes = Vec::new();
         let (user, item) = (self.rng.below(600), self.rng.below(700));
         self.time_ms += self.rng.below(60_000) as i64;
@@ -59,7 +59,7 @@ fn options(shards: u16) -> Options {
     options_of(shards, Strategy::NAMES)
 }
 
-fn options_of(shards: u16, names: &[&str]) -> Options {
+pub(super) fn options_of(shards: u16, names: &[&str]) -> Options {
     let named = |name: &&str| Strategy::default_named(name).expect("listed");
     Options {
         shards,
@@ -71,7 +71,7 @@ fn options_of(shards: u16, names: &[&str]) -> Options {
     }
 }
 
-fn apply(shard: &mut Shard, bytes: &[u8]) -> Outcome {
+pub(super) fn apply(shard: &mut Shard, bytes: &[u8]) -> Outcome {
     let mut reader = crate::base::Reader::new(bytes);
     let op = Op::decode(&mut reader).expect("own bytes");
     reader.finish().expect("one operation");
@@ -79,7 +79,7 @@ fn apply(shard: &mut Shard, bytes: &[u8]) -> Outcome {
 }
 
 /// A model of random factors for all items that the shard knows.
-fn model(shard: &Shard, epoch: u32) -> EpochModel {
+pub(super) fn model(shard: &Shard, epoch: u32) -> EpochModel {
     let mut rng = Rng::new(u64::from(epoch));
     let ids: Vec<Id> = shard.item_ids().cloned().collect();
     let parts = shard
@@ -188,7 +188,7 @@ fn item_counts_over_shards_are_exact_and_parcels_count_once() {
 }
 
 /// Delivers everything, each parcel twice: what was merged must not count again.
-fn trade(parts: &mut [Shard]) {
+pub(super) fn trade(parts: &mut [Shard]) {
     for (source, target) in [(0_u16, 1_u16), (1, 0)] {
         while let Some(parcel) = parts[usize::from(source)].outbox(target).take() {
             let Parcel { upto, count, bytes } = &parcel;
@@ -210,7 +210,7 @@ fn trade(parts: &mut [Shard]) {
 
 #[test]
 fn filters_hold_and_new_users_get_what_is_popular() {
-    let mut shard = Shard::new(0, Options::default());
+    let mut shard = Shard::new(0, Options { history_max: 256, ..options_of(1, &["decay"]) });
     let tags = |item: u64| if item.is_multiple_of(2) { "even" } else { "odd" };
     for item in 0..20_u64 {
         let (id, time_ms) = (IdRef::Int(item), 1);
@@ -317,6 +317,6 @@ fn images_of_all_versions_are_read() {
             assert!(near(old.rmse, new.rmse) && near(old.faded_rmse, new.faded_rmse), "{version}: {old:?} {new:?}");
             assert!(near(old.ndcg_at_10, new.ndcg_at_10), "{version}: {old:?} {new:?}");
         }
-        assert!(version == 1 || image(&mut shard) == golden, "the image's bytes changed: that needs a new version");
+        assert!(version < 2 || image(&mut shard) == golden, "the image's bytes changed: that needs a new version");
     }
 }

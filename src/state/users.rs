@@ -155,9 +155,4 @@ impl Users {
         self.slots.push(user);
         self.slots.len() - 1
     }
-
-    /// All users, by slot.
-    pub fn iter(&self) -> impl Iterator<Item = &User> {
-        self.slots.iter()
-    }
 }

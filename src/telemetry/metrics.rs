@@ -65,6 +65,14 @@ metrics! {
     JournalBytes "journal_bytes" counter sum;
     /// Epoch of the item model.
     Epoch "epoch" gauge max;
+    /// Refits of the item model since the start of the process.
+    Refits "refits" counter sum;
+    /// Refits that failed; the log says why.
+    RefitsFailed "refits_failed" counter sum;
+    /// How far the refit under way is, in per cent; 0 without one.
+    RefitPercent "refit_percent" gauge max;
+    /// Time that the newest refit took, in milliseconds.
+    RefitMs "refit_ms" gauge max;
     /// Panics caught in a shard; after each it was rebuilt from disk.
     Panics "panics" counter sum;
     /// Lists recommended since the start of the process.

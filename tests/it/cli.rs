@@ -218,7 +218,9 @@ fn a_replay_takes_kinds_from_the_file_and_refuses_what_cannot_be() {
 fn questions_are_answered_for_people_and_machines() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = generate(dir.path().join("events.tsv"), 3_000, false);
-    let server = ServeProcess::start(&dir.path().join("data"), &["--shards", "2"]);
+    let config = dir.path().join("decay.toml");
+    fs::write(&config, "[strategy]\nactive = [\"decay\"]\n[refit]\nautomatic = false\n").expect("written");
+    let server = ServeProcess::start(&dir.path().join("data"), &["--shards", "2", "--config", arg(&config)]);
     let addr = server.addr.to_string();
     ask(&["replay", arg(&file.path), "--addr", &addr]);
     // Before the first item model a factor strategy ranks by popularity and has nothing to compare items by.
@@ -278,13 +280,35 @@ fn questions_are_answered_for_people_and_machines() {
     assert!(error.contains("no connection to ") && error.contains("hint: is a server running there?"), "{error}");
 }
 
+/// A server without any configuration answers from its first events on, by `auto`.
+#[test]
+fn the_default_answers_without_a_model_or_a_setting() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = generate(dir.path().join("events.tsv"), 900, false);
+    let server = ServeProcess::start(&dir.path().join("data"), &["--shards", "1"]);
+    let addr = server.addr.to_string();
+    ask(&["replay", arg(&file.path), "--addr", &addr]);
+    let list = ask(&["recommend", "0", "-c", "5", "--addr", &addr]);
+    assert_eq!((&list["strategy"], &list["basis"]), (&Value::from("auto"), &Value::from("learned")), "{list}");
+    let best = list["items"][0]["item"].to_string().trim_matches('"').to_owned();
+    let score = ask(&["predict", "0", &best, "--addr", &addr])["scores"][0]["score"].as_f64();
+    assert!(score.is_some_and(|score| (0.0..6.0).contains(&score)), "a rating is foretold: {score:?}");
+    assert!(good(&["profile", "0", "--addr", &addr, "--vector"]).contains("auto"));
+    let similar = ask(&["similar", &best, "--addr", &addr]);
+    assert!(similar["items"].as_array().is_some_and(|items| !items.is_empty()), "{similar}");
+    server.stop();
+}
+
 #[test]
 fn snapshots_are_made_listed_verified_and_restored() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = |name: &str| dir.path().join(name);
     let (file, later) = (generate(path("events.tsv"), 4_000, false), generate(path("later.tsv"), 300, false));
     let data = path("data");
-    let server = ServeProcess::start(&data, &["--shards", "2"]);
+    // Nothing that goes on by itself: digests are compared.
+    let config = path("decay.toml");
+    fs::write(&config, "[strategy]\nactive = [\"decay\"]\n[refit]\nautomatic = false\n").expect("written");
+    let server = ServeProcess::start(&data, &["--shards", "2", "--config", arg(&config)]);
     let addr = server.addr.to_string();
     ask(&["replay", arg(&file.path), "--addr", &addr]);
     assert_eq!(Connection::open(server.addr).ask(&Refit { seed: 0 }).expect("REFIT").epoch, 1);
@@ -313,7 +337,7 @@ fn snapshots_are_made_listed_verified_and_restored() {
         let base = ["snapshot", "restore", "--data-dir", arg(&data), "--into", arg(into)];
         let done = ask(&[&base[..], more].concat());
         assert_eq!(done["generation"], 1);
-        let server = ServeProcess::start(into, &["--shards", "2"]);
+        let server = ServeProcess::start(into, &["--shards", "2", "--config", arg(&config)]);
         let found = digests(server.addr);
         server.stop();
         found

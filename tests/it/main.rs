@@ -1,5 +1,6 @@
 //! Integration tests, one binary.
 
+mod auto;
 mod broken_shard;
 mod cli;
 mod config;

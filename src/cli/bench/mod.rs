@@ -105,9 +105,21 @@ pub struct BenchArgs {
     /// Shards of the bench's own server, 0 for one a core [configuration: shards.count].
     #[arg(long, value_name = "N", conflicts_with = "addr")]
     pub shards: Option<u16>,
+    /// Strategy of the bench's own server, with or without parameters; may be repeated [configuration: strategy.active].
+    #[arg(long, value_name = "NAME[:KEY=VALUE,...]", conflicts_with = "addr")]
+    pub strategy: Vec<String>,
     /// How to print.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+impl BenchArgs {
+    /// Variables for a server of the bench's own.
+    #[must_use]
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let name = format!("{}STRATEGY__ACTIVE", crate::config::ENV_PREFIX);
+        if self.strategy.is_empty() { Vec::new() } else { vec![(name, format!("{:?}", self.strategy))] }
+    }
 }
 
 impl Default for BenchArgs {
@@ -129,6 +141,7 @@ impl Default for BenchArgs {
             no_event_ids: false,
             shard_aware: true,
             shards: None,
+            strategy: Vec::new(),
             output: OutputArgs::default(),
         }
     }
@@ -145,7 +158,8 @@ pub fn run(args: &BenchArgs, config: Option<&Path>) -> Result<(), CliError> {
             // Under TMPDIR: point that at the device to be measured. Dropped after the server that writes into it.
             let dir = TempDir::with_prefix("mirra-bench-")?;
             let config = config.map(Path::to_owned);
-            let server = ServerProcess::start(&Launch { shards: args.shards, config, ..Launch::new(dir.path()) })?;
+            let (shards, env) = (args.shards, args.environment());
+            let server = ServerProcess::start(&Launch { shards, config, env, ..Launch::new(dir.path()) })?;
             measure(args, server.addr())?
         }
     };
@@ -270,6 +284,7 @@ fn settings(args: &BenchArgs, hello: &HelloReply, addr: &str) -> Settings {
         addr: addr.to_owned(),
         own_server: args.addr.is_none(),
         shards: hello.shards,
+        strategies: hello.strategies.clone(),
         shard_aware: is_aware(args, hello),
         connections: args.connections,
         in_flight: args.rate.is_none().then_some(args.in_flight),

@@ -60,6 +60,8 @@ pub struct Settings {
     pub own_server: bool,
     /// Its shards.
     pub shards: u16,
+    /// Its strategies; the first answers.
+    pub strategies: Vec<String>,
     /// Whether each connection went to a shard's own port.
     pub shard_aware: bool,
     /// Connections.
@@ -130,8 +132,14 @@ impl Report {
             (None, in_flight) => format!("closed loop, {} in flight each", in_flight.unwrap_or(0)),
         };
         let mut text = format!(
-            "{} at {} ({} shards{ports})\n{} connections, {shape}, {} events a request, {}\n\n",
-            settings.server, settings.addr, settings.shards, settings.connections, settings.batch, settings.durability
+            "{} at {} ({} shards{ports}), {}\n{} connections, {shape}, {} events a request, {}\n\n",
+            settings.server,
+            settings.addr,
+            settings.shards,
+            settings.strategies.join(", "),
+            settings.connections,
+            settings.batch,
+            settings.durability
         );
         let (events, requests) = (output::count(self.events_per_s), output::count(self.requests_per_s));
         text += &format!("{events} events/s   {requests} requests/s   over {:.1} s\n\n", self.seconds);
@@ -202,7 +210,7 @@ mod tests {
             shards: 2,
             shard_map: Vec::new(),
             kinds: Vec::new(),
-            strategies: Vec::new(),
+            strategies: vec!["auto".to_owned()],
             frame_bytes_max: 0,
             batch_events_max: 0,
             in_flight_max: 0,
@@ -227,7 +235,17 @@ mod tests {
     #[test]
     fn people_get_a_table() {
         let text = report().text();
-        for part in ["3.00 k events/s", "2 overloaded", "ingest", "recommend", "all", "p99.9", "50.0 us", "5.00 ms"] {
+        for part in [
+            "3.00 k events/s",
+            "shards), auto",
+            "2 overloaded",
+            "ingest",
+            "recommend",
+            "all",
+            "p99.9",
+            "50.0 us",
+            "5.00 ms",
+        ] {
             assert!(text.contains(part), "no `{part}` in\n{text}");
         }
         assert!(!text.contains("profile") && !text.contains("sent late"), "{text}");

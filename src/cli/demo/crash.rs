@@ -22,6 +22,11 @@ const WHILE: usize = 32;
 /// Events of the tail, and events sent again after the restart.
 const TAIL: usize = 500;
 
+/// Time without an operation after which a server is at rest: longer than a teacher's pause between two versions, and
+/// than the engine's between two looks whether a refit is due.
+const REST: Duration = Duration::from_millis(600);
+const REST_MAX: Duration = Duration::from_secs(10);
+
 /// What was lost, and what not.
 #[derive(Clone, Debug)]
 pub struct Crash {
@@ -69,6 +74,7 @@ pub fn act(stage: &mut Stage, server: ServerProcess, mut client: BlockingClient)
     let counts = send_some(&mut client, tail, &stage.interrupt)?;
     stage.screen.fact("journal tail", &format!("{} events more", thousands(counts.accepted)))?;
     let users = sample(stage);
+    rest(&mut client)?;
     let before = hold(&mut client, &users)?;
     drop(client);
     let pid = server.ready().pid;
@@ -164,6 +170,21 @@ fn sample(stage: &Stage) -> Vec<Id> {
     let users: BTreeSet<&Id> = stage.workload.events.iter().map(|event| &event.user).collect();
     let step = users.len().div_ceil(USERS_MAX).max(1);
     users.into_iter().step_by(step).cloned().collect()
+}
+
+/// Waits until the server does nothing by itself any more: the last examples of the stream still teach the ranker.
+fn rest(client: &mut BlockingClient) -> Result<(), DemoError> {
+    let until = Instant::now() + REST_MAX;
+    let mut before = client.call(&Digest {})?;
+    while Instant::now() < until {
+        std::thread::sleep(REST);
+        let now = client.call(&Digest {})?;
+        if now.shards == before.shards {
+            break;
+        }
+        before = now;
+    }
+    Ok(())
 }
 
 fn hold(client: &mut BlockingClient, users: &[Id]) -> Result<Held, DemoError> {

@@ -10,7 +10,7 @@ use super::plot::{Curve, Plot};
 use super::profile::Changed;
 use super::screen::{Screen, thousands};
 use super::stream::{Point, Streamed};
-use super::{DemoError, Stage, twin};
+use super::{DemoError, Stage, VECTORS, twin};
 use crate::cli::{output, setup};
 
 /// Cells of the plot.
@@ -20,7 +20,7 @@ const END: f64 = 0.1;
 /// Points that one drawn point is the mean of.
 const SMOOTH: usize = 3;
 
-/// Hit rates at 10 of the living profiles and of the frozen copy.
+/// Hit rates at 10 of the living profiles and of the frozen copy, both by vectors, and of the strategy that answers.
 #[derive(Clone, Debug, Serialize)]
 pub struct Accuracy {
     /// Events ranked by both since the freeze.
@@ -33,6 +33,10 @@ pub struct Accuracy {
     pub learned_last10_hr_10: f64,
     /// Frozen, in the last tenth.
     pub frozen_last10_hr_10: f64,
+    /// The strategy that answers, since the freeze.
+    pub served_hr_10: f64,
+    /// The strategy that answers, in the last tenth.
+    pub served_last10_hr_10: f64,
 }
 
 /// Everything that was shown.
@@ -77,6 +81,8 @@ struct ProfileFigures {
     version_after: u32,
     share_before: f64,
     share_after: f64,
+    served_share_before: f64,
+    served_share_after: f64,
     top_5_changed: usize,
     ack_us: f64,
 }
@@ -84,6 +90,7 @@ struct ProfileFigures {
 #[derive(Clone, Debug, Serialize)]
 struct CurvePoint {
     events: usize,
+    served_hr_10: Option<f64>,
     learned_hr_10: Option<f64>,
     frozen_hr_10: Option<f64>,
 }
@@ -114,11 +121,14 @@ struct CrashFigures {
 /// If the frozen copy cannot be made; a claim that does not hold.
 pub fn act(stage: &mut Stage, streamed: &Streamed, items_ms: i64) -> Result<(Accuracy, Vec<Point>), DemoError> {
     let percent = 100 * streamed.freeze_at / stage.workload.events.len();
-    let title = format!("Why living: the same profiles, learning on, against a copy frozen at {percent} %");
+    let title = format!("Why living: profiles that learn on, against a copy frozen at {percent} %");
     stage.screen.act(&title)?;
     let (options, refit) = (setup::state_options(&stage.config), setup::refit_options(&stage.config));
     let frozen = twin::frozen(&stage.workload, streamed, &options, &refit, items_ms)?;
-    let later: Vec<Point> = streamed.points.iter().filter(|point| point.upto > streamed.freeze_at).copied().collect();
+    let since = |points: &[Point]| -> Vec<Point> {
+        points.iter().filter(|point| point.upto > streamed.freeze_at).copied().collect()
+    };
+    let (later, served) = (since(&streamed.points), since(&streamed.served));
     let sent = stage.workload.events.len();
     let end: usize = sent - (sent as f64 * END) as usize;
     let last = |points: &[Point]| rate(points.iter().filter(|point| point.upto > end));
@@ -128,6 +138,8 @@ pub fn act(stage: &mut Stage, streamed: &Streamed, items_ms: i64) -> Result<(Acc
         frozen_hr_10: rate(&frozen),
         learned_last10_hr_10: last(&later),
         frozen_last10_hr_10: last(&frozen),
+        served_hr_10: rate(&served),
+        served_last10_hr_10: last(&served),
     };
     if !stage.screen.is_quiet() {
         stage.screen.line(&draw(stage, streamed, &frozen))?;
@@ -143,8 +155,11 @@ pub fn act(stage: &mut Stage, streamed: &Streamed, items_ms: i64) -> Result<(Acc
     stage.screen.check(agree && same, &claim)?;
     let (learned, stood) = (accuracy.learned_last10_hr_10, accuracy.frozen_last10_hr_10);
     let times = if stood > 0.0 { format!(" ({:.1} times)", learned / stood) } else { String::new() };
-    let claim = format!("HR@10 over the last 10 %: {learned:.3} living, {stood:.3} frozen{times}");
+    let claim = format!("HR@10 over the last 10 %, {VECTORS}: {learned:.3} living, {stood:.3} frozen{times}");
     stage.screen.check(learned > stood, &claim)?;
+    let served = accuracy.served_last10_hr_10;
+    let claim = format!("auto, which answers where no strategy is named: {served:.3}, learned as it went");
+    stage.screen.check(served > stood, &claim)?;
     Ok((accuracy, frozen))
 }
 
@@ -166,17 +181,23 @@ fn draw(stage: &Stage, streamed: &Streamed, frozen: &[Point]) -> String {
     let sent = stage.workload.events.len();
     let living = Curve {
         points: smooth(&streamed.points, streamed.freeze_at, sent),
-        label: "living",
+        label: "decay ",
+        style: Style::new().cyan(),
+    };
+    let served = Curve {
+        points: smooth(&streamed.served, streamed.freeze_at, sent),
+        label: "auto",
         style: Style::new().green().bold(),
     };
-    let still = Curve { points: smooth(frozen, streamed.freeze_at, sent), label: "frozen", style: Style::new().red() };
+    let still =
+        Curve { points: smooth(frozen, streamed.freeze_at, sent), label: "decay, frozen", style: Style::new().red() };
     let plot = Plot {
         width: PLOT.0,
         height: PLOT.1,
         mark: streamed.freeze_at as f64 / sent as f64,
         mark_label: "refit; copy frozen",
         end_label: &format!("{} events", thousands(sent as u64)),
-        curves: vec![still, living],
+        curves: vec![still, living, served],
     };
     let title = style("   HR@10: how often the next item was among the ten best, asked before it was learned").dim();
     format!("{title}\n{}", plot.draw())
@@ -223,6 +244,7 @@ impl Figures {
         let one = |point: &Point| (point.ranked > 0).then(|| rate([point]));
         let curve = streamed.points.iter().map(|point| CurvePoint {
             events: point.upto,
+            served_hr_10: streamed.served.iter().find(|other| other.upto == point.upto).and_then(one),
             learned_hr_10: one(point),
             frozen_hr_10: frozen.iter().find(|other| other.upto == point.upto).and_then(one),
         });
@@ -254,7 +276,7 @@ impl Figures {
     /// # Errors
     /// If they cannot be printed.
     pub(super) fn close(&self, screen: &Screen) -> Result<(), DemoError> {
-        let Accuracy { learned_last10_hr_10: living, frozen_last10_hr_10: frozen, .. } = self.accuracy;
+        let Accuracy { served_last10_hr_10: living, frozen_last10_hr_10: frozen, .. } = self.accuracy;
         let (checked, took) = (self.claims_checked, self.took_s);
         let rule = style("─".repeat(super::screen::WIDTH)).dim();
         screen.line(&format!(
@@ -263,7 +285,7 @@ impl Figures {
         ))?;
         let learned = format!("{} events/s learned and journaled", output::count(self.events_per_s));
         let ack = format!("an acknowledged event in {:.0} us", self.profile.ack_us);
-        screen.line(&format!(" {learned} · {ack} · HR@10 {living:.3} against {frozen:.3}"))?;
+        screen.line(&format!(" {learned} · {ack} · HR@10 {living:.3} against {frozen:.3} frozen"))?;
         let back = format!("killed and back in {:.0} ms", self.crash.restart_ms);
         screen.line(&format!(" {back} · {} events lost", self.crash.lost))?;
         let next = [
@@ -292,6 +314,8 @@ impl From<&Changed> for ProfileFigures {
             version_after: changed.versions.1,
             share_before: changed.shares.0,
             share_after: changed.shares.1,
+            served_share_before: changed.served.0,
+            served_share_after: changed.served.1,
             top_5_changed: changed.places_changed,
             ack_us: us(changed.ack),
         }

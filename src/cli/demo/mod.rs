@@ -134,15 +134,14 @@ fn show(args: &DemoArgs, config_file: Option<&Path>) -> Result<(), DemoError> {
     Ok(())
 }
 
+/// The strategy whose profile is one vector: the one that the frozen copy is of.
+const VECTORS: &str = "decay";
+
 /// What differs from the built-in configuration: short vectors and histories, as there are few items and tastes turn
-/// fast; every event or every few ranked; several strategies side by side.
+/// fast; every event or every few ranked; `auto`, the default, first, and others to hold it against.
 fn environment(args: &DemoArgs) -> Vec<(String, String)> {
-    let every = (args.events / 100_000).clamp(1, 20);
-    // Only files have ratings to foretell.
-    let strategies = match &args.data {
-        Some(_) => r#"["decay", "fold_in", "biased_mf", "popularity"]"#,
-        None => r#"["decay", "fold_in", "popularity"]"#,
-    };
+    let every = (args.events / 20_000).clamp(1, 100);
+    let strategies = r#"["auto", "decay", "fold_in", "popularity"]"#;
     let settings = [
         ("SHARDS__COUNT", args.shards.to_string()),
         ("STRATEGY__ACTIVE", strategies.to_owned()),
@@ -232,8 +231,9 @@ mod tests {
             let args = DemoArgs { data: None, events, users: None, items: 300, seed: 1, shards: 3, output };
             let (config, origins) = Config::load(None, environment(&args), &[]).unwrap();
             assert_eq!((config.shards.count, origins.changed().count() > 4), (3, true));
-            assert!((1..=20).contains(&config.prequential.rank_every));
-            assert_eq!(setup::state_options(&config).strategies[0].name(), "decay");
+            assert!((1..=100).contains(&config.prequential.rank_every));
+            assert!(setup::state_options(&config).strategies.iter().any(|strategy| strategy.name() == VECTORS));
+            assert_eq!(setup::state_options(&config).strategies[0].name(), "auto");
         }
     }
 

@@ -1,5 +1,5 @@
-//! Two curves on a terminal, in Braille dots: the first solid, the second dashed, so that they can be told apart
-//! without colours.
+//! Curves on a terminal, in Braille dots: the last solid, the others dashed, so that it can be told from them without
+//! colours.
 
 use std::fmt::Write as _;
 

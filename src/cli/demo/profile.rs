@@ -1,7 +1,7 @@
 //! Act 3: one user takes up a new taste, event by event, and the profile and the recommendations follow at once.
 //!
-//! A profile is a vector; what it means is seen in what it recommends. So the profile is shown as the tags of its best
-//! 50 items. In a file without tags the new taste is that of another user, and the measure the share of that user's
+//! What a profile means is seen in what it recommends, by `auto`, the default. So it is shown as the tags of its best 50
+//! items. How far six events turn a profile is told by `decay` as well, whose profile is one vector and nothing else. In a file without tags the new taste is that of another user, and the measure the share of that user's
 //! best 50 items.
 
 use std::collections::{HashMap, HashSet};
@@ -11,7 +11,7 @@ use console::{Style, style};
 
 use super::screen::{bar, cell, thousands};
 use super::source::{DemoItem, Workload};
-use super::{DemoError, Stage};
+use super::{DemoError, Stage, VECTORS};
 use crate::base::Id;
 use crate::cli::output;
 use crate::client::BlockingClient;
@@ -42,9 +42,11 @@ pub struct Changed {
     pub events: usize,
     /// Version of the profile before and after.
     pub versions: (u32, u32),
-    /// Share of the new taste among the best 50 items, before and after.
+    /// Share of the new taste among the best 50 items by [`VECTORS`], before and after.
     pub shares: (f64, f64),
-    /// Places of the first five that have another item.
+    /// The same by the strategy that answers.
+    pub served: (f64, f64),
+    /// Places of its first five that have another item.
     pub places_changed: usize,
     /// Median time from sending an event to its acknowledgement.
     pub ack: Duration,
@@ -53,6 +55,9 @@ pub struct Changed {
 /// Somebody, and a taste that is not theirs.
 struct Story<'a> {
     user: Id,
+    /// By [`VECTORS`].
+    by_vector: Vec<ScoredItem>,
+    /// By the strategy that answers.
     before: Vec<ScoredItem>,
     taste: String,
     /// Items of the taste: the measure.
@@ -74,9 +79,7 @@ pub fn act(stage: &mut Stage, client: &mut BlockingClient) -> Result<Changed, De
     let known = format!("version {} after {} events", begin.version, thousands(begin.events));
     screen.fact("user", &format!("{} · {known} · new taste: {}", story.user, style(&story.taste).green().bold()))?;
     screen.line(
-        &style("\n   event on item                     shard   sequence   version   score before       ack")
-            .dim()
-            .to_string(),
+        &style("\n   event on item                     shard   sequence   version       ack").dim().to_string(),
     )?;
     let (mut acks, mut waits) = (Vec::new(), Vec::new());
     for (number, item) in (1_u64..).zip(&story.steps) {
@@ -90,11 +93,12 @@ pub fn act(stage: &mut Stage, client: &mut BlockingClient) -> Result<Changed, De
         waits.push(took);
         acks.push(ack);
     }
-    let after = recommend(client, &story.user)?;
+    let (after, by_vector) = (recommend(client, &story.user, "")?, recommend(client, &story.user, VECTORS)?);
     let end = client.call(&ProfileGet { user: story.user.clone(), recent_max: 1, factors: false })?;
     waits.sort_unstable();
     let changed = Changed {
-        shares: (share(&story.before, &story.of_taste), share(&after, &story.of_taste)),
+        shares: (share(&story.by_vector, &story.of_taste), share(&by_vector, &story.of_taste)),
+        served: (share(&story.before, &story.of_taste), share(&after, &story.of_taste)),
         places_changed: (0..SHOWN).filter(|at| item_at(&story.before, *at) != item_at(&after, *at)).count(),
         events: story.steps.len(),
         versions: (begin.version, end.version),
@@ -115,15 +119,16 @@ pub fn act(stage: &mut Stage, client: &mut BlockingClient) -> Result<Changed, De
     let claim =
         format!("{events} events, {events} acknowledgements, version {} → {}: nothing waits", versions.0, versions.1);
     screen.check(steps && rising && followed && events > 0, &claim)?;
-    let (was, is) = (100.0 * changed.shares.0, 100.0 * changed.shares.1);
-    let places = changed.places_changed;
-    let claim =
-        format!("{} went from {was:.0} % to {is:.0} % of the best 50; {places} of the first 5 are new", story.taste);
-    screen.check(is > was && places > 0, &claim)?;
+    let percent = |(was, is): (f64, f64)| format!("from {:.0} % to {:.0} % of the best 50", 100.0 * was, 100.0 * is);
+    let (places, shares) = (changed.places_changed, changed.shares);
+    let claim = format!("{} went {}; {places} of the first 5 are new", story.taste, percent(changed.served));
+    screen.check(places > 0, &claim)?;
+    let claim = format!("by {VECTORS}, where a profile is one vector: {}", percent(shares));
+    screen.check(shares.1 > shares.0, &claim)?;
     Ok(changed)
 }
 
-fn recommend(client: &mut BlockingClient, user: &Id) -> Result<Vec<ScoredItem>, DemoError> {
+fn recommend(client: &mut BlockingClient, user: &Id, strategy: &str) -> Result<Vec<ScoredItem>, DemoError> {
     let request = Recommend {
         user: user.clone(),
         k: u16::try_from(SEEN_BY).unwrap_or(u16::MAX),
@@ -132,7 +137,7 @@ fn recommend(client: &mut BlockingClient, user: &Id) -> Result<Vec<ScoredItem>, 
         deny_items: Vec::new(),
         allow_tags: Vec::new(),
         deny_tags: Vec::new(),
-        strategy: String::new(),
+        strategy: strategy.to_owned(),
     };
     Ok(client.call(&request)?.items)
 }
@@ -160,7 +165,7 @@ fn choose<'a>(workload: &'a Workload, client: &mut BlockingClient) -> Result<Sto
     users.sort_unstable_by_key(|(user, count)| (std::cmp::Reverse(*count), *user));
     let mut lists = Vec::new();
     for (user, _) in users.into_iter().take(CHOICE) {
-        lists.push((user, recommend(client, user)?));
+        lists.push((user, recommend(client, user, VECTORS)?));
     }
     let too_few = || DemoError::TooFew {
         name: workload.name.clone(),
@@ -170,7 +175,8 @@ fn choose<'a>(workload: &'a Workload, client: &mut BlockingClient) -> Result<Sto
     let tags = main_tags(workload);
     let clearest = |list: &[ScoredItem]| shares_of(list, &tags).first().map_or(0, |(_, count)| *count);
     let at = (0..lists.len()).rev().max_by_key(|at| clearest(&lists[*at].1)).ok_or_else(too_few)?;
-    let (user, before) = lists.swap_remove(at);
+    let (user, by_vector) = lists.swap_remove(at);
+    let before = recommend(client, user, "")?;
     let mut popularity: HashMap<&Id, usize> = HashMap::new();
     let mut met: HashSet<&Id> = HashSet::new();
     for event in &workload.events {
@@ -179,13 +185,13 @@ fn choose<'a>(workload: &'a Workload, client: &mut BlockingClient) -> Result<Sto
             met.insert(&event.item);
         }
     }
-    let (taste, of_taste) = match furthest(workload, &before, &tags) {
+    let (taste, of_taste) = match furthest(workload, &by_vector, &tags) {
         Some(tag) => {
             let of_taste = tags.iter().filter(|(_, main)| **main == tag).map(|(id, _)| (*id).clone());
             (tag.to_owned(), of_taste.collect::<HashSet<Id>>())
         }
         None => {
-            let ids: HashSet<&Id> = before.iter().map(|scored| &scored.item).collect();
+            let ids: HashSet<&Id> = by_vector.iter().map(|scored| &scored.item).collect();
             let overlap = |list: &[ScoredItem]| list.iter().filter(|scored| ids.contains(&scored.item)).count();
             let (other, list) = lists.iter().min_by_key(|(_, list)| overlap(list)).ok_or_else(too_few)?;
             (format!("the taste of user {other}"), list.iter().map(|scored| scored.item.clone()).collect())
@@ -195,7 +201,7 @@ fn choose<'a>(workload: &'a Workload, client: &mut BlockingClient) -> Result<Sto
     let mut steps: Vec<&DemoItem> = workload.items.iter().filter(fresh).collect();
     steps.sort_by_key(|item| std::cmp::Reverse(popularity.get(&item.id).copied().unwrap_or(0)));
     steps.truncate(NEW_EVENTS);
-    Ok(Story { user: user.clone(), before, taste, of_taste, steps })
+    Ok(Story { user: user.clone(), by_vector, before, taste, of_taste, steps })
 }
 
 fn main_tags(workload: &Workload) -> HashMap<&Id, &str> {
@@ -238,8 +244,8 @@ fn ack_line(item: &DemoItem, ack: &EventPutReply, took: Duration) -> String {
     let named = if item.tags.is_empty() { String::new() } else { format!("  {}", item.tags.join(", ")) };
     let item = cell(&format!("item {}{named}", item.id), 33, &Style::new());
     let (sequence, took) = (thousands(ack.sequence), output::duration(took));
-    let EventPutReply { shard, profile_version, score_before, .. } = ack;
-    format!("   {item} {shard:>5} {sequence:>10} {profile_version:>9} {score_before:>14.3} {took:>9}")
+    let EventPutReply { shard, profile_version, .. } = ack;
+    format!("   {item} {shard:>5} {sequence:>10} {profile_version:>9} {took:>9}")
 }
 
 /// The tags of the best 50, before and after.

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::source::{DemoItem, Workload};
-use super::{DemoError, Interrupt};
+use super::{DemoError, Interrupt, VECTORS};
 use crate::cli::output::Progress;
-use crate::client::BlockingClient;
+use crate::client::{BlockingClient, ClientError};
 use crate::wire::Status;
 use crate::wire::commands::{EventBatch, EventBatchReply, ItemUpsert, Metrics, Refit, RefitReply};
 use crate::wire::types::{Event, StrategyMetrics};
@@ -60,7 +60,9 @@ pub struct Streamed {
     pub freeze_at: usize,
     /// The refit.
     pub refit: RefitReply,
-    /// The curve, by the server's METRICS.
+    /// The curve of the strategy that answers, by the server's METRICS.
+    pub served: Vec<Point>,
+    /// The curve of [`VECTORS`], likewise.
     pub points: Vec<Point>,
     /// The server's figures at the end.
     pub metrics: Vec<StrategyMetrics>,
@@ -92,24 +94,46 @@ pub fn send(client: &mut BlockingClient, workload: &Workload, interrupt: &Interr
     let points = (events.len() / POINT_EVENTS_MIN).clamp(1, POINTS_MAX);
     let progress = Progress::new("   events", Some(events.len() as u64));
     let (mut counts, mut acks) = (Counts::default(), vec![(false, 0); events.len()]);
-    let (mut curve, mut took) = (Vec::new(), Duration::ZERO);
-    let (mut before, mut refit, mut from) = (Point::default(), None, 0);
+    let (mut curves, mut took) = ([Vec::new(), Vec::new()], Duration::ZERO);
+    let (mut before, mut refit, mut from) = ([Point::default(); 2], None, 0);
     for number in 1..=points {
         let upto = events.len() * number / points;
         let began = Instant::now();
         send_range(client, &events[from..upto], &mut acks[from..upto], &mut counts, interrupt, &progress)?;
         took += began.elapsed();
-        let now = figures(client)?.first().map_or(before, |primary| point(upto, primary));
-        curve.push(Point { upto, ranked: now.ranked - before.ranked, hits: now.hits - before.hits });
-        (before, from) = (now, upto);
+        let metrics = figures(client)?;
+        let vectors = metrics.iter().find(|each| each.strategy == VECTORS);
+        for ((curve, before), now) in curves.iter_mut().zip(&mut before).zip([metrics.first(), vectors]) {
+            let now = now.map_or(*before, |now| point(upto, now));
+            curve.push(Point { upto, ranked: now.ranked - before.ranked, hits: now.hits - before.hits });
+            *before = now;
+        }
+        from = upto;
         if refit.is_none() && upto as f64 >= FREEZE_AT * events.len() as f64 {
             progress.label("   events (item model refitted)");
-            refit = Some((upto, client.call(&Refit { seed: 0 })?));
+            refit = Some((upto, refit_from_scratch(client)?));
         }
     }
     let metrics = figures(client)?;
     let (freeze_at, refit) = refit.unwrap_or_else(|| unreachable!("the last point lies beyond any share"));
-    Ok(Streamed { counts, took, acks, freeze_at, refit, points: curve, metrics })
+    let [served, points] = curves;
+    Ok(Streamed { counts, took, acks, freeze_at, refit, served, points, metrics })
+}
+
+/// Seed of the refit: with one of its own a fit begins from random factors, as that of the frozen copy does.
+pub const REFIT_SEED: u64 = 1;
+
+/// Asks for a refit; where the server is at one of its own, waits for its end.
+fn refit_from_scratch(client: &mut BlockingClient) -> Result<RefitReply, DemoError> {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        match client.call(&Refit { seed: REFIT_SEED }) {
+            Err(ClientError::Refused { status: Status::Overloaded, .. }) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            answer => return Ok(answer?),
+        }
+    }
 }
 
 /// Sends some events outside the stream, one batch after the other.

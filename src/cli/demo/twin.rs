@@ -1,14 +1,15 @@
 //! The frozen copy: the server's own `state` code in this process, which learns the first part of the stream and then
-//! only answers. What a model trained once and served for weeks would do.
+//! only answers. What a model trained once and served for weeks would do. It is a copy of `decay`, whose profile is one
+//! vector: that can be frozen and held against the living one with nothing else in between.
 //!
 //! Both are asked about the same events with the same candidates: an event counts where the server ranked it, and
 //! what the living profile has in its history is no candidate for the copy either. The copy has the same item model.
 
 use std::collections::{HashMap, VecDeque};
 
-use super::DemoError;
 use super::source::{DemoItem, Workload};
-use super::stream::{Point, Streamed};
+use super::stream::{Point, REFIT_SEED, Streamed};
+use super::{DemoError, VECTORS};
 use crate::base::Id;
 use crate::cli::output::Progress;
 use crate::engine::fit_epoch;
@@ -33,7 +34,7 @@ pub fn frozen(
     items_ms: i64,
 ) -> Result<Vec<Point>, DemoError> {
     let progress = Progress::new("   frozen copy", Some(workload.events.len() as u64));
-    let strategies = options.strategies.iter().take(1).cloned().collect();
+    let strategies = options.strategies.iter().filter(|strategy| strategy.name() == VECTORS).cloned().collect();
     let mut shard = Shard::new(0, state::Options { shards: 1, rank_every: 0, strategies, ..options.clone() });
     for item in &workload.items {
         upsert(&mut shard, item, items_ms);
@@ -70,12 +71,12 @@ pub fn frozen(
 
 /// What REFIT does in the server, with the same seed and over the same histories.
 fn freeze(shard: &mut Shard, refit: &IalsOptions) -> Result<(), DemoError> {
-    let histories =
-        Histories { items: shard.item_ids().cloned().collect(), users: shard.histories(), dims: shard.model_dims() };
+    let histories = Histories::of(shard);
     if histories.dims.is_empty() {
         return Ok(());
     }
-    let (model, _) = fit_epoch(&[histories], &[shard.arm_name(0)], refit, 1)?;
+    let (model, _) =
+        fit_epoch(&[histories], &[shard.arm_name(0)], &IalsOptions { seed: REFIT_SEED, ..refit.clone() }, 1)?;
     shard.install(&model);
     Ok(())
 }

@@ -177,7 +177,7 @@ fn p2_slices_end_where_told() {
 fn p1_has_the_errors_of_the_definition() {
     let rows = rows(8, 2_000);
     let (low, high) = (1.5_f64, 4.5_f64);
-    let settings = "biased_mf:dim=1,init_std=0,step_bias_user=0.05,step_bias_item=0.02,boost_bias_user=0.1,\
+    let settings = "biased_mf:dim=1,init_std=0.000001,step_bias_user=0.05,step_bias_item=0.02,boost_bias_user=0.1,\
                     boost_bias_item=0.4,l2_bias=0.01";
     let (mut sum, mut squared, mut absolute, mut tail) = (0.0, 0.0, 0.0, 0.0);
     let mut biases: HashMap<(bool, Id), (f64, f64)> = HashMap::new();

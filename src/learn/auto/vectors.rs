@@ -37,8 +37,12 @@ impl Gather {
                 weight *= recency;
                 (&factors.items.col(item as usize)[..DIM], weight)
             });
-            // A system that is not positive definite leaves zeros.
-            let _ = fold_in(&mut self.solver, terms, events, fold);
+            if terms.gram.len() == DIM {
+                self.axes.fold_in(terms, events, fold);
+            } else {
+                // A system that is not positive definite leaves zeros.
+                let _ = fold_in(&mut self.solver, terms, events, fold);
+            }
         }
         self.vectors.folds = Some(folds);
         let newest = trail.newest(COMPARED).map(|item| unit(factors.items.col(item as usize)));
@@ -88,4 +92,57 @@ pub fn inverse_length(column: &[f32]) -> f32 {
 fn unit(column: &[f32]) -> [f32; DIM] {
     let inverse = inverse_length(column);
     std::array::from_fn(|at| column[at] * inverse)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use super::*;
+    use crate::base::Rng;
+    use crate::learn::ItemModel;
+    use crate::learn::auto::gather::Asker;
+    use crate::learn::auto::{L2, UNOBSERVED_WEIGHT, fit_options};
+    use crate::linalg::{Interactions, als};
+
+    /// A model as it is installed (its Gram matrix the diagonal alone) and the same one with the matrix in full give the
+    /// same vectors of a user, by the small systems and by the large.
+    #[test]
+    fn a_diagonal_and_a_full_matrix_fold_in_alike() {
+        let (users, items) = (60, 80);
+        let (mut rng, mut bank) = (Rng::new(73), Bank::new(1));
+        (0..users).for_each(|_| bank.insert_user());
+        (0..items).for_each(|item| bank.insert_item(item));
+        let mut pairs = Vec::new();
+        for at in 0..4_000 {
+            let user = rng.below(users);
+            let item = (rng.below(20) + 20 * (user % 4)) % items;
+            bank.learn(user as usize, item as usize, at);
+            pairs.push((user as u32, item as u32));
+        }
+        let interactions = Interactions::new(users as usize, items as usize, &pairs).unwrap();
+        let fitted = als::fit(&interactions, &fit_options(true, 3), &mut |_| ControlFlow::Continue(())).unwrap();
+        let fitted = fitted.into_principal_axes();
+        let mut columns = Slab::new(DIM);
+        for item in 0..items as usize {
+            let column = columns.push();
+            columns.col_mut(column)[..DIM].copy_from_slice(fitted.row(item));
+        }
+        let full = ItemModel { epoch: 1, gram: fitted.gram.clone(), items };
+        let diagonal = ItemModel { gram: crate::linalg::axes::diagonal(&fitted.gram, DIM).unwrap(), ..full.clone() };
+        let mut longest = 0;
+        for user in 0..users as usize {
+            let folds = |model: &ItemModel| {
+                let factors = Factors { items: &columns, model, l2: L2, unobserved_weight: UNOBSERVED_WEIGHT };
+                let mut gather = Gather::default();
+                gather.run(&bank, factors, Asker { user: Some(user), excluded: &[], time_ms: 4_000 }, 20);
+                gather.vectors.folds.expect("a model and a trail")
+            };
+            for (one, two) in folds(&full).iter().flatten().zip(folds(&diagonal).iter().flatten()) {
+                assert!((one - two).abs() < 1e-5, "user {user}: {one} and {two}");
+            }
+            longest = longest.max(bank.trail(user).len());
+        }
+        assert!(longest > 50, "the longest fold-ins are among them: {longest}");
+    }
 }

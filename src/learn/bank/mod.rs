@@ -190,6 +190,7 @@ impl Bank {
                 out.f32(*sum).u32(*item);
             }
         }
+        self.alive.encode(out);
         self.tags.encode_head(out);
         self.sequence.encode_head(out);
         out.count(self.items());
@@ -209,6 +210,7 @@ impl Bank {
             let entry = |from: &mut Reader<'_>| Ok((from.f32()?, from.u32()?));
             *list = TopList::restored((0..count).map(|_| entry(from)).collect::<Result<_, CursorError>>()?);
         }
+        self.alive = Alive::decode(from)?;
         self.tags.decode_head(from)?;
         self.sequence.decode_head(from)?;
         let items = from.count(4, usize::MAX)?;
