@@ -44,47 +44,57 @@ impl WithSimd for Product<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let Self { a, step, stride, b, out, add } = self;
         let mut at = 0;
         let (blocks, rest) = out.as_chunks_mut::<ROWS>();
         for block in blocks {
             let starts = std::array::from_fn(|n| (at + n) * step);
-            rows_body(a, starts, stride, b, block, add);
+            rows_body(simd, a, starts, stride, b, block, add);
             at += ROWS;
         }
         for row in rest.as_chunks_mut::<1>().0 {
-            rows_body(a, [at * step], stride, b, row, add);
+            rows_body(simd, a, [at * step], stride, b, row, add);
             at += 1;
         }
     }
 }
 
-/// Rows and lanes whose sums stay in registers: with eight floats a register, twelve of sixteen.
+/// Rows and registers across whose sums are held at a time: with two more for the weights and one for the factor, fifteen
+/// of AVX2's sixteen registers.
 const ROWS: usize = 6;
-const BLOCK: usize = 16;
+const ACROSS: usize = 2;
 
+/// In so many words, and not as loops over floats: those of six rows end up as single floats.
 #[inline(always)]
-fn rows_body<const N: usize>(a: &[f32], starts: [usize; N], stride: usize, b: &[Row], out: &mut [Row; N], add: bool) {
-    for block in 0..WIDTH / BLOCK {
-        let lanes = block * BLOCK;
-        let mut sums = [[0.0_f32; BLOCK]; N];
+fn rows_body<S: Simd, const N: usize>(
+    simd: S,
+    a: &[f32],
+    starts: [usize; N],
+    stride: usize,
+    b: &[Row],
+    out: &mut [Row; N],
+    add: bool,
+) {
+    let registers = S::as_simd_f32s(&[0.0; WIDTH]).0.len();
+    for first in (0..registers).step_by(ACROSS) {
+        let mut sums = [[simd.splat_f32s(0.0); ACROSS]; N];
         if add {
             for n in 0..N {
-                sums[n].copy_from_slice(&out[n][lanes..lanes + BLOCK]);
+                sums[n].copy_from_slice(&S::as_simd_f32s(&out[n]).0[first..first + ACROSS]);
             }
         }
         for (at, b) in b.iter().enumerate() {
-            let b: &[f32; BLOCK] = b[lanes..lanes + BLOCK].try_into().expect("a block");
+            let b = &S::as_simd_f32s(b).0[first..first + ACROSS];
             for n in 0..N {
-                let factor = a[starts[n] + at * stride];
-                for lane in 0..BLOCK {
-                    sums[n][lane] = factor.mul_add(b[lane], sums[n][lane]);
+                let factor = simd.splat_f32s(a[starts[n] + at * stride]);
+                for across in 0..ACROSS {
+                    sums[n][across] = simd.mul_add_f32s(factor, b[across], sums[n][across]);
                 }
             }
         }
         for n in 0..N {
-            out[n][lanes..lanes + BLOCK].copy_from_slice(&sums[n]);
+            S::as_mut_simd_f32s(&mut out[n]).0[first..first + ACROSS].copy_from_slice(&sums[n]);
         }
     }
 }

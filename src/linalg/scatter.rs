@@ -159,6 +159,12 @@ impl WithSimd for AddRow<'_> {
     }
 }
 
+/// No `f32::max`: its care for NaN costs three instructions a lane, and sums are finite.
+#[inline(always)]
+fn larger(one: f32, other: f32) -> f32 {
+    if one > other { one } else { other }
+}
+
 struct Largest<'a> {
     sums: &'a [Sums],
     factors: &'a [f32],
@@ -170,16 +176,17 @@ impl WithSimd for Largest<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> [[f32; SUMS]; 2] {
-        let mut largest = [[self.least; SUMS]; 2];
+        // One array after the other, each in registers of its own: together they end up as single floats.
+        let (mut plain, mut scaled) = ([self.least; SUMS], [self.least; SUMS]);
         for (Sums(sums), factor) in self.sums.iter().zip(self.factors) {
             for lane in 0..SUMS {
-                // No `f32::max`: its care for NaN costs three instructions a lane, and sums are finite.
-                let (plain, scaled) = (sums[lane], sums[lane] * factor);
-                largest[0][lane] = if plain > largest[0][lane] { plain } else { largest[0][lane] };
-                largest[1][lane] = if scaled > largest[1][lane] { scaled } else { largest[1][lane] };
+                plain[lane] = larger(sums[lane], plain[lane]);
+            }
+            for lane in 0..SUMS {
+                scaled[lane] = larger(sums[lane] * factor, scaled[lane]);
             }
         }
-        largest
+        [plain, scaled]
     }
 }
 

@@ -365,14 +365,25 @@ impl Shard {
         if predicts && let Some(values) = self.predict_ratings(slot, rows, time_ms) {
             return values;
         }
+        let given: Vec<u32> = rows.iter().filter_map(|row| u32::try_from((*row)?).ok()).collect();
+        self.collect_seen_but(slot, &given);
         let Some(banked) = &mut self.banked else { return Vec::new() };
         let user = slot.filter(|slot| banked.bank.trail(*slot).count() > 0);
-        let given: Vec<u32> = rows.iter().filter_map(|row| u32::try_from((*row)?).ok()).collect();
-        banked.opine(&self.arms[arm], Asker { user, excluded: &[], time_ms }, Some(&given));
+        banked.opine(&self.arms[arm], Asker { user, excluded: &self.scratch.seen, time_ms }, Some(&given));
         let opinions = &banked.scratch.opinions;
         let score =
             |row: usize| opinions.iter().find(|(item, _)| *item as usize == row).map_or(f32::MIN, |(_, score)| *score);
         rows.iter().map(|row| row.map_or(f32::MIN, score)).collect()
+    }
+
+    /// What stands aside when a user is asked about `given` items, into `scratch.seen`: the rest of the history. Features
+    /// compare items with all that is open to the user, and the ranker learned them without what the user had.
+    pub(super) fn collect_seen_but(&mut self, slot: Option<usize>, given: &[u32]) {
+        self.scratch.seen.clear();
+        if let Some(slot) = slot {
+            self.collect_seen(slot);
+            self.scratch.seen.retain(|row| !given.contains(row));
+        }
     }
 
     /// Teaches the ranker, in step, from an event that is about to be applied; fits item factors where that is due.

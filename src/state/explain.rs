@@ -183,6 +183,8 @@ impl Shard {
         row: usize,
         ranking: bool,
     ) -> Option<(f32, Vec<ScorePart>)> {
+        let item = u32::try_from(row).ok()?;
+        self.collect_seen_but(slot, &[item]);
         let arm = &self.arms[arm];
         let Strategy::Auto(auto) = &arm.strategy else { return None };
         let banked = self.banked.as_mut()?;
@@ -193,8 +195,8 @@ impl Shard {
             return Some((score, parts.iter().map(|part| ScorePart { name: part.name, value: part.value }).collect()));
         }
         let user = slot.filter(|slot| banked.bank.trail(*slot).count() > 0);
-        let asker = Asker { user, excluded: &[], time_ms };
-        let features = banked.features_of(arm, asker, u32::try_from(row).ok()?, auto.candidates)?;
+        let asker = Asker { user, excluded: &self.scratch.seen, time_ms };
+        let features = banked.features_of(arm, asker, item, auto.candidates)?;
         let (score, parts) = explain(banked.ranker.as_ref()?, &features);
         Some((score, parts.iter().map(|part| ScorePart { name: part.name, value: part.value }).collect()))
     }
