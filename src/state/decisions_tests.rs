@@ -3,6 +3,7 @@
 use super::*;
 use crate::base::{Id, Reader, Rng};
 use crate::evaluate::Window;
+use crate::learn::Strategy;
 use crate::model::{Event, Recall, ServedList};
 
 const NOW_MS: i64 = 1_700_000_000_000;
@@ -36,7 +37,9 @@ fn exposure(decision: u64, user: u64, places: u16, time_ms: i64) -> Op<'static> 
 
 fn shard() -> Shard {
     let kind = |code, weight| crate::model::Kind { code, name: code.to_string(), weight, explicit: false, range: None };
-    Shard::new(0, Options { kinds: crate::model::Kinds::new([kind(0, 1.0), kind(CLICK, 0.5)]), ..Options::default() })
+    let strategies = vec![Strategy::default_named("decay").expect("listed")];
+    let kinds = crate::model::Kinds::new([kind(0, 1.0), kind(CLICK, 0.5)]);
+    Shard::new(0, Options { strategies, kinds, ..Options::default() })
 }
 
 fn clicks(shard: &Shard) -> (f64, f64, f64) {

@@ -11,7 +11,7 @@ use crate::learn::bank::tags::Liking;
 use crate::learn::bank::{Bank, sequence};
 use crate::linalg::scatter::{SUMS, Scatter, Sums};
 use crate::linalg::solve::SpdSolver;
-use crate::linalg::{AxesSolver, BestSet, Slab};
+use crate::linalg::{BestSet, Slab};
 
 /// What is summed up of an item, by accumulator (see [`Scatter`]): first four pair sums of the user's newest items,
 /// discounted fast; the same discounted slowly; then these.
@@ -108,7 +108,6 @@ pub struct Gather {
     pub(super) neighbours: Neighbours,
     pub(super) scores: Vec<f32>,
     pub(super) solver: SpdSolver,
-    pub(super) axes: AxesSolver,
     /// The candidates: those that were proposed, then those that were added.
     pub candidates: Vec<u32>,
     /// How many of them were proposed: what a candidate is compared with.
@@ -143,7 +142,6 @@ impl Default for Gather {
             neighbours: Neighbours::default(),
             scores: Vec::new(),
             solver: SpdSolver::new(DIM),
-            axes: AxesSolver::default(),
             candidates: Vec::new(),
             proposed: 0,
             largest: [[LEAST; SUMS]; 2],

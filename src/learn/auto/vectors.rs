@@ -37,12 +37,8 @@ impl Gather {
                 weight *= recency;
                 (&factors.items.col(item as usize)[..DIM], weight)
             });
-            if terms.gram.len() == DIM {
-                self.axes.fold_in(terms, events, fold);
-            } else {
-                // A system that is not positive definite leaves zeros.
-                let _ = fold_in(&mut self.solver, terms, events, fold);
-            }
+            // A system that is not positive definite leaves zeros.
+            let _ = fold_in(&mut self.solver, terms, events, fold);
         }
         self.vectors.folds = Some(folds);
         let newest = trail.newest(COMPARED).map(|item| unit(factors.items.col(item as usize)));
@@ -106,7 +102,7 @@ mod tests {
     use crate::linalg::{Interactions, als};
 
     /// A model as it is installed (its Gram matrix the diagonal alone) and the same one with the matrix in full give the
-    /// same vectors of a user, by the small systems and by the large.
+    /// same vectors of a user.
     #[test]
     fn a_diagonal_and_a_full_matrix_fold_in_alike() {
         let (users, items) = (60, 80);
