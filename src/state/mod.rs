@@ -27,6 +27,7 @@ mod image_reader;
 mod items;
 pub mod model;
 pub mod op;
+mod opinions;
 mod query;
 mod select;
 mod trade;

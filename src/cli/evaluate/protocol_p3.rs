@@ -11,7 +11,7 @@ use super::fit::refit;
 use super::outcomes::Outcomes;
 use super::report::{Figures, Latencies, finite};
 use super::spec::Spec;
-use super::stream::Stream;
+use super::stream::{Recorded, Stream};
 use crate::base::{Id, Rng};
 use crate::evaluate::{LeaveOneOut, position_of};
 use crate::ingest::table::HeldOut;
@@ -44,7 +44,10 @@ pub fn run(
         },
     );
     let (mut updates, mut rankings) = (Latencies::default(), Latencies::default());
-    for (at, recorded) in order(stream, seed).into_iter().map(|at| &stream.events[at]).enumerate() {
+    for (at, recorded) in order(stream, seed).into_iter().map(|at| stream.events[at]).enumerate() {
+        // Steps of a millisecond, as files without times have them, but in the order of learning.
+        let time_ms = if stream.timed { recorded.time_ms } else { at as i64 };
+        let recorded = &Recorded { time_ms, ..recorded };
         let op = Op::Event(stream.event(recorded, EVENT));
         updates.time(|| shard.apply(&op));
         progress(at as u64 + 1);
