@@ -5,6 +5,7 @@
 //! handle: clones are cheap and go to every thread. It lives inside an actix `System`; [`run`] makes one.
 
 mod error;
+mod pretrained;
 mod refit;
 mod registry;
 mod snapshot;
@@ -27,6 +28,7 @@ pub use snapshot::SnapshotReport;
 pub use start::{Opened, StartReport};
 
 use crate::base::{Clock, IdRef};
+use crate::learn::bank::pretrained::Pretrained;
 use crate::linalg::IalsOptions;
 use crate::model::Durability;
 use crate::shard::actor::Pace;
@@ -61,6 +63,8 @@ pub struct Options {
     pub refit_automatically: bool,
     /// How much time teaching the ranker may take.
     pub teaching: TeachingPace,
+    /// What attention goes on from, unless its data come from there already.
+    pub pretrained: Option<Arc<Pretrained>>,
 }
 
 impl Options {
@@ -78,6 +82,7 @@ impl Options {
             refit: IalsOptions::default(),
             refit_automatically: true,
             teaching: TeachingPace { cpu_share: 0.25, sample_share: 0.05 },
+            pretrained: None,
         }
     }
 }

@@ -59,6 +59,7 @@ impl Shard {
             Op::Rows { owner, count, bytes, .. } => self.take_rows(*owner, *count, bytes),
             Op::Epoch { .. } => Outcome::applied(self.epoch),
             Op::Ranker { version, weights } => self.take_ranker(*version, weights),
+            Op::Pretrained { part } => self.take_pretrained(part),
         }
     }
 

@@ -21,6 +21,7 @@ mod image_reader;
 mod items;
 pub mod model;
 pub mod op;
+mod pretrained;
 mod query;
 mod select;
 mod trade;

@@ -8,6 +8,7 @@
 //! rows         5 | owner u16 | generation u64 | count u32 | bytes u32 | rows (exchange.rs)
 //! epoch        6 | epoch u32
 //! ranker       7 | version u32 | bytes u32 | weights (learn/auto/ranker.rs)
+//! pretrained   8 | bytes u32 | a part of what attention learned elsewhere (learn/bank/pretrained.rs)
 //! attributes:  u32 count | (name text, time_ms i64, value)...
 //! ```
 //!
@@ -78,6 +79,11 @@ pub enum Op<'a> {
         /// Their bytes (`learn/auto/ranker.rs`).
         weights: &'a [u8],
     },
+    /// Attention goes on from what was learned elsewhere.
+    Pretrained {
+        /// A part of it (`learn/bank/pretrained.rs`).
+        part: &'a [u8],
+    },
 }
 
 const EVENT: u8 = 1;
@@ -87,6 +93,7 @@ const MERGE: u8 = 4;
 const ROWS: u8 = 5;
 const EPOCH: u8 = 6;
 const RANKER: u8 = 7;
+const PRETRAINED: u8 = 8;
 
 /// Bytes of an event whose ids are integers: every field then has a fixed place.
 const INT_EVENT_BYTES: usize = 1 + 8 + 9 + 9 + 1 + 4 + 8;
@@ -140,6 +147,9 @@ impl<'a> Op<'a> {
             }
             Self::Ranker { version, weights } => {
                 writer.u8(RANKER).u32(*version).count(weights.len()).bytes(weights);
+            }
+            Self::Pretrained { part } => {
+                writer.u8(PRETRAINED).count(part.len()).bytes(part);
             }
             Self::Epoch { epoch } => {
                 writer.u8(EPOCH).u32(*epoch);
@@ -200,12 +210,16 @@ impl<'a> Op<'a> {
                 let length = from.count(1, usize::MAX)?;
                 Self::Ranker { version, weights: from.bytes(length)? }
             }
+            PRETRAINED => {
+                let length = from.count(1, usize::MAX)?;
+                Self::Pretrained { part: from.bytes(length)? }
+            }
             _ => {
                 return Err(CursorError::Bad {
                     what: "operation tag",
                     offset,
                     found: u64::from(tag),
-                    allowed: "1 to 7 (a newer version of mirra may have written this)",
+                    allowed: "1 to 8 (a newer version of mirra may have written this)",
                 });
             }
         })
@@ -257,6 +271,7 @@ mod tests {
             Op::Rows { owner: 0, generation: 5, count: 1, bytes: &[9] },
             Op::Epoch { epoch: 4 },
             Op::Ranker { version: 9, weights: &[7, 8] },
+            Op::Pretrained { part: &[6, 5, 4] },
         ]
     }
 
