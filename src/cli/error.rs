@@ -11,6 +11,7 @@ use crate::client::ClientError;
 use crate::config::ConfigError;
 use crate::engine::EngineError;
 use crate::ingest::IngestError;
+use crate::ingest::tensors::TensorsError;
 use crate::server::ServerError;
 use crate::storage::StorageError;
 
@@ -55,6 +56,9 @@ pub enum CliError {
     /// A file of events cannot be read.
     #[error(transparent)]
     Ingest(#[from] IngestError),
+    /// A file of weights cannot be used.
+    #[error(transparent)]
+    Tensors(#[from] TensorsError),
     /// Arguments that parse but contradict each other.
     #[error("{0}")]
     Usage(String),

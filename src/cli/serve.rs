@@ -12,6 +12,7 @@ use super::{CliError, setup};
 use crate::base::SystemClock;
 use crate::config::{Config, Override};
 use crate::engine::{self, Engine, Opened, SnapshotReport, StartReport};
+use crate::ingest::tensors::read_tensors;
 use crate::server::Server;
 use crate::storage::files::write_atomically;
 
@@ -33,6 +34,10 @@ pub struct ServeArgs {
     /// File to write when the port answers: one JSON object with `addr` and `pid`.
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
+    /// Safetensors file that strategy `attention` goes on from (docs/neural.md). It goes into the journal once: later
+    /// starts with the same file, or without one, change nothing.
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub weights: Option<PathBuf>,
 }
 
 impl ServeArgs {
@@ -67,7 +72,8 @@ pub fn run(args: &ServeArgs, config_file: Option<&Path>) -> Result<(), CliError>
 }
 
 async fn serve(args: &ServeArgs, config: &Config) -> Result<(), CliError> {
-    let options = setup::engine_options(config, &args.data_dir);
+    let mut options = setup::engine_options(config, &args.data_dir);
+    options.pretrained = args.weights.as_deref().map(read_tensors).transpose()?.map(Arc::new);
     let Opened { engine, report } = Engine::start(options, Arc::new(SystemClock))?;
     tell(&report);
     let server = Server::open(engine.clone(), setup::server_options(config))?;

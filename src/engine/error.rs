@@ -43,6 +43,9 @@ pub enum EngineError {
         /// Names of the active strategies.
         active: Vec<&'static str>,
     },
+    /// Weights are given and no active strategy takes them.
+    #[error("no active strategy takes weights: add \"attention\" to [strategy] active, or start without --weights")]
+    NothingToPretrain,
     /// The fit failed.
     #[error("the item model could not be fitted")]
     Fit(#[from] LinalgError),

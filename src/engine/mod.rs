@@ -6,6 +6,7 @@
 
 mod background;
 mod error;
+mod pretrained;
 mod refit;
 mod registry;
 mod snapshot;
@@ -29,6 +30,7 @@ pub use start::{Opened, StartReport};
 
 use crate::base::{Clock, IdRef};
 use crate::learn::auto::Training;
+use crate::learn::bank::pretrained::Pretrained;
 use crate::linalg::IalsOptions;
 use crate::model::Durability;
 use crate::shard::actor::Pace;
@@ -66,6 +68,8 @@ pub struct Options {
     pub teaching: TeachingPace,
     /// How long each shard remembers what it served.
     pub decisions: DecisionOptions,
+    /// What attention goes on from, unless its data come from there already.
+    pub pretrained: Option<Arc<Pretrained>>,
 }
 
 impl Options {
@@ -85,6 +89,7 @@ impl Options {
             refit_automatically: true,
             teaching: TeachingPace { cpu_share: 0.25, sample_share: 0.05 },
             decisions: DecisionOptions::default(),
+            pretrained: None,
         }
     }
 }

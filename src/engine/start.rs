@@ -9,7 +9,7 @@ use actix::Actor;
 use actix_rt::{Arbiter, ArbiterHandle};
 
 use super::registry::Registry;
-use super::{Engine, EngineError, Inner, Options, Peers, Queue, ShardActor, ShardHandle, state, teach};
+use super::{Engine, EngineError, Inner, Options, Peers, Queue, ShardActor, ShardHandle, pretrained, state, teach};
 use crate::base::Clock;
 use crate::base::ids::mix;
 use crate::shard::{Home, Recovered, ShardSetup, recover};
@@ -51,7 +51,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError`], which says what is in the way and what to do.
-    pub fn start(options: Options, clock: Arc<dyn Clock>) -> Result<Opened, EngineError> {
+    pub fn start(mut options: Options, clock: Arc<dyn Clock>) -> Result<Opened, EngineError> {
         let started = Instant::now();
         let dir = Arc::new(DataDir::open(&options.data_dir, true)?);
         let meta = read_or_make_meta(&dir, &options, clock.now_ms())?;
@@ -77,6 +77,11 @@ impl Engine {
         skip_what_peers_merged(&mut recovered);
         let sequences = recovered.iter().map(|shard| shard.shard.sequence()).collect();
         let weights = recovered.iter().filter_map(|shard| shard.shard.ranker()).max_by_key(|weights| weights.examples);
+        let given = options.pretrained.take();
+        let lacking = match &given {
+            Some(given) => pretrained::without(given, &options.state, &recovered)?,
+            None => Vec::new(),
+        };
         let (shards, mut arbiters) = start_actors(recovered, &home, &options, &clock, epoch)?;
         let addresses: Vec<_> = shards.iter().map(|shard| shard.address.clone()).collect();
         arbiters.extend(teach::start_teacher(&options, &addresses, weights));
@@ -98,6 +103,9 @@ impl Engine {
         let store = describe(&opened);
         let report = StartReport { generation, passed_over, replayed, torn, store, sequences, took_ms };
         let engine = Self { inner: Arc::new(inner) };
+        if let Some(given) = &given {
+            pretrained::hand_out(&engine, given, &lacking)?;
+        }
         teach::start_refits(&engine, &engine.inner.shards[0].arbiter);
         Ok(Opened { engine, report })
     }

@@ -1,4 +1,5 @@
-//! Floor 8: rows of behaviour from files, and generated ones. The only home of csv and flate2.
+//! Floor 8: rows of behaviour from files, and generated ones. The only home of csv,
+//! flate2 and safetensors ([`tensors`]).
 //!
 //! [`Table`] reads what people have (TSV or CSV, plain or gzip); [`DriftStream`] makes what nobody has at hand: a stream
 //! whose users change. Both are iterators of [`Row`], so that whatever replays one replays the other.
@@ -11,6 +12,7 @@ pub mod generate;
 mod header;
 mod source;
 pub mod table;
+pub mod tensors;
 
 pub use generate::{DriftOptions, DriftStream, GeneratedItem};
 pub use table::{HeldOut, Table, TableOptions, TimeUnit};

@@ -2,9 +2,11 @@
 //! ([`super::bank`]), so that any number of them costs what one costs; `auto` uses all of its parts.
 
 use super::auto::gather::{Asker, Factors, Gather, sum};
+use super::bank::attention::AttentionOptions;
 use super::bank::counts::{GRID, cohort};
 use super::bank::{Bank, sequence};
 use super::{ItemSide, Learner, Shape};
+use crate::linalg::attention::LENGTH;
 
 /// Item-based collaborative filtering: sums over pairs of the user's newest items and the candidate (Sarwar et al.
 /// 2001; incremental: Papagelis et al. 2005).
@@ -65,6 +67,34 @@ impl Default for Sequence {
     }
 }
 
+/// Attention over the newest items, learned online (see [`super::bank::attention`]).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attention {
+    /// Weight of the logarithm of the candidate's count beside the product of vectors.
+    pub popularity_power: f32,
+    /// Replayed events for each new one.
+    pub replays: usize,
+    /// Events up to which every one is learned.
+    pub train_full: u64,
+    /// Share of the events after that which are learned.
+    pub train_share: f64,
+}
+
+impl Default for Attention {
+    fn default() -> Self {
+        Self { popularity_power: 0.5, replays: 1, train_full: 1_000_000, train_share: 0.25 }
+    }
+}
+
+impl Attention {
+    /// How much the part of the bank learns.
+    #[must_use]
+    pub fn options(&self) -> AttentionOptions {
+        let Self { replays, train_full, train_share, .. } = *self;
+        AttentionOptions { replays, train_full, train_share }
+    }
+}
+
 /// All parts propose and describe candidates, a small network learned online ranks them (see [`super::auto`]); explicit
 /// values are predicted by the stacked ensemble.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,6 +141,7 @@ over_bank!(ItemKnn, "item_knn", BARE);
 over_bank!(SessionKnn, "session_knn", BARE);
 over_bank!(Trend, "trend", BARE);
 over_bank!(Sequence, "sequence", BARE);
+over_bank!(Attention, "attention", BARE);
 over_bank!(
     Auto,
     "auto",
@@ -170,6 +201,22 @@ impl OverBank for Sequence {
         let known = scores.into_iter().zip(0_u32..).filter(|(_, item)| bank.counts.get(*item as usize).events > 0);
         let prior = |item: u32| self.popularity_power * (bank.counts.get(item as usize).events as f32).ln();
         out.extend(known.map(|(score, item)| (item, score + prior(item))));
+    }
+}
+
+impl OverBank for Attention {
+    fn opine(&self, bank: &Bank, _: &mut Gather, _: Factors<'_>, asker: Asker<'_>, out: &mut Opinions) {
+        let (Some(attention), Some(user)) = (&bank.attention, asker.user) else { return };
+        let Some(vector) = attention.user(bank.trail(user).newest(LENGTH)) else { return };
+        let mut scores = Vec::new();
+        crate::linalg::score::score_all(attention.vectors(), &vector, 0.0, &mut scores);
+        for (score, item) in scores.into_iter().zip(0_u32..) {
+            let events = bank.counts.get(item as usize).events;
+            if events > 0 {
+                let prior = self.popularity_power * (events as f32).ln();
+                out.push((item, score + attention.bias(item as usize) + prior));
+            }
+        }
     }
 }
 

@@ -34,7 +34,7 @@ mod popularity;
 mod raisgd;
 pub mod ratings;
 
-pub use banked::{Auto, ItemKnn, Opinions, OverBank, Sequence, SessionKnn, Trend};
+pub use banked::{Attention, Auto, ItemKnn, Opinions, OverBank, Sequence, SessionKnn, Trend};
 pub use biased_mf::BiasedMf;
 pub use bpr::Bpr;
 pub use decay::Decay;
@@ -333,7 +333,8 @@ macro_rules! strategies {
 }
 
 strategies!(
-    Auto, Decay, Mean, BiasedMf, FoldIn, Popularity, ItemKnn, SessionKnn, Trend, Sequence, Isgd, Raisgd, Bpr, Eals
+    Auto, Decay, Mean, BiasedMf, FoldIn, Popularity, ItemKnn, SessionKnn, Trend, Sequence, Attention, Isgd, Raisgd,
+    Bpr, Eals
 );
 
 impl Strategy {
@@ -357,6 +358,7 @@ impl Strategy {
             Self::SessionKnn(strategy) => Some(strategy),
             Self::Trend(strategy) => Some(strategy),
             Self::Sequence(strategy) => Some(strategy),
+            Self::Attention(strategy) => Some(strategy),
             _ => None,
         }
     }

@@ -5,8 +5,8 @@
 
 use super::auto::ranker::NETWORKS_MAX;
 use super::{
-    Auto, BiasedMf, Bpr, Decay, Eals, FoldIn, Isgd, ItemKnn, Mean, Popularity, Raisgd, Sequence, SessionKnn, Strategy,
-    Trend,
+    Attention, Auto, BiasedMf, Bpr, Decay, Eals, FoldIn, Isgd, ItemKnn, Mean, Popularity, Raisgd, Sequence, SessionKnn,
+    Strategy, Trend,
 };
 use crate::base::limits::{AUDIENCE_MAX, DIM_MAX, HISTORY_MAX, NEGATIVES_MAX};
 
@@ -147,6 +147,14 @@ static TREND: [Parameter<Trend>; 1] = [parameter!(Trend, grid: whole u32, 0.0, 7
 /// Parameters of `sequence`.
 static SEQUENCE: [Parameter<Sequence>; 1] = [parameter!(Sequence, popularity_power: f32, 0.0, 1.0)];
 
+/// Parameters of `attention`.
+static ATTENTION: [Parameter<Attention>; 4] = [
+    parameter!(Attention, popularity_power: f32, 0.0, 1.0),
+    parameter!(Attention, replays: whole usize, 0.0, 100.0),
+    parameter!(Attention, train_full: whole u64, 0.0, 1e9),
+    parameter!(Attention, train_share: f64, 0.0, 1.0),
+];
+
 /// Parameters of `isgd`.
 static ISGD: [Parameter<Isgd>; 4] = [
     parameter!(Isgd, dim: whole usize, 1.0, DIM_MAX as f64),
@@ -227,6 +235,10 @@ macro_rules! with_table {
             }
             Strategy::Sequence($inner) => {
                 let $table = &SEQUENCE[..];
+                $body
+            }
+            Strategy::Attention($inner) => {
+                let $table = &ATTENTION[..];
                 $body
             }
             Strategy::Isgd($inner) => {

@@ -11,8 +11,10 @@
 //! * [`solve`]: small positive definite systems; [`als`]: item factors by iALS, users folded in exactly.
 //! * [`axes`]: a model in its principal axes, where users are folded in by smaller systems.
 //! * [`sweep`]: one factor by coordinate descent.
+//! * [`attention`]: a user's newest items as one vector, learned by its gradient.
 
 pub mod als;
+pub mod attention;
 pub mod axes;
 pub mod dense;
 pub mod fold_in;

@@ -66,6 +66,7 @@ impl Shard {
                 self.expose((*decision, *user), *places, *time_ms, list)
             }
             Op::Outcome { decision, event, list } => self.learn_outcome(*decision, event, list, train),
+            Op::Pretrained { part } => self.take_pretrained(part),
         }
     }
 

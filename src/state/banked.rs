@@ -19,6 +19,7 @@ use crate::learn::auto::ranker::{Ranker, Weights};
 use crate::learn::auto::trainer::{Trainer, TrainerOptions};
 use crate::learn::auto::{self, Training, example, features};
 use crate::learn::bank::Bank;
+use crate::learn::bank::attention::Attention;
 use crate::learn::ratings::{Ratings, RatingsOptions};
 use crate::learn::{Auto, Opinions, Strategy};
 use crate::linalg::{Interactions, als};
@@ -61,9 +62,11 @@ impl Banked {
             _ => None,
         });
         let ranker = auto.map(|auto| new_ranker(auto, options.training, options.seed));
+        let mut bank = Bank::new(mix(options.seed));
+        bank.attention = options.strategies.iter().find_map(|strategy| new_attention(strategy, options.seed));
         over_bank.then(|| {
             Box::new(Self {
-                bank: Bank::new(mix(options.seed)),
+                bank,
                 ratings: auto.map(|_| new_ratings(&options.kinds, options.seed)),
                 ranker,
                 rng: Rng::new(mix(options.seed ^ 1)),
@@ -205,6 +208,12 @@ impl Banked {
     }
 }
 
+/// The neural step, if this strategy needs it; the first one's if there are several.
+fn new_attention(strategy: &Strategy, seed: u64) -> Option<Box<Attention>> {
+    let Strategy::Attention(strategy) = strategy else { return None };
+    Some(Box::new(Attention::new(mix(seed ^ 3), strategy.options())))
+}
+
 fn new_ranker(auto: &Auto, training: Training, seed: u64) -> Ranker {
     let options = TrainerOptions { replays: auto.replays, ..TrainerOptions::default() };
     let trainer = Trainer::new(mix(seed ^ 2), auto.networks, options);
@@ -255,7 +264,12 @@ impl Shard {
     }
 
     /// The values that a user would give items, if `auto` has learned any.
-    pub(super) fn predict_ratings(&mut self, slot: Option<usize>, rows: &[Option<usize>], time_ms: i64) -> Option<Vec<f32>> {
+    pub(super) fn predict_ratings(
+        &mut self,
+        slot: Option<usize>,
+        rows: &[Option<usize>],
+        time_ms: i64,
+    ) -> Option<Vec<f32>> {
         let ratings = self.banked.as_mut()?.ratings.as_mut()?;
         (ratings.learned() > 0).then(|| rows.iter().map(|row| ratings.predict(slot, *row, time_ms)).collect())
     }

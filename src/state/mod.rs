@@ -28,6 +28,7 @@ mod items;
 pub mod model;
 pub mod op;
 mod opinions;
+mod pretrained;
 mod query;
 mod select;
 mod trade;

@@ -11,6 +11,7 @@
 //! exposure     8 | decision u64 | user id | places u16 | time_ms i64 | list
 //! outcome      9 | decision u64 | event without its tag | list
 //! list:        u8: 0 unknown, 1 the list follows (model/decision.rs), 2 forgotten
+//! pretrained   10 | bytes u32 | a part of what attention learned elsewhere (learn/bank/pretrained.rs)
 //! attributes:  u32 count | (name text, time_ms i64, value)...
 //! ```
 //!
@@ -103,6 +104,11 @@ pub enum Op<'a> {
         /// As in an exposure.
         list: Recall<ServedList<'a>>,
     },
+    /// Attention goes on from what was learned elsewhere.
+    Pretrained {
+        /// A part of it (`learn/bank/pretrained.rs`).
+        part: &'a [u8],
+    },
 }
 
 const EVENT: u8 = 1;
@@ -114,6 +120,7 @@ const EPOCH: u8 = 6;
 const RANKER: u8 = 7;
 const EXPOSURE: u8 = 8;
 const OUTCOME: u8 = 9;
+const PRETRAINED: u8 = 10;
 
 /// Bytes of an event whose ids are integers: every field then has a fixed place.
 const INT_EVENT_BYTES: usize = 1 + 8 + 9 + 9 + 1 + 4 + 8;
@@ -205,6 +212,9 @@ impl<'a> Op<'a> {
             Self::Ranker { version, weights } => {
                 writer.u8(RANKER).u32(*version).count(weights.len()).bytes(weights);
             }
+            Self::Pretrained { part } => {
+                writer.u8(PRETRAINED).count(part.len()).bytes(part);
+            }
             Self::Epoch { epoch } => {
                 writer.u8(EPOCH).u32(*epoch);
             }
@@ -270,12 +280,16 @@ impl<'a> Op<'a> {
                 Self::Exposure { decision, user, places, time_ms: from.i64()?, list: take_list(from)? }
             }
             OUTCOME => Self::Outcome { decision: from.u64()?, event: take_fields(from)?, list: take_list(from)? },
+            PRETRAINED => {
+                let length = from.count(1, usize::MAX)?;
+                Self::Pretrained { part: from.bytes(length)? }
+            }
             _ => {
                 return Err(CursorError::Bad {
                     what: "operation tag",
                     offset,
                     found: u64::from(tag),
-                    allowed: "1 to 9 (a newer version of mirra may have written this)",
+                    allowed: "1 to 10 (a newer version of mirra may have written this)",
                 });
             }
         })
@@ -331,6 +345,7 @@ mod tests {
             Op::Exposure { decision: 7, user: IdRef::Int(1), places: 3, time_ms: 9, list: Recall::Forgotten },
             Op::Outcome { decision: 7, event, list: Recall::Unknown },
             Op::Outcome { decision: 8, event, list: Recall::Known(list) },
+            Op::Pretrained { part: &[6, 5, 4] },
         ]
     }
 

@@ -114,8 +114,18 @@ fn the_same_operations_give_the_same_bits() {
 /// An image begun at some sequence holds exactly that moment, whatever is learned while it is written.
 #[test]
 fn an_image_taken_under_way_is_the_moment_it_began() {
+    image_under_way(&options(1));
+}
+
+/// The same of attention alone, whose weights every event changes.
+#[test]
+fn an_image_of_attention_taken_under_way_is_the_moment_it_began() {
+    image_under_way(&options_of(1, &["attention"]));
+}
+
+fn image_under_way(options: &Options) {
     let mut workload = Workload::new(37);
-    let mut shard = Shard::new(0, options(1));
+    let mut shard = Shard::new(0, options.clone());
     for _ in 0..3_000 {
         apply(&mut shard, &workload.draw().0);
     }
@@ -125,7 +135,7 @@ fn an_image_taken_under_way_is_the_moment_it_began() {
     }
     let (digest, sequence) = (shard.digest(), shard.sequence());
     shard.capture_begin();
-    let mut reader = ImageReader::new(options(1));
+    let mut reader = ImageReader::new(options.clone());
     let mut tail = Vec::new();
     while let Some(sections) = shard.capture_some(1) {
         for section in sections {

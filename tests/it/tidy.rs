@@ -52,6 +52,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("serde_json", &["cli"]),
     ("csv", &["ingest"]),
     ("flate2", &["ingest"]),
+    ("safetensors", &["ingest"]),
 ];
 
 /// What reaches the world; none of it below [`PURE_BELOW`], where time and randomness are arguments.

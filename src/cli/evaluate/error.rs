@@ -2,6 +2,7 @@
 
 use crate::engine::EngineError;
 use crate::ingest::IngestError;
+use crate::ingest::tensors::TensorsError;
 use crate::learn::ParameterError;
 
 /// Why an evaluation failed.
@@ -10,6 +11,9 @@ pub enum EvaluateError {
     /// A file cannot be read.
     #[error(transparent)]
     Ingest(#[from] IngestError),
+    /// A file of weights cannot be used or written.
+    #[error(transparent)]
+    Tensors(#[from] TensorsError),
     /// No strategy has this name.
     #[error("no strategy is called {name:?}, nearest is {nearest:?}, there are {}", known.join(", "))]
     UnknownStrategy {
@@ -105,7 +109,7 @@ impl EvaluateError {
             | Self::Parameter { .. }
             | Self::Against { .. }
             | Self::Flag { .. } => true,
-            Self::Ingest(_) | Self::Plot { .. } | Self::NoEvents { .. } | Self::Fit { .. } => false,
+            Self::Ingest(_) | Self::Tensors(_) | Self::Plot { .. } | Self::NoEvents { .. } | Self::Fit { .. } => false,
         }
     }
 }

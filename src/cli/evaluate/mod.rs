@@ -6,6 +6,7 @@
 //! against given negatives ([`protocol_p3`]).
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 pub mod compare;
 mod error;
@@ -26,6 +27,7 @@ pub use report::{Figures, print};
 
 use super::OutputArgs;
 use crate::ingest::table::HeldOut;
+use crate::ingest::tensors::read_tensors;
 use crate::learn::Strategy;
 use compare::Runs;
 use outcomes::Outcomes;
@@ -88,6 +90,12 @@ pub struct EvaluateArgs {
     /// to be chosen on an earlier slice, such as `0.8,0.9`, than the one they are reported on.
     #[arg(long, value_name = "FROM,TO", value_parser = slice)]
     pub slice: Option<(f64, f64)>,
+    /// P2: safetensors file that strategy `attention` begins from (docs/neural.md).
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub weights: Option<PathBuf>,
+    /// P2: write what strategy `attention` has learned by the end of the stream, to be given to `serve --weights`.
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub save_weights: Option<PathBuf>,
     /// Seed of first factors.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
@@ -118,7 +126,12 @@ impl EvaluateArgs {
 /// [`EvaluateError`]: specifications and flags are checked before a file is opened.
 pub fn run(args: &EvaluateArgs, progress: &mut dyn FnMut(u64, u64)) -> Result<Vec<Figures>, EvaluateError> {
     check_flags(args)?;
-    let specs = args.seeds().iter().map(|seed| specs(args, *seed)).collect::<Result<Vec<_>, _>>()?;
+    let mut specs = args.seeds().iter().map(|seed| specs(args, *seed)).collect::<Result<Vec<_>, _>>()?;
+    let weights = args.weights.as_deref().map(read_tensors).transpose()?.map(Arc::new);
+    for spec in specs.iter_mut().flatten() {
+        spec.around.weights.clone_from(&weights);
+        spec.around.save_weights.clone_from(&args.save_weights);
+    }
     let against = against(args, &specs[0])?;
     let stream = Stream::read(&args.files, args.min_value)?;
     tell(&stream.bad);
@@ -203,6 +216,8 @@ fn check_flags(args: &EvaluateArgs) -> Result<(), EvaluateError> {
         ("clip", args.clip.is_some(), Protocol::P1),
         ("every", args.every.is_some(), Protocol::P2),
         ("slice", args.slice.is_some(), Protocol::P2),
+        ("weights", args.weights.is_some(), Protocol::P2),
+        ("save-weights", args.save_weights.is_some(), Protocol::P2),
         ("test", args.test.is_some(), Protocol::P3),
     ];
     if args.plot.is_some() && args.protocol == Protocol::P3 {

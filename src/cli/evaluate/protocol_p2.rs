@@ -19,6 +19,7 @@ use super::spec::Spec;
 use super::stream::Stream;
 use crate::evaluate::Window;
 use crate::evaluate::prequential::SHORT_LIST;
+use crate::ingest::tensors::write_tensors;
 use crate::state::{Op, Options, Shard};
 
 /// Code of the one behaviour kind.
@@ -36,7 +37,7 @@ pub struct Scoring {
 /// Runs one strategy over the stream. `progress` is told how many events are done.
 ///
 /// # Errors
-/// [`EvaluateError::Fit`].
+/// [`EvaluateError::Fit`]; [`EvaluateError::Tensors`] if what attention learned cannot be written.
 pub fn run(
     stream: &Stream,
     spec: &Spec,
@@ -55,6 +56,7 @@ pub fn run(
             ..Options::default()
         },
     );
+    begin(&mut shard, spec);
     let mut had = HashSet::new();
     let mut known_users = vec![false; stream.users.len()];
     let (mut updates, mut trainings, mut rankings) = (Latencies::default(), Latencies::default(), Latencies::default());
@@ -88,6 +90,7 @@ pub fn run(
         }
         known_users[recorded.user as usize] = true;
     }
+    end(&shard, spec)?;
     let measures = shard.reports()[0].prequential.measures(None, Window::Lifetime);
     let mut figures = Figures { events: to as u64, scored: measures.ranked as u64, ..Figures::default() };
     figures.take_ranks(&measures);
@@ -101,6 +104,21 @@ pub fn run(
     }
     figures.take_rankings(&rankings);
     Ok((figures, outcomes))
+}
+
+/// Installs what attention goes on from.
+fn begin(shard: &mut Shard, spec: &Spec) {
+    for part in spec.around.weights.iter().flat_map(|weights| weights.parts()) {
+        shard.apply(&Op::Pretrained { part: &part });
+    }
+}
+
+/// Writes what attention learned.
+fn end(shard: &Shard, spec: &Spec) -> Result<(), EvaluateError> {
+    if let (Some(path), Some(learned)) = (&spec.around.save_weights, shard.pretrained()) {
+        write_tensors(path, &learned)?;
+    }
+    Ok(())
 }
 
 /// The first event that is scored, and the one after the last.

@@ -4,7 +4,11 @@
 //! item table; for strategies over an item model, those of the fit. `l2` and `unobserved_weight` of `fold_in` set the fit
 //! as well: a user is folded into the model that the same objective made.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use super::EvaluateError;
+use crate::learn::bank::pretrained::Pretrained;
 use crate::learn::parameters::{HALF_LIFE_S_MAX, set_in};
 use crate::learn::{ItemSide, Parameter, ParameterError, Strategy};
 use crate::linalg::IalsOptions;
@@ -27,6 +31,10 @@ pub struct Around {
     pub popularity_half_life_s: f64,
     /// How the item model is fitted.
     pub fit: IalsOptions,
+    /// What attention goes on from.
+    pub weights: Option<Arc<Pretrained>>,
+    /// Where what attention learned is written at the end.
+    pub save_weights: Option<PathBuf>,
 }
 
 static TABLE: [Parameter<Around>; 1] = [Parameter {

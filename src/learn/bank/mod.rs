@@ -6,8 +6,11 @@
 //! Users are numbered by slot and items by row, as in the shard. The clock is the number of events learned.
 
 pub mod alive;
+pub mod attention;
 pub mod counts;
+pub mod loss;
 pub mod pairs;
+pub mod pretrained;
 pub mod sequence;
 pub mod tags;
 pub mod toplist;
@@ -16,6 +19,7 @@ pub mod visitors;
 pub mod window;
 
 use alive::Alive;
+use attention::Attention;
 use counts::{Counts, GRID, cohort};
 use pairs::PairSums;
 use sequence::Sequence;
@@ -58,6 +62,8 @@ pub struct Bank {
     pub sequence: Sequence,
     /// The newest events.
     pub window: Window,
+    /// The neural step, if a strategy needs it.
+    pub attention: Option<Box<Attention>>,
 }
 
 impl Bank {
@@ -77,6 +83,7 @@ impl Bank {
             tags: Tags::default(),
             sequence: Sequence::new(seed),
             window: Window::default(),
+            attention: None,
         }
     }
 
@@ -110,6 +117,9 @@ impl Bank {
         self.visitors.insert();
         self.tags.insert();
         self.sequence.insert(seed);
+        if let Some(attention) = &mut self.attention {
+            attention.insert(seed);
+        }
     }
 
     /// The newest items of a user.
@@ -165,6 +175,9 @@ impl Bank {
         self.trails[user].push(met.item, time_ms);
         let trails = &self.trails;
         self.sequence.learn(&self.window, met, |slot| &trails[slot as usize]);
+        if let Some(attention) = &mut self.attention {
+            attention.learn(x, &self.window, met, |slot| &trails[slot as usize]);
+        }
         self.window.push(met);
         self.events += 1;
     }
@@ -179,8 +192,8 @@ impl Bank {
 }
 
 impl Bank {
-    /// Appends what is kept over all users and items; the vectors of the sequence embedding come with it, as an event
-    /// changes those of many items.
+    /// Appends what is kept over all users and items; the vectors of the sequence embedding and of attention come with it,
+    /// as an event changes those of many items.
     pub fn encode_head(&self, out: &mut Writer<'_>) {
         out.u64(self.events).f64(self.spacing_ms).i64(self.latest_ms);
         self.counts.encode_head(out);
@@ -196,6 +209,10 @@ impl Bank {
         out.count(self.items());
         (0..self.items()).for_each(|item| self.sequence.encode_item(item, out));
         self.window.encode(out);
+        if let Some(attention) = &self.attention {
+            attention.encode_head(out);
+            (0..self.items()).for_each(|item| attention.encode_item(item, out));
+        }
     }
 
     /// Reads what [`Self::encode_head`] wrote, into a bank that has learned nothing.
@@ -216,6 +233,10 @@ impl Bank {
         let items = from.count(4, usize::MAX)?;
         (0..items).try_for_each(|_| self.sequence.decode_item(from))?;
         self.window = Window::decode(from)?;
+        if let Some(attention) = &mut self.attention {
+            attention.decode_head(from)?;
+            (0..items).try_for_each(|_| attention.decode_item(from))?;
+        }
         Ok(())
     }
 
