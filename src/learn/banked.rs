@@ -101,6 +101,8 @@ impl Attention {
 pub struct Auto {
     /// Candidates that each source proposes.
     pub candidates: usize,
+    /// Whether attention is among the parts: 1 or 0.
+    pub attention: u32,
     /// Candidates that an example holds beside the item that came.
     pub negatives: usize,
     /// Networks that learn side by side; their scores are added.
@@ -115,7 +117,15 @@ pub struct Auto {
 
 impl Default for Auto {
     fn default() -> Self {
-        Self { candidates: 50, negatives: 40, networks: 2, replays: 2, train_full: 100_000, train_share: 0.125 }
+        Self {
+            candidates: 50,
+            attention: 1,
+            negatives: 40,
+            networks: 2,
+            replays: 2,
+            train_full: 100_000,
+            train_share: 0.125,
+        }
     }
 }
 

@@ -121,8 +121,9 @@ static FOLD_IN: [Parameter<FoldIn>; 5] = [
 static POPULARITY: [Parameter<Popularity>; 1] = [parameter!(Popularity, half_life_s: f64, 0.0, HALF_LIFE_S_MAX)];
 
 /// Parameters of `auto`.
-static AUTO: [Parameter<Auto>; 6] = [
+static AUTO: [Parameter<Auto>; 7] = [
     parameter!(Auto, candidates: whole usize, 1.0, 1_000.0),
+    parameter!(Auto, attention: whole u32, 0.0, 1.0),
     parameter!(Auto, negatives: whole usize, 1.0, 1_000.0),
     parameter!(Auto, networks: whole usize, 1.0, NETWORKS_MAX as f64),
     parameter!(Auto, replays: whole usize, 0.0, 100.0),

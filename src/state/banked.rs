@@ -19,9 +19,9 @@ use crate::learn::auto::ranker::{Ranker, Weights};
 use crate::learn::auto::trainer::{Trainer, TrainerOptions};
 use crate::learn::auto::{self, Training, example, features};
 use crate::learn::bank::Bank;
-use crate::learn::bank::attention::Attention;
+use crate::learn::bank::attention::{Attention, AttentionOptions};
 use crate::learn::ratings::{Ratings, RatingsOptions};
-use crate::learn::{Auto, Opinions, Strategy};
+use crate::learn::{self, Auto, Opinions, Strategy};
 use crate::linalg::{Interactions, als};
 use crate::model::{Event, Kinds};
 
@@ -62,8 +62,11 @@ impl Banked {
             _ => None,
         });
         let ranker = auto.map(|auto| new_ranker(auto, options.training, options.seed));
-        let mut bank = Bank::new(mix(options.seed));
-        bank.attention = options.strategies.iter().find_map(|strategy| new_attention(strategy, options.seed));
+        let seed = options.seed;
+        let alone = |strategy: &Strategy| matches!(strategy, Strategy::Attention(_));
+        let mut bank = Bank::new(mix(seed));
+        bank.attention = attention_options(options).map(|options| Box::new(Attention::new(mix(seed ^ 3), options)));
+        bank.attention_apart = options.training == Training::InStep && !options.strategies.iter().any(alone);
         over_bank.then(|| {
             Box::new(Self {
                 bank,
@@ -208,10 +211,20 @@ impl Banked {
     }
 }
 
-/// The neural step, if this strategy needs it; the first one's if there are several.
-fn new_attention(strategy: &Strategy, seed: u64) -> Option<Box<Attention>> {
-    let Strategy::Attention(strategy) = strategy else { return None };
-    Some(Box::new(Attention::new(mix(seed ^ 3), strategy.options())))
+/// How much the neural step learns, if a strategy has it: as that strategy says, or as a part of `auto`. On the path of
+/// events, where `auto` is taught apart, a share has to do; where nobody teaches the ranker, it would never be asked.
+fn attention_options(options: &super::Options) -> Option<AttentionOptions> {
+    let alone = options.strategies.iter().find_map(|strategy| match strategy {
+        Strategy::Attention(strategy) => Some(strategy.options()),
+        _ => None,
+    });
+    let has_part = |strategy: &Strategy| matches!(strategy, Strategy::Auto(auto) if auto.attention > 0);
+    let part = match options.training {
+        Training::InStep => Some(learn::Attention::default().options()),
+        Training::Apart => Some(AttentionOptions { replays: 1, train_full: 20_000, train_share: 0.125 }),
+        Training::Never => None,
+    };
+    alone.or(part.filter(|_| options.strategies.iter().any(has_part)))
 }
 
 fn new_ranker(auto: &Auto, training: Training, seed: u64) -> Ranker {
@@ -304,6 +317,9 @@ impl Shard {
             return;
         }
         let Some(arm) = self.auto_arm() else { return };
+        if let Some(banked) = &mut self.banked {
+            banked.bank.learn_attention();
+        }
         self.fit_if_due(arm);
         let Some(Strategy::Auto(auto)) = self.arms.get(arm).map(|arm| arm.strategy.clone()) else { return };
         let Some(banked) = &mut self.banked else { return };

@@ -1,4 +1,4 @@
-//! What the ranker sees of a candidate: 65 numbers, most of them logarithms.
+//! What the ranker sees of a candidate: 67 numbers, most of them logarithms.
 //!
 //! Logarithms make products linear: the exponent of popularity or of a cosine, a trend (short over long half-life) and
 //! recency become weights that are learned a stream, instead of settings that somebody has to choose.
@@ -16,7 +16,7 @@ use crate::linalg::dense::ln_all;
 use crate::linalg::scatter::Sums;
 
 /// Numbers a candidate.
-pub const FEATURES: usize = 65;
+pub const FEATURES: usize = 67;
 /// Floats from one candidate to the next, in whole lane groups; the rest are zero.
 pub const STRIDE: usize = crate::linalg::padded(FEATURES);
 /// Sums that are described as shares of the largest, plain and over the root of the item's count.
@@ -28,7 +28,7 @@ const LOGS: usize = 48;
 const LOGS_END: usize = GRID + 2 * SHARES.len() + 4 + 6;
 /// Where the products of vectors begin, and how many there are.
 const PRODUCTS: usize = LOGS_END + 7;
-const PRODUCT_COUNT: usize = 4;
+const PRODUCT_COUNT: usize = 5;
 /// Where the same begin once more, standardised within the query.
 const STANDARDISED: usize = PRODUCTS + PRODUCT_COUNT + 3;
 /// Added to a share of the largest before its logarithm.
@@ -168,9 +168,12 @@ fn fill_vectors(row: &mut [f32; STRIDE], vectors: &Vectors, bank: &Bank, factors
         row[PRODUCT_COUNT + 1] = alike.fold(row[PRODUCT_COUNT].max(0.0), f32::max);
     }
     if let Some([context, newest]) = &vectors.context {
-        row[PRODUCT_COUNT - 1] = product(context, bank.sequence.output().col(item as usize));
+        row[3] = product(context, bank.sequence.output().col(item as usize));
         let input = bank.sequence.input().col(item as usize);
         row[PRODUCT_COUNT + 2] = product(newest, input) * inverse_length(input);
+    }
+    if let (Some(vector), Some(attention)) = (&vectors.attention, &bank.attention) {
+        row[4] = product(vector, attention.vectors().col(item as usize)) + attention.bias(item as usize);
     }
 }
 
@@ -205,10 +208,11 @@ pub const GROUPS: &[(&str, &[[usize; 2]])] = &[
     ("age and count", &[[COHORT + 1, COHORT + 4]]),
     ("sitting", &[[SITTING, SITTING + 2]]),
     ("profile", &[[LOGS_END, LOGS_END + 4]]),
-    ("factors", &[[PRODUCTS, PRODUCTS + 3], [PRODUCTS + 4, PRODUCTS + 6], [STANDARDISED, STANDARDISED + 3]]),
-    ("sequence", &[[PRODUCTS + 3, PRODUCTS + 4], [PRODUCTS + 6, STANDARDISED], [STANDARDISED + 3, STANDARDISED + 4]]),
-    ("tags", &[[STANDARDISED + 4, STANDARDISED + 5]]),
-    ("context", &[[STANDARDISED + 5, FEATURES]]),
+    ("factors", &[[PRODUCTS, PRODUCTS + 3], [PRODUCTS + 5, PRODUCTS + 7], [STANDARDISED, STANDARDISED + 3]]),
+    ("sequence", &[[PRODUCTS + 3, PRODUCTS + 4], [PRODUCTS + 7, STANDARDISED], [STANDARDISED + 3, STANDARDISED + 4]]),
+    ("attention", &[[PRODUCTS + 4, PRODUCTS + 5], [STANDARDISED + 4, STANDARDISED + 5]]),
+    ("tags", &[[STANDARDISED + 5, STANDARDISED + 6]]),
+    ("context", &[[STANDARDISED + 6, FEATURES]]),
 ];
 const SESSIONS: usize = GRID + 2 * (SHARES.len() - 2);
 const COHORT: usize = SESSIONS + 4;

@@ -9,6 +9,7 @@ use crate::learn::ItemModel;
 use crate::learn::bank::counts::{Moment, cohort};
 use crate::learn::bank::tags::Liking;
 use crate::learn::bank::{Bank, sequence};
+use crate::linalg::attention;
 use crate::linalg::scatter::{SUMS, Scatter, Sums};
 use crate::linalg::solve::SpdSolver;
 use crate::linalg::{BestSet, Slab};
@@ -92,6 +93,8 @@ pub struct Vectors {
     pub folds: Option<[[f32; DIM]; 3]>,
     /// Factors of the newest items, each of length 1, newest first; empty without a model.
     pub newest: Vec<[f32; DIM]>,
+    /// What attention makes of the user; `None` without that part or without items.
+    pub attention: Option<attention::Vector>,
     /// Context of the sequence embedding, and the newest item's input vector, of length 1.
     pub context: Option<[[f32; sequence::DIM]; 2]>,
 }
@@ -188,6 +191,7 @@ impl Gather {
         self.begin(bank.items(), asker.excluded);
         self.vectors.folds = None;
         self.vectors.context = None;
+        self.vectors.attention = None;
         self.vectors.newest.clear();
         self.sitting = 0;
         self.liking.forget();

@@ -3,6 +3,7 @@
 
 use super::gather::{COMPARED, DIM, Factors, Gather};
 use crate::learn::bank::{Bank, sequence};
+use crate::linalg::attention;
 use crate::linalg::score::score_some;
 use crate::linalg::{FoldInTerms, Slab, fold_in, kernels};
 
@@ -22,6 +23,8 @@ impl Gather {
         {
             self.vectors.context = Some([context, unit(bank.sequence.input().col(newest as usize))]);
         }
+        self.vectors.attention =
+            bank.attention.as_ref().and_then(|attention| attention.user(trail.newest(attention::LENGTH)));
         if factors.model.epoch == 0 || trail.is_empty() {
             return;
         }
@@ -45,7 +48,7 @@ impl Gather {
         self.vectors.newest.extend(newest);
     }
 
-    /// Proposes by the first fold-in, and by the embedding times the root of the count.
+    /// Proposes by the first fold-in, and by the embedding and by attention times the root of the count.
     pub(super) fn propose_vectors(&mut self, bank: &Bank, factors: Factors<'_>, each: usize) {
         if let Some(folds) = self.vectors.folds {
             self.propose_by(bank, factors.items, &folds[0], each, |_| 0.0);
@@ -53,6 +56,14 @@ impl Gather {
         if let Some([context, _]) = self.vectors.context {
             let output = bank.sequence.output();
             self.propose_by(bank, output, &context, each, |item| 0.5 * bank.counts.get(item as usize).log_events);
+        }
+        self.propose_attention(bank, each);
+    }
+
+    fn propose_attention(&mut self, bank: &Bank, each: usize) {
+        if let (Some(vector), Some(attention)) = (self.vectors.attention, &bank.attention) {
+            let offset = |item: u32| attention.bias(item as usize) + 0.5 * bank.counts.get(item as usize).log_events;
+            self.propose_by(bank, attention.vectors(), &vector, each, offset);
         }
     }
 

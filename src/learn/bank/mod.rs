@@ -64,6 +64,8 @@ pub struct Bank {
     pub window: Window,
     /// The neural step, if a strategy needs it.
     pub attention: Option<Box<Attention>>,
+    /// Whether it learns by [`Bank::learn_attention`] instead of by [`Bank::learn`]: an option, no part of the state.
+    pub attention_apart: bool,
 }
 
 impl Bank {
@@ -84,6 +86,7 @@ impl Bank {
             sequence: Sequence::new(seed),
             window: Window::default(),
             attention: None,
+            attention_apart: false,
         }
     }
 
@@ -175,11 +178,19 @@ impl Bank {
         self.trails[user].push(met.item, time_ms);
         let trails = &self.trails;
         self.sequence.learn(&self.window, met, |slot| &trails[slot as usize]);
-        if let Some(attention) = &mut self.attention {
+        if let Some(attention) = self.attention.as_mut().filter(|_| !self.attention_apart) {
             attention.learn(x, &self.window, met, |slot| &trails[slot as usize]);
         }
         self.window.push(met);
         self.events += 1;
+    }
+
+    /// Attention learns the newest event, where that is not done on the path of the event itself.
+    pub fn learn_attention(&mut self) {
+        let Self { attention, attention_apart: true, window, trails, events, .. } = self else { return };
+        if let (Some(attention), Some(met)) = (attention, window.newest(1).next()) {
+            attention.learn(*events - 1, window, met, |slot| &trails[slot as usize]);
+        }
     }
 
     fn keep_time(&mut self, time_ms: i64) {
