@@ -132,6 +132,11 @@ fn run(shards: u16, strategies: &[&str], cycles: u64) {
         let operations = ledger.oracle.sequence();
         let server = ServeProcess::start(&data_dir, &arguments);
         let mut door = Connection::open(server.addr);
+        // On a busy machine the refit, which is of low priority, may not have come to an end before any kill.
+        let until = Instant::now() + Duration::from_secs(120);
+        while stat(&mut door, "epoch") == 0 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(200));
+        }
         let (sequence, _) = digest(&mut door);
         let epoch = stat(&mut door, "epoch");
         // Those of the oracle are events and tags; beside them there are epochs, and versions of the teacher.
