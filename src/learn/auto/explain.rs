@@ -2,7 +2,7 @@
 //!
 //! Integrated gradients (Sundararajan, Taly & Yan 2017) along the straight line from the *mean candidate*, whose features
 //! are all at their running means, to the candidate: a group's part is what the score changes by its features while all
-//! features go that way together. Only the scores themselves are asked for, in [`STEPS`] midpoints and a step of the
+//! features go that way together. Only the scores themselves are asked for, in `STEPS` midpoints and a step of the
 //! group to either side, so that whatever the network looks like is explained. Between kinks of rectified units the
 //! parts are exact; what the kinks leave over stands in a part of its own, `rest`.
 

@@ -47,7 +47,7 @@ const SWEEPS: [usize; 2] = [8, 2];
 /// Standard deviation of a first factor's norm.
 const INIT_STD: f64 = 0.1;
 
-/// After a fit at `events`, the number of events at which the next is due: a quarter more, up to [`FIT_EVERY_MAX`].
+/// After a fit at `events`, the number of events at which the next is due: a quarter more, up to `FIT_EVERY_MAX`.
 #[must_use]
 pub fn next_fit(events: u64) -> u64 {
     (events + events / 4).min(events + FIT_EVERY_MAX).max(FIRST_FIT)

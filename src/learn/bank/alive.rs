@@ -1,7 +1,7 @@
 //! The items worth a look when every item would be too many: at most [`ALIVE_MAX`] by slow decayed popularity, and
 //! those that were met for the first time since they were chosen.
 //!
-//! Chosen anew at learn time, every [`REST_MIN`] events or an eighth of the items if that is more, so that the work is
+//! Chosen anew at learn time, every `REST_MIN` events or an eighth of the items if that is more, so that the work is
 //! spread thin (a scan of 8 items an event at most); a query only reads.
 
 use crate::base::cursor::{CursorError, Reader, Writer};
