@@ -96,7 +96,7 @@ fn run(shards: u16, strategies: &[&str], cycles: u64) {
     let text = format!(
         "[shards]\ncount = {shards}\n[strategy]\nactive = {strategies:?}\n[history]\nevents_max = {HISTORY}\n\
          [journal]\nsegment_bytes = 8388608\n[log]\nlevel = \"warn\"\n\
-         [ranker]\ncpu_share = 1.0\nsample_share = 0.5\n"
+         [ranker]\ncpu_share = 1.0\nsample_share = 0.5\n[refit]\nautomatic = {taught}\n"
     );
     std::fs::write(&config, text).expect("a configuration");
     let data_dir = dir.path().join("data");
