@@ -27,7 +27,8 @@ pub struct TestServer {
 
 /// Options over `dir`, with one shard and nothing unusual.
 pub fn options(dir: &Path) -> Options {
-    Options::new(dir)
+    // What a refit would change comes when a test asks for it.
+    Options { refit_automatically: false, ..Options::new(dir) }
 }
 
 impl TestServer {
