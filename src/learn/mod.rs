@@ -52,6 +52,15 @@ use crate::linalg::{AxesSolver, Slab, Sweep};
 /// A sitting of a user ends with a gap longer than this, in milliseconds.
 pub const SITTING_MS: i64 = 3_600_000;
 
+/// One part of a score or of a predicted value, for those who explain it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ScorePart {
+    /// What it comes from.
+    pub name: &'static str,
+    /// How much.
+    pub value: f32,
+}
+
 /// Where a strategy's item columns come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ItemSide {

@@ -12,7 +12,7 @@ impl Replies<'_> {
     pub(super) fn explain(&mut self, request_id: u64, place: Place) -> Result<(), Failure> {
         let Answer::Explained(strategy, explanation) = self.answer(place)? else { return Err(Refusal::Broken.into()) };
         let state::Explanation { score, basis, version, parts, events } = *explanation;
-        let part = |part: state::ScorePart| ScorePart { name: part.name.to_owned(), value: part.value };
+        let part = |part: crate::learn::ScorePart| ScorePart { name: part.name.to_owned(), value: part.value };
         let event = |event: state::EventPart| {
             let state::EventPart { item, kind, time_ms, value } = event;
             EventPart { item, kind, time_ms, value }

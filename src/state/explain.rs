@@ -12,18 +12,9 @@ use super::query::Basis;
 use crate::base::{Id, IdRef};
 use crate::learn::auto::explain::{REST, explain};
 use crate::learn::auto::gather::Asker;
-use crate::learn::{ItemSide, Recent, Strategy};
+use crate::learn::{ItemSide, Recent, ScorePart, Strategy};
 use crate::linalg::kernels;
 use crate::model::Entry;
-
-/// One part of a score.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ScorePart {
-    /// What it comes from.
-    pub name: &'static str,
-    /// How much.
-    pub value: f32,
-}
 
 /// The part of one event of the user.
 #[derive(Clone, Debug, PartialEq)]
@@ -191,13 +182,11 @@ impl Shard {
         let time_ms = banked.bank.latest_ms();
         if !ranking && let Some(ratings) = banked.ratings.as_mut().filter(|ratings| ratings.learned() > 0) {
             let score = ratings.predict(slot, Some(row), time_ms);
-            let parts = ratings.explain(slot, Some(row), time_ms);
-            return Some((score, parts.iter().map(|part| ScorePart { name: part.name, value: part.value }).collect()));
+            return Some((score, ratings.explain(slot, Some(row), time_ms)));
         }
         let user = slot.filter(|slot| banked.bank.trail(*slot).count() > 0);
         let asker = Asker { user, excluded: &self.scratch.seen, time_ms };
         let features = banked.features_of(arm, asker, item, auto.candidates)?;
-        let (score, parts) = explain(banked.ranker.as_ref()?, &features);
-        Some((score, parts.iter().map(|part| ScorePart { name: part.name, value: part.value }).collect()))
+        Some(explain(banked.ranker.as_ref()?, &features))
     }
 }

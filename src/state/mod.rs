@@ -39,7 +39,7 @@ pub use ahead::AHEAD;
 pub use apply::{Outcome, OutcomeKind};
 pub use decisions::{Join, Missing};
 pub use exchange::Parcel;
-pub use explain::{EventPart, Explanation, ScorePart};
+pub use explain::{EventPart, Explanation};
 pub use image::Section;
 pub use image_reader::{ImageError, ImageReader};
 pub use items::Item;

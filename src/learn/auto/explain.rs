@@ -9,6 +9,7 @@
 use super::features::{GROUPS, STRIDE};
 use super::network::Pass;
 use super::ranker::Ranker;
+use crate::learn::ScorePart;
 
 /// Name of what the kinks leave over.
 pub const REST: &str = "rest";
@@ -16,20 +17,11 @@ pub const REST: &str = "rest";
 /// Midpoints of the line.
 const STEPS: usize = 128;
 
-/// One part of a score.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Part {
-    /// What it comes from.
-    pub name: &'static str,
-    /// How much.
-    pub value: f32,
-}
-
 /// The parts of the score of a candidate with these raw features: `mean candidate`, the groups, `rest`. Their sum is the
 /// score that the ranker gives, which comes first.
 #[must_use]
-pub fn explain(ranker: &Ranker, row: &[f32]) -> (f32, Vec<Part>) {
-    let mean = ranker.weights().standard.mean;
+pub fn explain(ranker: &Ranker, row: &[f32]) -> (f32, Vec<ScorePart>) {
+    let mean = ranker.standard().mean;
     let mut rows = Vec::with_capacity((2 + 2 * STEPS * GROUPS.len()) * STRIDE);
     rows.extend_from_slice(&mean);
     rows.extend_from_slice(row);
@@ -48,13 +40,13 @@ pub fn explain(ranker: &Ranker, row: &[f32]) -> (f32, Vec<Part>) {
     let (mut pass, mut scores) = (Pass::default(), Vec::new());
     ranker.score(&mut rows, &mut pass, &mut scores);
     let (from, score) = (scores[0], scores[1]);
-    let mut parts = vec![Part { name: "mean candidate", value: from }];
+    let mut parts = vec![ScorePart { name: "mean candidate", value: from }];
     for ((name, _), pairs) in GROUPS.iter().zip(scores[2..].chunks_exact(2 * STEPS)) {
         let value: f64 = pairs.chunks_exact(2).map(|pair| f64::from(pair[1]) - f64::from(pair[0])).sum();
-        parts.push(Part { name, value: value as f32 });
+        parts.push(ScorePart { name, value: value as f32 });
     }
     let told: f64 = parts.iter().map(|part| f64::from(part.value)).sum();
-    parts.push(Part { name: REST, value: (f64::from(score) - told) as f32 });
+    parts.push(ScorePart { name: REST, value: (f64::from(score) - told) as f32 });
     (score, parts)
 }
 

@@ -103,6 +103,15 @@ impl Ranker {
         }
     }
 
+    /// How features are standardised.
+    #[must_use]
+    pub fn standard(&self) -> &Standard {
+        match self {
+            Self::InStep(trainer) => &trainer.standard,
+            Self::Installed(weights) => &weights.standard,
+        }
+    }
+
     /// Scores rows of raw features, which are standardised in place; a score a row, into `scores`.
     pub fn score(&self, rows: &mut [f32], pass: &mut Pass, scores: &mut Vec<f32>) {
         scores.clear();
@@ -111,15 +120,10 @@ impl Ranker {
             network.forward(rows, pass);
             scores.iter_mut().zip(&pass.scores).for_each(|(sum, score)| *sum += score);
         };
+        self.standard().apply(rows);
         match self {
-            Self::InStep(trainer) => {
-                trainer.standard.apply(rows);
-                trainer.learners().iter().for_each(|learner| add(learner.answering(), rows));
-            }
-            Self::Installed(weights) => {
-                weights.standard.apply(rows);
-                weights.networks.iter().for_each(|network| add(network, rows));
-            }
+            Self::InStep(trainer) => trainer.learners().iter().for_each(|learner| add(learner.answering(), rows)),
+            Self::Installed(weights) => weights.networks.iter().for_each(|network| add(network, rows)),
         }
     }
 }

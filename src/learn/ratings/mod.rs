@@ -29,6 +29,7 @@ mod tests;
 mod view;
 
 use crate::base::ids::mix;
+use crate::learn::ScorePart;
 
 use columns::{Columns, FIGURES};
 use mlp::Net;
@@ -59,15 +60,6 @@ impl Default for RatingsOptions {
     fn default() -> Self {
         Self { scale: None, seed: 1, pairs_max: 128, ring_max: 65_536 }
     }
-}
-
-/// A part of a prediction, on the caller's scale.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Part {
-    /// Its name.
-    pub name: &'static str,
-    /// What it adds.
-    pub value: f32,
 }
 
 /// A past rating.
@@ -169,10 +161,10 @@ impl Ratings {
     }
 
     /// The parts of [`Self::predict`], which is their sum: the running mean, the groups of the stack, the finish.
-    pub fn explain(&mut self, user: Option<usize>, item: Option<usize>, time_ms: i64) -> Vec<Part> {
+    pub fn explain(&mut self, user: Option<usize>, item: Option<usize>, time_ms: i64) -> Vec<ScorePart> {
         self.look(user, item, time_ms);
-        let part = |name, inner: f32| Part { name, value: self.scale.outer_part(inner) };
-        let mut parts = vec![Part { name: "mean", value: self.scale.mean() }];
+        let part = |name, inner: f32| ScorePart { name, value: self.scale.outer_part(inner) };
+        let mut parts = vec![ScorePart { name: "mean", value: self.scale.mean() }];
         for (name, ranges) in GROUPS {
             let inner: f64 = ranges.iter().map(|[from, to]| self.stack.part(&self.view.inputs, *from..*to)).sum();
             parts.push(part(name, inner as f32));
