@@ -10,12 +10,19 @@ use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::storage::error::StorageError;
 use crate::storage::files::{list, make_private_dir, parent, sync_dir};
 
 /// sled's segment, in bytes: values below a quarter of it stay in the log.
 const SEGMENT_BYTES: usize = 8 << 20;
+
+/// How sled says that a database is in use.
+const IN_USE: &str = "could not acquire lock";
+/// How often and how long an opening waits for that to end.
+const WAITS: u32 = 100;
+const WAIT: Duration = Duration::from_millis(10);
 
 /// Says exactly what was done to open the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,7 +55,19 @@ enum Refusal {
 
 /// Opens the store in `dir` by all means.
 pub(crate) fn open_store(dir: &Path, cache_bytes: u64) -> Result<(sled::Db, OpenReport), StorageError> {
-    open_with(dir, || try_open(dir, cache_bytes))
+    open_with(dir, || when_free(|| try_open(dir, cache_bytes)))
+}
+
+/// Tries for a second while the store is in use: threads of sled let go of a database a moment after it was dropped, and
+/// nobody else opens it, as the data directory has a lock of its own.
+fn when_free<T>(mut try_open: impl FnMut() -> Result<T, Refusal>) -> Result<T, Refusal> {
+    for _ in 0..WAITS {
+        match try_open() {
+            Err(Refusal::System(error)) if error.to_string().contains(IN_USE) => std::thread::sleep(WAIT),
+            tried => return tried,
+        }
+    }
+    try_open()
 }
 
 fn open_with<T>(dir: &Path, mut try_open: impl FnMut() -> Result<T, Refusal>) -> Result<(T, OpenReport), StorageError> {
@@ -164,6 +183,23 @@ mod tests {
             if calls > times { Ok(()) } else { Err(Refusal::Damage(format!("refusal {calls}"))) }
         });
         (root, result)
+    }
+
+    /// Regression: a store that was dropped a moment ago was refused as in use.
+    #[test]
+    fn a_store_that_is_about_to_be_let_go_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = try_open(dir.path(), 1 << 20).ok().expect("it opens");
+        let release = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            drop(held);
+        });
+        assert!(
+            matches!(try_open(dir.path(), 1 << 20), Err(Refusal::System(error)) if error.to_string().contains(IN_USE))
+        );
+        let (_, report) = open_store(dir.path(), 1 << 20).unwrap();
+        assert!(report.is_clean());
+        release.join().unwrap();
     }
 
     #[test]
