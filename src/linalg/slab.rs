@@ -26,7 +26,8 @@ const HUGE_BYTES: usize = 2 << 20;
 pub struct Slab {
     rows: usize,
     stride: usize,
-    arena_columns: usize,
+    /// Columns of an arena, as a power of two: where a column lies is found without a division.
+    arena_shift: u32,
     arenas: Vec<Arena>,
     len: usize,
 }
@@ -38,7 +39,19 @@ impl Slab {
         let stride = padded(rows);
         let page_bytes = PAGE_COLUMNS * stride * size_of::<f32>();
         let pages = if page_bytes == 0 { 1 } else { HUGE_BYTES.div_ceil(page_bytes) };
-        Self { rows, stride, arena_columns: PAGE_COLUMNS * pages, arenas: Vec::new(), len: 0 }
+        let arena_shift = (PAGE_COLUMNS * pages).next_power_of_two().trailing_zeros();
+        Self { rows, stride, arena_shift, arenas: Vec::new(), len: 0 }
+    }
+
+    fn arena_columns(&self) -> usize {
+        1 << self.arena_shift
+    }
+
+    /// Arena of a column, and its first float there.
+    #[inline]
+    fn place(&self, column: usize) -> (usize, usize) {
+        assert!(column < self.len, "column {column} of {}", self.len);
+        (column >> self.arena_shift, (column & (self.arena_columns() - 1)) * self.stride)
     }
 
     /// Rows that carry values.
@@ -73,8 +86,8 @@ impl Slab {
 
     /// Adds a column of zeros and says which it is.
     pub fn push(&mut self) -> usize {
-        if self.stride > 0 && self.len == self.arenas.len() * self.arena_columns {
-            self.arenas.push(Arena::map(self.arena_columns * self.stride));
+        if self.stride > 0 && self.len == self.arenas.len() << self.arena_shift {
+            self.arenas.push(Arena::map(self.arena_columns() * self.stride));
         }
         self.len += 1;
         self.len - 1
@@ -87,12 +100,11 @@ impl Slab {
     #[must_use]
     #[inline]
     pub fn col(&self, column: usize) -> &[f32] {
-        assert!(column < self.len, "column {column} of {}", self.len);
+        let (arena, start) = self.place(column);
         if self.stride == 0 {
             return &[];
         }
-        let start = column % self.arena_columns * self.stride;
-        &self.arenas[column / self.arena_columns].floats()[start..start + self.stride]
+        &self.arenas[arena].floats()[start..start + self.stride]
     }
 
     /// Column `column`, padded, to be written. Padding must stay zero.
@@ -101,19 +113,19 @@ impl Slab {
     /// If there is no such column.
     #[inline]
     pub fn col_mut(&mut self, column: usize) -> &mut [f32] {
-        assert!(column < self.len, "column {column} of {}", self.len);
+        let (arena, start) = self.place(column);
         if self.stride == 0 {
             return &mut [];
         }
-        let start = column % self.arena_columns * self.stride;
-        &mut self.arenas[column / self.arena_columns].floats_mut()[start..start + self.stride]
+        let stride = self.stride;
+        &mut self.arenas[arena].floats_mut()[start..start + stride]
     }
 
     /// The arenas in order: index of the first column, and a `stride x columns` matrix.
     pub fn blocks(&self) -> impl Iterator<Item = (usize, MatRef<'_, f32>)> {
         self.arenas.iter().enumerate().map(|(index, arena)| {
-            let first = index * self.arena_columns;
-            let columns = self.arena_columns.min(self.len - first);
+            let first = index << self.arena_shift;
+            let columns = self.arena_columns().min(self.len - first);
             let used = &arena.floats()[..columns * self.stride];
             (first, MatRef::from_column_major_slice(used, self.stride, columns))
         })
