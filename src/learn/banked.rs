@@ -155,7 +155,7 @@ over_bank!(Attention, "attention", BARE);
 over_bank!(
     Auto,
     "auto",
-    Shape { user_rows: 0, item_rows: super::auto::gather::DIM, items: ItemSide::Model, predicts_value: true }
+    Shape { user_rows: 0, item_rows: super::auto::gather::MODEL_DIM, items: ItemSide::Model, predicts_value: true }
 );
 
 /// Items and scores, in no order: what a strategy over the bank has an opinion of.

@@ -23,14 +23,15 @@ use super::{ItemFactors, LANES, padded};
 pub const EVENTS_MAX: usize = 64;
 
 impl ItemFactors {
-    /// The same model with H'H diagonal, largest axis last; unchanged if no axes are found (the factors are not finite).
+    /// The same model with H'H diagonal, largest axis first; unchanged if no axes are found (the factors are not finite).
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "factors are f32")]
     pub fn into_principal_axes(mut self) -> Self {
         let dim = self.dim;
         let doubles = Mat::from_fn(dim, dim, |row, column| f64::from(self.gram[column * dim + row]));
         let Ok(found) = doubles.self_adjoint_eigen(Side::Lower) else { return self };
-        let axes = Mat::from_fn(dim, dim, |row, column| found.U()[(row, column)] as f32);
+        // Eigenvalues come rising.
+        let axes = Mat::from_fn(dim, dim, |row, column| found.U()[(row, dim - 1 - column)] as f32);
         let old = std::mem::take(&mut self.factors);
         self.factors = vec![0.0; old.len()];
         // Item-major rows of H are the columns of H': (H Q)' = Q' H'.

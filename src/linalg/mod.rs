@@ -10,12 +10,14 @@
 //! * [`topk`]: the best k of a score list.
 //! * [`solve`]: small positive definite systems; [`als`]: item factors by iALS, users folded in exactly.
 //! * [`axes`]: a model in its principal axes, where users are folded in by smaller systems.
+//! * [`conjugate`]: the same by a few steps of conjugate gradients, for long histories and long factors.
 //! * [`sweep`]: one factor by coordinate descent.
 //! * [`attention`]: a user's newest items as one vector, learned by its gradient.
 
 pub mod als;
 pub mod attention;
 pub mod axes;
+pub mod conjugate;
 pub mod dense;
 pub mod fold_in;
 pub mod interactions;
@@ -31,6 +33,7 @@ pub mod topk;
 
 pub use als::{FitProgress, IalsOptions, ItemFactors};
 pub use axes::AxesSolver;
+pub use conjugate::ConjugateSolver;
 pub use fold_in::{FoldInTerms, fold_in};
 pub use interactions::Interactions;
 pub use slab::Slab;

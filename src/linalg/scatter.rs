@@ -10,8 +10,8 @@ use pulp::{Arch, Simd, WithSimd};
 pub const SUMS: usize = 16;
 /// Numbers that a row has of an item.
 pub const NUMBERS: usize = 4;
-/// Where the numbers of a row go; see [`Weights`].
-const EXTRA: usize = 2 * NUMBERS;
+/// Accumulators that take a row's numbers twice over.
+const HALF: usize = SUMS / 2;
 
 /// The accumulators of one item.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -21,10 +21,12 @@ pub struct Sums(pub [f32; SUMS]);
 /// What the numbers `v` of a row are multiplied with on the way into the accumulators.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Weights {
-    /// `v0..v3` into accumulators 0 to 3, and once more into 4 to 7.
-    pub twice: [[f32; NUMBERS]; 2],
-    /// `v1, v2, v3, v0, 1, 0, 0, v1` into accumulators 8 to 15.
-    pub extra: [f32; EXTRA],
+    /// `v0, v1, v2, v3, v0, v1, v2, v3` into accumulators 0 to 7.
+    pub first: [f32; HALF],
+    /// The same into 8 to 15.
+    pub then: [f32; HALF],
+    /// Added to 8 to 15 whatever the numbers are.
+    pub plus: [f32; HALF],
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -143,17 +145,16 @@ impl WithSimd for AddRow<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let Scatter { round, marks, items, sums } = self.of;
-        let Weights { twice, extra } = *self.weights;
+        let Weights { first, then, plus } = *self.weights;
         for (item, v) in self.items.iter().zip(self.numbers) {
             let Some(at) = place(*round, &mut marks[*item as usize], *item, items, sums) else { continue };
             let Sums(held) = &mut sums[at];
-            for lane in 0..NUMBERS {
-                held[lane] = v[lane].mul_add(twice[0][lane], held[lane]);
-                held[NUMBERS + lane] = v[lane].mul_add(twice[1][lane], held[NUMBERS + lane]);
+            let twice = [v[0], v[1], v[2], v[3], v[0], v[1], v[2], v[3]];
+            for lane in 0..HALF {
+                held[lane] = twice[lane].mul_add(first[lane], held[lane]);
             }
-            let more = [v[1], v[2], v[3], v[0], 1.0, 0.0, 0.0, v[1]];
-            for lane in 0..EXTRA {
-                held[2 * NUMBERS + lane] = more[lane].mul_add(extra[lane], held[2 * NUMBERS + lane]);
+            for lane in 0..HALF {
+                held[HALF + lane] = twice[lane].mul_add(then[lane], held[HALF + lane] + plus[lane]);
             }
         }
     }
@@ -213,18 +214,18 @@ mod tests {
                 let numbers: Vec<[f32; NUMBERS]> =
                     items.iter().map(|_| std::array::from_fn(|_| rng.unit() as f32)).collect();
                 let weights = Weights {
-                    twice: std::array::from_fn(|_| std::array::from_fn(|_| rng.unit() as f32)),
-                    extra: std::array::from_fn(|_| rng.unit() as f32),
+                    first: std::array::from_fn(|_| rng.unit() as f32),
+                    then: std::array::from_fn(|_| rng.unit() as f32),
+                    plus: std::array::from_fn(|_| rng.unit() as f32),
                 };
                 scatter.add_row(&items, &numbers, &weights);
                 for (item, v) in items.iter().zip(&numbers).filter(|(item, _)| **item != excluded) {
                     let held = map.entry(*item).or_default();
-                    let source =
-                        [v[0], v[1], v[2], v[3], v[0], v[1], v[2], v[3], v[1], v[2], v[3], v[0], 1.0, 0.0, 0.0, v[1]];
-                    let factors: Vec<f32> =
-                        weights.twice.as_flattened().iter().chain(&weights.extra).copied().collect();
+                    let factors = [weights.first, weights.then];
+                    let plus = [[0.0; HALF], weights.plus];
                     for lane in 0..SUMS {
-                        held[lane] = source[lane].mul_add(factors[lane], held[lane]);
+                        let (half, at) = (lane / HALF, lane % HALF);
+                        held[lane] = v[lane % NUMBERS].mul_add(factors[half][at], held[lane] + plus[half][at]);
                     }
                 }
             }

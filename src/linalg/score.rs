@@ -26,12 +26,13 @@ pub fn score_all(slab: &Slab, query: &[f32], offset: f32, scores: &mut Vec<f32>)
     }
 }
 
-/// `scores[n] = query . column_{columns[n]}`: for a part of the columns, with the bits of [`kernels::dot`].
+/// `scores[n] = query . column_{columns[n]}`: for a part of the columns, with the bits of [`kernels::dot`]. A query shorter
+/// than the columns, by whole lane groups, is about their first numbers.
 ///
 /// # Panics
 /// If there is no such column.
 pub fn score_some(slab: &Slab, query: &[f32], columns: &[u32], scores: &mut Vec<f32>) {
-    debug_assert_eq!(query.len(), slab.stride());
+    debug_assert!(query.len() <= slab.stride() && query.len().is_multiple_of(LANES));
     scores.clear();
     scores.resize(columns.len(), 0.0);
     Arch::new().dispatch(ScoreSome { slab, query, columns, scores });

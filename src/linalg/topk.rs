@@ -69,59 +69,65 @@ impl TopK {
     }
 }
 
-/// Collects the best `k` as a set, in no order: cheaper than [`TopK`] where `k` is large. Room for twice as many is filled
-/// and the worse half dropped, so most offers are one compare.
+/// Finds the best `k` of a list as a set, in no order: cheaper than [`TopK`] where `k` is large.
 ///
-/// Scores are not NaN. Among equal scores at the edge, who stays follows from the order of offers.
+/// The leading bits of the first keys, counted, tell what the best `k` reach at least; one pass collects what does, and a
+/// selection among those few ends it. Among equal keys the earlier place comes first.
 #[derive(Clone, Debug, Default)]
 pub struct BestSet {
-    k: usize,
-    /// Only scores above it can still be among the best.
-    threshold: f32,
+    counts: Vec<u32>,
     held: Vec<(f32, u32)>,
 }
 
+/// Keys whose leading bits are counted.
+const COUNTED: usize = 1_024;
+/// Bits of a key that are not leading: sign, exponent and three bits of the mantissa are.
+const REST_BITS: u32 = 20;
+/// Turns the bits of floats into numbers of the same order, sign bit set.
+const SIGN: u32 = 1 << 31;
+
 impl BestSet {
-    /// Forgets what it holds and keeps the best `k`, at least 1, from now on. Keeps its memory.
-    pub fn reset(&mut self, k: usize) {
-        self.k = k.max(1);
-        self.threshold = f32::NEG_INFINITY;
-        self.held.clear();
-    }
-
-    /// Whether an offer of this score would change anything.
-    #[must_use]
-    #[inline]
-    pub fn wants(&self, score: f32) -> bool {
-        score > self.threshold
-    }
-
-    /// Offers one candidate.
-    #[inline]
-    pub fn offer(&mut self, score: f32, index: u32) {
-        if score > self.threshold {
-            self.held.push((score, index));
-            if self.held.len() >= 2 * self.k {
-                self.shrink();
+    /// The best `k` of `keys` with their places. Keys that are negative infinity or NaN stand for nothing.
+    pub fn of(&mut self, keys: &[f32], k: usize) -> &[(f32, u32)] {
+        let Self { counts, held } = self;
+        let least = least(counts, &keys[..keys.len().min(COUNTED)], k);
+        held.clear();
+        for (chunk, start) in keys.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
+            // All compares without a branch between: most chunks hold nothing.
+            if chunk.iter().fold(false, |found, key| found | (*key >= least)) {
+                let places = chunk.iter().zip(start..).filter(|(key, _)| **key >= least);
+                held.extend(places.map(|(key, place)| (*key, place)));
             }
         }
-    }
-
-    #[cold]
-    fn shrink(&mut self) {
-        let order = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
-        let (_, worst, _) = self.held.select_nth_unstable_by(self.k - 1, order);
-        self.threshold = worst.0;
-        self.held.truncate(self.k);
-    }
-
-    /// The best, at most `k`, in no order that means anything.
-    pub fn best(&mut self) -> &[(f32, u32)] {
-        if self.held.len() > self.k {
-            self.shrink();
+        if held.len() > k {
+            if k > 0 {
+                held.select_nth_unstable_by(k - 1, |a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            }
+            held.truncate(k);
         }
-        &self.held
+        held
     }
+}
+
+/// What the `k` best of `keys`, and so of any list that they are part of, reach at least; the least number there is if
+/// they are fewer.
+fn least(counts: &mut Vec<u32>, keys: &[f32], k: usize) -> f32 {
+    counts.clear();
+    counts.resize(1 << (32 - REST_BITS), 0);
+    for key in keys.iter().filter(|key| **key > f32::NEG_INFINITY) {
+        let bits = key.to_bits();
+        let ordered = if bits & SIGN == 0 { bits | SIGN } else { !bits };
+        counts[(ordered >> REST_BITS) as usize] += 1;
+    }
+    let mut above = 0;
+    for (bucket, count) in (0..1_u32 << (32 - REST_BITS)).zip(counts.iter()).rev() {
+        above += *count as usize;
+        if above >= k && *count > 0 {
+            let ordered = bucket << REST_BITS;
+            return f32::from_bits(if ordered & SIGN == 0 { !ordered } else { ordered ^ SIGN });
+        }
+    }
+    f32::MIN
 }
 
 fn before(one: (f32, u32), two: (f32, u32)) -> bool {
@@ -172,19 +178,25 @@ mod tests {
     fn a_set_holds_what_a_sorted_list_does() {
         let mut rng = Rng::new(12);
         let (mut set, mut top) = (BestSet::default(), TopK::default());
-        for round in 0..200 {
-            let k = 1 + rng.below(60) as usize;
-            set.reset(k);
-            top.reset(k);
-            for index in 0..rng.below(500) as u32 {
-                let score = rng.normal() as f32;
-                let wanted = set.wants(score);
-                set.offer(score, index);
-                top.offer(score, index);
-                assert!(wanted || !top.best().contains(&(score, index)), "seed 12, round {round}");
+        for round in 0..300 {
+            let k = rng.below(60) as usize;
+            let count = rng.below([20, 500, 5_000][round % 3]);
+            let key = |rng: &mut Rng| match rng.below(8) {
+                0 => f32::NEG_INFINITY,
+                1 => f32::NAN,
+                2 => rng.below(3) as f32,
+                _ => 100.0 * rng.normal() as f32,
+            };
+            let mut keys: Vec<f32> = (0..count).map(|_| key(&mut rng)).collect();
+            if round % 5 == 0 {
+                keys.sort_by(f32::total_cmp); // the best come last
             }
-            let mut held = set.best().to_vec();
-            held.sort_by(|a, b| b.0.total_cmp(&a.0));
+            top.reset(k);
+            for (key, place) in keys.iter().zip(0..).filter(|(key, _)| **key > f32::NEG_INFINITY) {
+                top.offer(*key, place);
+            }
+            let mut held = set.of(&keys, k).to_vec();
+            held.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
             assert_eq!(held, top.best(), "seed 12, round {round}, k {k}");
         }
     }

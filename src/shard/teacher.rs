@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::ShardActor;
 use super::messages::{Step, Turn};
+use crate::learn::auto::example::Example;
 use crate::learn::auto::trainer::Trainer;
 use crate::model::Durability;
 use crate::state::Op;
@@ -39,15 +40,15 @@ pub struct Teacher {
     trainer: Trainer,
     cpu_share: f64,
     shards: Vec<Addr<ShardActor>>,
-    waiting: VecDeque<Vec<f32>>,
+    waiting: VecDeque<Example>,
     /// Examples of the newest version, and when it went out.
     published: (u64, Instant),
 }
 
-/// An example for the teacher.
+/// A message: learn from this.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Example(pub Vec<f32>);
+pub struct Teach(pub Example);
 
 impl Teacher {
     /// A teacher of these shards, going on from what `trainer` knows.
@@ -63,7 +64,7 @@ impl Teacher {
         while began.elapsed() < share
             && let Some(example) = self.waiting.pop_front()
         {
-            self.trainer.learn(&example);
+            self.trainer.learn(example);
         }
         let (examples, at) = self.published;
         // A version a twentieth: early ones come fast, late ones change little and come rarely.
@@ -97,14 +98,14 @@ impl Actor for Teacher {
     }
 }
 
-impl Handler<Example> for Teacher {
+impl Handler<Teach> for Teacher {
     type Result = ();
 
-    fn handle(&mut self, Example(rows): Example, _: &mut Context<Self>) {
+    fn handle(&mut self, Teach(example): Teach, _: &mut Context<Self>) {
         if self.waiting.len() == WAITING_MAX {
             self.waiting.pop_front();
         }
-        self.waiting.push_back(rows);
+        self.waiting.push_back(example);
     }
 }
 
@@ -145,11 +146,11 @@ impl Sampler {
     }
 
     /// Takes an example, if `describe` finds one, and the time that it took off what was saved.
-    pub fn take(&mut self, describe: impl FnOnce() -> Option<Vec<f32>>) {
+    pub fn take(&mut self, describe: impl FnOnce() -> Option<Example>) {
         let began = Instant::now();
-        if let (Some(rows), Some(teacher)) = (describe(), &self.teacher) {
+        if let (Some(example), Some(teacher)) = (describe(), &self.teacher) {
             // A teacher with a full mailbox has enough.
-            let _ = teacher.try_send(Example(rows));
+            let _ = teacher.try_send(Teach(example));
         }
         self.saved = self.saved.saturating_sub(began.elapsed());
     }

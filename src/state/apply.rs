@@ -302,6 +302,16 @@ impl Shard {
         seen.dedup();
     }
 
+    /// The rows of the user's events that weigh something, in the order of the history, into `scratch.met`.
+    pub(super) fn collect_met(&mut self, slot: Option<usize>) {
+        let met = &mut self.scratch.met;
+        met.clear();
+        if let Some(slot) = slot {
+            let entries = self.users.get(slot).history.entries();
+            met.extend(entries.iter().filter(|entry| entry.weight > 0.0).map(|entry| entry.item));
+        }
+    }
+
     fn insert_user(&mut self, id: IdRef<'_>) -> usize {
         for arm in &mut self.arms {
             arm.insert_user(id);

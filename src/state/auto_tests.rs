@@ -26,7 +26,7 @@ fn taught(shard: &mut Shard, workload: &mut Workload, events: usize) -> Vec<u8> 
     for _ in 0..events {
         let (bytes, _) = workload.draw();
         if let Ok(Op::Event(event)) = Op::decode(&mut crate::base::Reader::new(&bytes)) {
-            shard.example(&event).into_iter().for_each(|rows| trainer.learn(&rows));
+            shard.example(&event).into_iter().for_each(|example| trainer.learn(example));
         }
         apply(shard, &bytes);
     }

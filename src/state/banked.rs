@@ -13,15 +13,17 @@ use super::arm::Arm;
 use crate::base::cursor::{CursorError, Reader, Writer};
 use crate::base::ids::mix;
 use crate::base::{IdRef, Rng};
+use crate::learn::auto::example::{Described, Example, STRANGERS};
 use crate::learn::auto::gather::{Asker, Factors, Gather};
 use crate::learn::auto::network::Pass;
 use crate::learn::auto::ranker::{Ranker, Weights};
 use crate::learn::auto::trainer::{Trainer, TrainerOptions};
-use crate::learn::auto::{self, Training, example, features};
+use crate::learn::auto::{self, Training, features};
 use crate::learn::bank::Bank;
 use crate::learn::bank::attention::{Attention, AttentionOptions};
 use crate::learn::ratings::{Ratings, RatingsOptions};
 use crate::learn::{self, Auto, Opinions, Strategy};
+use crate::linalg::axes::diagonal;
 use crate::linalg::{Interactions, als};
 use crate::model::{Event, Kinds};
 
@@ -192,22 +194,17 @@ impl Banked {
         (!given.is_empty()).then(|| given.to_vec())
     }
 
-    /// The features of all candidates for a user and of some strangers, in `scratch.rows`; the place of `item` among
-    /// the candidates, and how many strangers stand behind them.
-    fn describe(
-        &mut self,
-        arm: &Arm,
-        auto: &Auto,
-        asker: Asker<'_>,
-        item: u32,
-        rng: &mut Rng,
-    ) -> Option<(usize, usize)> {
+    /// The features of all candidates for a user, of `item` and of some strangers.
+    fn describe(&mut self, arm: &Arm, auto: &Auto, asker: Asker<'_>, item: u32, rng: &mut Rng) -> Described<'_> {
         let Scratch { gather, rows, .. } = &mut self.scratch;
         gather.run(&self.bank, factors(arm), asker, auto.candidates);
-        let came = gather.candidates.iter().position(|candidate| *candidate == item)?;
-        gather.add_strangers(&self.bank, example::STRANGERS, rng);
+        let came = gather.candidates.iter().position(|candidate| *candidate == item).unwrap_or_else(|| {
+            gather.add_given(&self.bank, &[item]);
+            gather.proposed
+        });
+        gather.add_strangers(&self.bank, STRANGERS, rng);
         features::fill(gather, &self.bank, factors(arm), asker, rows);
-        Some((came, gather.candidates.len() - gather.proposed))
+        Described { rows, proposed: gather.proposed, came, population: self.bank.alive.items().len() }
     }
 }
 
@@ -328,16 +325,16 @@ impl Shard {
             if events < auto.train_full { 1.0 } else { auto.train_share.max(auto.train_full as f64 / events as f64) };
         let mut rng = banked.rng.clone();
         let drawn = share > 0.0 && rng.unit() < share;
-        let rows = if drawn { self.example_with(arm, &auto, event, &mut rng) } else { None };
+        let example = if drawn { self.example_with(arm, &auto, event, &mut rng) } else { None };
         let Some(banked) = &mut self.banked else { return };
         banked.rng = rng;
-        if let (Some(rows), Some(Ranker::InStep(trainer))) = (rows, &mut banked.ranker) {
-            trainer.learn(&rows);
+        if let (Some(example), Some(Ranker::InStep(trainer))) = (example, &mut banked.ranker) {
+            trainer.learn(example);
         }
     }
 
     /// An example for whoever teaches the ranker apart, from an event that is about to be applied: changes nothing.
-    pub fn example(&mut self, event: &Event<'_>) -> Option<Vec<f32>> {
+    pub fn example(&mut self, event: &Event<'_>) -> Option<Example> {
         let arm = self.auto_arm()?;
         let Strategy::Auto(auto) = self.arms[arm].strategy.clone() else { return None };
         let mut rng = Rng::new(self.sequence);
@@ -365,7 +362,7 @@ impl Shard {
         self.arms.iter().position(|arm| matches!(arm.strategy, Strategy::Auto(_)))
     }
 
-    fn example_with(&mut self, arm: usize, auto: &Auto, event: &Event<'_>, rng: &mut Rng) -> Option<Vec<f32>> {
+    fn example_with(&mut self, arm: usize, auto: &Auto, event: &Event<'_>, rng: &mut Rng) -> Option<Example> {
         let row = self.items.find(event.item)?;
         let slot = self.users.find(event.user);
         let (_, weight) = self.weigh(event);
@@ -377,19 +374,32 @@ impl Shard {
         if let Some(slot) = slot {
             self.collect_seen(slot);
         }
+        self.collect_met(slot);
         let banked = self.banked.as_mut()?;
         let user = slot.filter(|slot| banked.bank.trail(*slot).count() > 0);
-        let asker = Asker { user, excluded: &self.scratch.seen, time_ms: event.time_ms };
-        let (came, strangers) = banked.describe(&self.arms[arm], auto, asker, u32::try_from(row).ok()?, rng)?;
-        example::draw(&banked.scratch.rows, came, strangers, auto.negatives, rng)
+        let asker = Asker { user, met: &self.scratch.met, excluded: &self.scratch.seen, time_ms: event.time_ms };
+        let described = banked.describe(&self.arms[arm], auto, asker, u32::try_from(row).ok()?, rng);
+        described.draw(auto.negatives, rng)
     }
 
-    /// Fits the item factors of `auto` anew over the newest events, from the present ones, where that is due.
+    /// Fits the item factors of `auto`, in step, where that is due.
     fn fit_if_due(&mut self, arm: usize) {
-        let Some(banked) = &mut self.banked else { return };
-        if banked.bank.events() < banked.next_fit {
-            return;
+        let due = self.banked.as_ref().is_some_and(|banked| banked.bank.events() >= banked.next_fit);
+        if due {
+            self.fit_factors(arm);
         }
+    }
+
+    /// Fits the item factors of `auto`, in step, now: for evaluation of what a finished stream has taught.
+    pub fn fit_in_step(&mut self) {
+        if let Some(arm) = self.auto_arm().filter(|_| self.options.training == Training::InStep) {
+            self.fit_factors(arm);
+        }
+    }
+
+    /// Fits item factors anew over the newest events, from the present ones.
+    fn fit_factors(&mut self, arm: usize) {
+        let Some(banked) = &mut self.banked else { return };
         banked.next_fit = auto::next_fit(banked.bank.events());
         let (rows, pairs, users) = number_pairs(&banked.bank);
         let Ok(interactions) = Interactions::new(users, rows.len(), &pairs) else { return };
@@ -401,6 +411,7 @@ impl Shard {
         let fitted = als::fit_from(&interactions, &options, start.collect(), &mut |_| ControlFlow::Continue(()));
         // Too little variety to solve for: the factors stay as they are until the next time.
         let Ok((fitted, _)) = fitted else { return };
+        let fitted = fitted.into_principal_axes();
         if first {
             // What tags said of the items not fitted yet is of another space.
             (0..arm.items.len()).for_each(|column| arm.items.col_mut(column).fill(0.0));
@@ -409,7 +420,7 @@ impl Shard {
             arm.items.col_mut(*row as usize)[..fitted.dim].copy_from_slice(fitted.row(at));
         }
         arm.model.epoch += 1;
-        arm.model.gram = fitted.gram;
+        arm.model.gram = diagonal(&fitted.gram, fitted.dim).unwrap_or(fitted.gram);
         arm.model.items = rows.len() as u64;
     }
 

@@ -176,6 +176,7 @@ impl Shard {
     ) -> Option<(f32, Vec<ScorePart>)> {
         let item = u32::try_from(row).ok()?;
         self.collect_seen_but(slot, &[item]);
+        self.collect_met(slot);
         let arm = &self.arms[arm];
         let Strategy::Auto(auto) = &arm.strategy else { return None };
         let banked = self.banked.as_mut()?;
@@ -185,7 +186,7 @@ impl Shard {
             return Some((score, ratings.explain(slot, Some(row), time_ms)));
         }
         let user = slot.filter(|slot| banked.bank.trail(*slot).count() > 0);
-        let asker = Asker { user, excluded: &self.scratch.seen, time_ms };
+        let asker = Asker { user, met: &self.scratch.met, excluded: &self.scratch.seen, time_ms };
         let features = banked.features_of(arm, asker, item, auto.candidates)?;
         Some(explain(banked.ranker.as_ref()?, &features))
     }

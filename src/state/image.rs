@@ -10,6 +10,7 @@
 //!   kind 2, users: each `User`, then for each arm its column, then the bank's part
 //!   kind 3, items: each `Item`, then for each arm its column, its mark u64 if the arm keeps a queue of items, and its
 //!                  newest users (u32, u32...) if it sweeps, then the bank's part
+//!                  (columns of `auto` are MODEL_DIM long from version 3 on, before that they were DIM long)
 //!   kind 4, decisions: lists shown and what came of them (decisions.rs); left out as long as no operation named one
 //! ```
 //!
@@ -29,7 +30,7 @@ use crate::base::ids::mix;
 const USER_LEAF: usize = if cfg!(test) { 16 } else { 256 };
 /// Items of one section: fewer, as one event changes a score of them and each may have kilobytes of neighbours.
 const ITEM_LEAF: usize = 16;
-pub(super) const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 3;
 pub(super) const HEAD: u8 = 1;
 pub(super) const USERS: u8 = 2;
 pub(super) const ITEMS: u8 = 3;

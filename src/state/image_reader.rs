@@ -11,6 +11,8 @@ use super::{Options, Shard, Spread};
 use crate::base::cursor::{CursorError, Reader};
 use crate::base::limits::{ARMS_MAX, AUDIENCE_MAX, DIM_MAX, SHARDS_MAX};
 use crate::evaluate::Prequential;
+use crate::learn::Strategy;
+use crate::learn::auto::gather;
 use crate::linalg::padded;
 
 /// Why bytes are not an image of this shard.
@@ -97,7 +99,7 @@ impl ImageReader {
             return Err(incomplete("bytes of a cut section", self.pending.len(), 0));
         }
         let head = self.head.take().ok_or(incomplete("heads", 0, 1))?;
-        let (mut shard, users, items) = take_head(&mut Reader::new(&head), self.options)?;
+        let Head { version, mut shard, users, items } = take_head(&mut Reader::new(&head), self.options)?;
         if let Some(bytes) = self.decisions.take() {
             let (arms, fading) = (shard.arms.len(), shard.options.fading);
             shard.decisions = Decisions::decode(arms, fading, &mut Reader::new(&bytes))?;
@@ -112,7 +114,7 @@ impl ImageReader {
             if first as usize != shard.items.len() {
                 return Err(incomplete("next item", first as usize, shard.items.len()));
             }
-            take_items(&mut shard, count, &mut Reader::new(&body))?;
+            take_items(&mut shard, version, count, &mut Reader::new(&body))?;
         }
         shard.arms.iter_mut().filter_map(|arm| arm.unseen.as_mut()).for_each(Unseen::queue_by_mark);
         match (shard.users.len() == users, shard.items.len() == items) {
@@ -128,12 +130,21 @@ fn in_order(mut sections: Vec<(u32, u32, Vec<u8>)>) -> Vec<(u32, u32, Vec<u8>)> 
     sections
 }
 
-/// The shard without users and items, and how many of each it should have.
-fn take_head(from: &mut Reader<'_>, options: Options) -> Result<(Shard, usize, usize), ImageError> {
+/// What a head says.
+struct Head {
+    version: u8,
+    /// Without users and items.
+    shard: Shard,
+    /// How many of each it should have.
+    users: usize,
+    items: usize,
+}
+
+fn take_head(from: &mut Reader<'_>, options: Options) -> Result<Head, ImageError> {
     let version = from.u8()?;
     if !(1..=VERSION).contains(&version) {
         let found = u64::from(version);
-        Err(CursorError::Bad { what: "image version", offset: 0, found, allowed: "1 to 2" })?;
+        Err(CursorError::Bad { what: "image version", offset: 0, found, allowed: "1 to 3" })?;
     }
     let mut shard = Shard::new(from.u16()?.min(options.shards - 1), options);
     shard.sequence = from.u64()?;
@@ -153,7 +164,7 @@ fn take_head(from: &mut Reader<'_>, options: Options) -> Result<(Shard, usize, u
         return Err(ImageError::Incomplete { what: "strategies", found: arms, expected: shard.arms.len() });
     }
     for arm in &mut shard.arms {
-        take_arm(arm, from)?;
+        take_arm(arm, version, from)?;
     }
     let banked = version > 1 && from.u8()? == 1;
     if banked != shard.banked.is_some() {
@@ -164,10 +175,10 @@ fn take_head(from: &mut Reader<'_>, options: Options) -> Result<(Shard, usize, u
         banked.decode(from)?;
     }
     from.finish()?;
-    Ok((shard, users, items))
+    Ok(Head { version, shard, users, items })
 }
 
-fn take_arm(arm: &mut Arm, from: &mut Reader<'_>) -> Result<(), ImageError> {
+fn take_arm(arm: &mut Arm, version: u8, from: &mut Reader<'_>) -> Result<(), ImageError> {
     let found = from.text()?;
     if found != arm.strategy.name() {
         return Err(ImageError::Strategy { found: found.to_owned(), expected: arm.strategy.name() });
@@ -176,9 +187,18 @@ fn take_arm(arm: &mut Arm, from: &mut Reader<'_>) -> Result<(), ImageError> {
     let length = from.count(4, DIM_MAX * DIM_MAX)?;
     arm.model.gram = vec![0.0; length];
     take_column(from, &mut arm.model.gram, length)?;
+    if length == item_rows(arm, version) {
+        arm.model.gram.resize(arm.shape.item_rows, 0.0);
+    }
     arm.prequential = Prequential::decode(from)?;
     let shared = arm.shared.len();
     Ok(take_column(from, &mut arm.shared, shared)?)
+}
+
+/// Numbers that an image of some version holds of an item's column.
+fn item_rows(arm: &Arm, version: u8) -> usize {
+    // The leading axes alone are a model, too: the others say nothing until the next fit.
+    if version < 3 && matches!(arm.strategy, Strategy::Auto(_)) { gather::DIM } else { arm.shape.item_rows }
 }
 
 fn take_users(shard: &mut Shard, count: u32, from: &mut Reader<'_>) -> Result<(), ImageError> {
@@ -197,14 +217,15 @@ fn take_users(shard: &mut Shard, count: u32, from: &mut Reader<'_>) -> Result<()
     Ok(from.finish()?)
 }
 
-fn take_items(shard: &mut Shard, count: u32, from: &mut Reader<'_>) -> Result<(), ImageError> {
+fn take_items(shard: &mut Shard, version: u8, count: u32, from: &mut Reader<'_>) -> Result<(), ImageError> {
     for _ in 0..count {
         let item = Item::decode(from)?;
         let hash = item.id.as_ref().stable_hash();
         shard.items.restore(item);
         for arm in &mut shard.arms {
-            let (column, rows) = (arm.items.push(), arm.shape.item_rows);
-            debug_assert_eq!(arm.items.stride(), padded(rows));
+            let column = arm.items.push();
+            debug_assert_eq!(arm.items.stride(), padded(arm.shape.item_rows));
+            let rows = item_rows(arm, version);
             take_column(from, arm.items.col_mut(column), rows)?;
             if let Some(unseen) = &mut arm.unseen {
                 unseen.restore(from.u64()?);

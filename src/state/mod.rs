@@ -185,6 +185,8 @@ struct Scratch {
     work: Work,
     recent: Vec<Recent>,
     seen: Vec<u32>,
+    /// Rows of a history's events that weigh something, in its order.
+    met: Vec<u32>,
     /// The scores of all items, unless `opined`.
     scores: Vec<f32>,
     /// Whether the scores are opinions of the bank instead, which stand there.

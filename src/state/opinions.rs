@@ -18,11 +18,12 @@ impl Shard {
         excluded: bool,
         given: Option<&[u32]>,
     ) -> Option<bool> {
+        self.collect_met(slot);
         let banked = self.banked.as_mut()?;
         let user = slot.filter(|slot| banked.bank.trail(*slot).count() > 0);
         let time_ms = time_ms.unwrap_or(banked.bank.latest_ms());
         let excluded = if excluded { &self.scratch.seen[..] } else { &[] };
-        banked.opine(&self.arms[arm], Asker { user, excluded, time_ms }, given);
+        banked.opine(&self.arms[arm], Asker { user, met: &self.scratch.met, excluded, time_ms }, given);
         self.scratch.opined = !banked.scratch.opinions.is_empty();
         self.scratch.opined.then_some(user.is_some())
     }
@@ -92,9 +93,11 @@ impl Shard {
         }
         let given: Vec<u32> = rows.iter().filter_map(|row| u32::try_from((*row)?).ok()).collect();
         self.collect_seen_but(slot, &given);
+        self.collect_met(slot);
         let Some(banked) = &mut self.banked else { return Vec::new() };
         let user = slot.filter(|slot| banked.bank.trail(*slot).count() > 0);
-        banked.opine(&self.arms[arm], Asker { user, excluded: &self.scratch.seen, time_ms }, Some(&given));
+        let asker = Asker { user, met: &self.scratch.met, excluded: &self.scratch.seen, time_ms };
+        banked.opine(&self.arms[arm], asker, Some(&given));
         let opinions = &banked.scratch.opinions;
         let score =
             |row: usize| opinions.iter().find(|(item, _)| *item as usize == row).map_or(f32::MIN, |(_, score)| *score);

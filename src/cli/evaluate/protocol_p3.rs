@@ -53,6 +53,7 @@ pub fn run(
         progress(at as u64 + 1);
     }
     refit(&mut shard, spec)?;
+    shard.fit_in_step();
     let mut sums = LeaveOneOut::new(CUTOFF);
     let mut outcomes = Outcomes::default();
     for (at, held_out) in (0..).zip(test) {

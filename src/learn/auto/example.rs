@@ -1,38 +1,79 @@
 //! Examples: the item that came, among others that were candidates and some that were not.
 //!
 //! Candidates alone would teach what tells good items from each other and nothing of the many that nobody proposes: a
-//! ranker taught so ranks lists of given items (PREDICT) worse than popularity does. A few items at random mend that.
+//! ranker taught so ranks lists of given items (PREDICT) worse than popularity does. So some items at random are in every
+//! example, and an event whose item nobody proposed is an example, too.
+//!
+//! Both are samples, of different shares: each row counts as the items that it stands for (sampled softmax with the
+//! logarithm of the share taken off: Bengio & Senecal 2008). What the ranker learns is then the logarithm of how probable
+//! an item is, whether it was proposed or not, up to one constant.
 
 use super::features::STRIDE;
 use crate::base::Rng;
 
 /// Items drawn at random for an example, beside those of the candidates.
-pub const STRANGERS: usize = 8;
+pub const STRANGERS: usize = 24;
 
-/// The rows of an example: that of candidate `came` first, then the `strangers` that stand last among `rows`, then
-/// `negatives` drawn from the other candidates (all of them, in order, if there are no more). `None` if there is nothing
-/// to tell it from.
-#[must_use]
-pub fn draw(rows: &[f32], came: usize, strangers: usize, negatives: usize, rng: &mut Rng) -> Option<Vec<f32>> {
-    let rows = rows.as_chunks::<STRIDE>().0;
-    let (rows, strangers) = rows.split_at(rows.len() - strangers);
-    if rows.len() + strangers.len() < 2 {
-        return None;
+/// One example.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Example {
+    /// A row of features for the item that came, then one for each stranger, then one for each candidate that did not come.
+    pub rows: Vec<f32>,
+    /// How many strangers there are.
+    pub strangers: usize,
+    /// Logarithm of the number of items that each stranger stands for.
+    pub stranger_log: f32,
+    /// The same of each candidate.
+    pub candidate_log: f32,
+}
+
+/// What an example is drawn from: rows of features.
+#[derive(Clone, Copy, Debug)]
+pub struct Described<'a> {
+    /// Candidates that were proposed, then the item that came if it was not, then strangers.
+    pub rows: &'a [f32],
+    /// How many were proposed.
+    pub proposed: usize,
+    /// Which row is that of the item that came.
+    pub came: usize,
+    /// Items that the strangers were drawn from.
+    pub population: usize,
+}
+
+impl Described<'_> {
+    /// An example of all strangers and of `negatives` other candidates, drawn at random (all of them, in order, if there
+    /// are no more). `None` if there is nothing to tell what came from.
+    #[must_use]
+    pub fn draw(self, negatives: usize, rng: &mut Rng) -> Option<Example> {
+        let Self { rows, proposed, came, population } = self;
+        let rows = rows.as_chunks::<STRIDE>().0;
+        let strangers = &rows[proposed.max(came + 1)..];
+        let others = proposed - usize::from(came < proposed);
+        let drawn = others.min(negatives);
+        if strangers.len() + drawn == 0 {
+            return None;
+        }
+        let mut example = Vec::with_capacity((1 + strangers.len() + drawn) * STRIDE);
+        example.extend_from_slice(&rows[came]);
+        example.extend_from_slice(strangers.as_flattened());
+        for at in 0..drawn {
+            let at = if drawn == others { at } else { rng.below(others as u64) as usize };
+            // One of the others: those behind the one that came move up by one.
+            example.extend_from_slice(&rows[at + usize::from(at >= came)]);
+        }
+        let unproposed = population.saturating_sub(proposed);
+        Some(Example {
+            rows: example,
+            strangers: strangers.len(),
+            stranger_log: log_share(unproposed, strangers.len()),
+            candidate_log: log_share(others, drawn),
+        })
     }
-    let others = (rows.len() - 1).min(negatives);
-    let mut example = Vec::with_capacity((1 + strangers.len() + others) * STRIDE);
-    example.extend_from_slice(&rows[came]);
-    example.extend_from_slice(strangers.as_flattened());
-    if rows.len() - 1 <= negatives {
-        rows.iter().enumerate().filter(|(at, _)| *at != came).for_each(|(_, row)| example.extend_from_slice(row));
-        return Some(example);
-    }
-    for _ in 0..negatives {
-        // One of the others: those behind the one that came move up by one.
-        let at = usize::try_from(rng.below(rows.len() as u64 - 1)).unwrap_or(0);
-        example.extend_from_slice(&rows[at + usize::from(at >= came)]);
-    }
-    Some(example)
+}
+
+/// Logarithm of how many of `all` each of the `drawn` stands for, at least itself.
+fn log_share(all: usize, drawn: usize) -> f32 {
+    (all as f32 / drawn.max(1) as f32).max(1.0).ln()
 }
 
 #[cfg(test)]
@@ -44,25 +85,40 @@ mod tests {
         (0..count).flat_map(|row| [f32::from(row); STRIDE]).collect()
     }
 
-    fn numbers(example: &[f32]) -> Vec<u16> {
-        example.chunks_exact(STRIDE).map(|row| row[0] as u16).collect()
+    fn numbers(example: &Example) -> Vec<u16> {
+        example.rows.chunks_exact(STRIDE).map(|row| row[0] as u16).collect()
     }
 
     #[test]
     fn what_came_is_first_and_strangers_are_always_there() {
         let mut rng = Rng::new(3);
-        let example = draw(&rows(30), 4, 5, 10, &mut rng).unwrap();
+        let described = Described { rows: &rows(30), proposed: 25, came: 4, population: 525 };
+        let example = described.draw(10, &mut rng).unwrap();
         let numbers = numbers(&example);
         assert_eq!(numbers[..6], [4, 25, 26, 27, 28, 29]);
-        assert_eq!(numbers.len(), 16);
+        assert_eq!((numbers.len(), example.strangers), (16, 5));
         assert!(numbers[6..].iter().all(|row| *row != 4 && *row < 25), "{numbers:?}");
+        assert!((example.stranger_log - 100.0_f32.ln()).abs() < 1e-6, "each of 5 stands for 100 of 500");
+        assert!((example.candidate_log - 2.4_f32.ln()).abs() < 1e-6, "each of 10 stands for 2.4 of 24");
+    }
+
+    #[test]
+    fn what_nobody_proposed_is_an_example() {
+        let mut rng = Rng::new(3);
+        let described = Described { rows: &rows(7), proposed: 4, came: 4, population: 6 };
+        let example = described.draw(10, &mut rng).unwrap();
+        assert_eq!(numbers(&example), [4, 5, 6, 0, 1, 2, 3]);
+        assert_eq!((example.strangers, example.stranger_log, example.candidate_log), (2, 0.0, 0.0));
     }
 
     #[test]
     fn few_candidates_are_all_taken_and_none_is_no_example() {
         let mut rng = Rng::new(3);
-        assert_eq!(numbers(&draw(&rows(4), 1, 1, 10, &mut rng).unwrap()), [1, 3, 0, 2]);
-        assert_eq!(numbers(&draw(&rows(2), 0, 1, 10, &mut rng).unwrap()), [0, 1]);
-        assert!(draw(&rows(1), 0, 0, 10, &mut rng).is_none());
+        let draw = |count, proposed, came, rng: &mut Rng| {
+            Described { rows: &rows(count), proposed, came, population: 9 }.draw(10, rng)
+        };
+        assert_eq!(numbers(&draw(4, 3, 1, &mut rng).unwrap()), [1, 3, 0, 2]);
+        assert_eq!(numbers(&draw(2, 1, 0, &mut rng).unwrap()), [0, 1]);
+        assert_eq!(draw(1, 1, 0, &mut rng), None);
     }
 }

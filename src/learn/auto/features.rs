@@ -1,22 +1,26 @@
-//! What the ranker sees of a candidate: 67 numbers, most of them logarithms.
+//! What the ranker sees of a candidate: 69 numbers, most of them logarithms.
 //!
 //! Logarithms make products linear: the exponent of popularity or of a cosine, a trend (short over long half-life) and
 //! recency become weights that are learned a stream, instead of settings that somebody has to choose.
 //!
 //! Columns, in order: popularity, pair sums, session sums, cohort, ages, count, what came right after, the sitting, support
 //! (logarithms up to here); distance to the profile, three plain sums; products of vectors, likeness to the newest items;
-//! the products once more, standardised within the query; tags; gates, which are the same for all candidates.
+//! the products once more, standardised within the query; tags; gates, which are the same for all candidates; the product of the
+//! whole history, plain and standardised.
 
-use super::gather::{Asker, DIM, Factors, Gather, Vectors, bucket, moment, norm, sum};
+use super::gather::{Asker, DIM, Factors, Gather, MODEL_DIM, Vectors, bucket, moment, norm, sum};
 use super::vectors::{inverse_length, product};
 use crate::learn::bank::Bank;
 use crate::learn::bank::counts::{GRID, Moment};
 use crate::learn::bank::trails::Trail;
 use crate::linalg::dense::ln_all;
+use crate::linalg::kernels;
 use crate::linalg::scatter::Sums;
 
 /// Numbers a candidate.
-pub const FEATURES: usize = 67;
+pub const FEATURES: usize = 69;
+/// How many there were at first: weights over fewer are read as weights of 0 for the later ones.
+pub const FEATURES_FIRST: usize = 67;
 /// Floats from one candidate to the next, in whole lane groups; the rest are zero.
 pub const STRIDE: usize = crate::linalg::padded(FEATURES);
 /// Sums that are described as shares of the largest, plain and over the root of the item's count.
@@ -31,6 +35,12 @@ const PRODUCTS: usize = LOGS_END + 7;
 const PRODUCT_COUNT: usize = 5;
 /// Where the same begin once more, standardised within the query.
 const STANDARDISED: usize = PRODUCTS + PRODUCT_COUNT + 3;
+/// Where the tags stand, and the gates behind them.
+const TAGS: usize = STANDARDISED + PRODUCT_COUNT;
+const GATES: usize = TAGS + 1;
+const GATE_COUNT: usize = 5;
+/// Where the product of the whole history stands, and the same standardised.
+const WHOLE: usize = GATES + GATE_COUNT;
 /// Added to a share of the largest before its logarithm.
 const FLOOR: f32 = 0.003;
 /// The user's newest items whose mean count and age a candidate is compared with.
@@ -47,7 +57,7 @@ struct Common {
     newest_norm: f32,
     /// Length of the history, gap since the last event in mean gaps, largest of two pair sums, length of
     /// the sitting: gates for the others.
-    gates: [f32; 5],
+    gates: [f32; GATE_COUNT],
 }
 
 impl Common {
@@ -98,11 +108,11 @@ pub fn fill(gather: &Gather, bank: &Bank, factors: Factors<'_>, asker: Asker<'_>
         fill_logs(row, gather, bank, &common, *item, &sums);
         fill_plain(row, gather, bank, &common, *item, &sums);
         fill_vectors(row, &gather.vectors, bank, factors, *item);
-        let at = STANDARDISED + PRODUCT_COUNT;
-        row[at] = bank.tags.affinity(&gather.liking, *item as usize);
-        row[at + 1..FEATURES].copy_from_slice(&common.gates);
+        row[TAGS] = bank.tags.affinity(&gather.liking, *item as usize);
+        row[GATES..WHOLE].copy_from_slice(&common.gates);
     }
-    standardise(rows, gather.proposed);
+    (0..PRODUCT_COUNT).for_each(|at| standardise(rows, gather.proposed, PRODUCTS + at, STANDARDISED + at));
+    standardise(rows, gather.proposed, WHOLE, WHOLE + 1);
 }
 
 /// The logarithms, up to [`LOGS_END`].
@@ -156,6 +166,9 @@ fn fill_plain(row: &mut [f32; STRIDE], gather: &Gather, bank: &Bank, common: &Co
 /// Products of the user's vectors and the item's, and how alike it is to the newest items: to the newest by factor, to
 /// the most alike of them by factor, to the newest by embedding (cosines).
 fn fill_vectors(row: &mut [f32; STRIDE], vectors: &Vectors, bank: &Bank, factors: Factors<'_>, item: u32) {
+    if let Some(whole) = &vectors.whole {
+        row[WHOLE] = kernels::dot(whole, &factors.items.col(item as usize)[..MODEL_DIM]);
+    }
     let row = &mut row[PRODUCTS..];
     if let Some(folds) = &vectors.folds {
         let column = factors.items.col(item as usize);
@@ -177,17 +190,15 @@ fn fill_vectors(row: &mut [f32; STRIDE], vectors: &Vectors, bank: &Bank, factors
     }
 }
 
-/// The products once more, as standard deviations from their mean over the items that were proposed: how large a product
-/// is says less than how it stands among the others.
-fn standardise(rows: &mut [[f32; STRIDE]], proposed: usize) {
+/// A product once more, as standard deviations from its mean over the items that were proposed: how large a product is
+/// says less than how it stands among the others.
+fn standardise(rows: &mut [[f32; STRIDE]], proposed: usize, from: usize, to: usize) {
     let count = proposed.max(1) as f32;
-    for at in 0..PRODUCT_COUNT {
-        let others = &rows[..proposed];
-        let mean = others.iter().map(|row| row[PRODUCTS + at]).sum::<f32>() / count;
-        let square = others.iter().map(|row| (row[PRODUCTS + at] - mean).powi(2)).sum::<f32>() / count;
-        let inverse = 1.0 / (square.sqrt() + 1e-6);
-        rows.iter_mut().for_each(|row| row[STANDARDISED + at] = (row[PRODUCTS + at] - mean) * inverse);
-    }
+    let others = &rows[..proposed];
+    let mean = others.iter().map(|row| row[from]).sum::<f32>() / count;
+    let square = others.iter().map(|row| (row[from] - mean).powi(2)).sum::<f32>() / count;
+    let inverse = 1.0 / (square.sqrt() + 1e-6);
+    rows.iter_mut().for_each(|row| row[to] = (row[from] - mean) * inverse);
 }
 
 /// Events since event `x`, and one; an item never met is as old as the stream.
@@ -208,14 +219,17 @@ pub const GROUPS: &[(&str, &[[usize; 2]])] = &[
     ("age and count", &[[COHORT + 1, COHORT + 4]]),
     ("sitting", &[[SITTING, SITTING + 2]]),
     ("profile", &[[LOGS_END, LOGS_END + 4]]),
-    ("factors", &[[PRODUCTS, PRODUCTS + 3], [PRODUCTS + 5, PRODUCTS + 7], [STANDARDISED, STANDARDISED + 3]]),
+    (
+        "factors",
+        &[[PRODUCTS, PRODUCTS + 3], [PRODUCTS + 5, PRODUCTS + 7], [STANDARDISED, STANDARDISED + 3], [WHOLE, FEATURES]],
+    ),
     ("sequence", &[[PRODUCTS + 3, PRODUCTS + 4], [PRODUCTS + 7, STANDARDISED], [STANDARDISED + 3, STANDARDISED + 4]]),
     ("attention", &[[PRODUCTS + 4, PRODUCTS + 5], [STANDARDISED + 4, STANDARDISED + 5]]),
-    ("tags", &[[STANDARDISED + 5, STANDARDISED + 6]]),
-    ("context", &[[STANDARDISED + 6, FEATURES]]),
+    ("tags", &[[TAGS, GATES]]),
+    ("context", &[[GATES, WHOLE]]),
 ];
 const SESSIONS: usize = GRID + 2 * (SHARES.len() - 2);
 const COHORT: usize = SESSIONS + 4;
 const SITTING: usize = COHORT + 6;
 
-const _: () = assert!(LOGS_END <= LOGS && STANDARDISED + PRODUCT_COUNT + 1 + 5 == FEATURES && DIM == 32);
+const _: () = assert!(LOGS_END <= LOGS && WHOLE + 2 == FEATURES && FEATURES <= STRIDE && DIM == 32);

@@ -11,8 +11,7 @@ use crate::learn::bank::tags::Liking;
 use crate::learn::bank::{Bank, sequence};
 use crate::linalg::attention;
 use crate::linalg::scatter::{SUMS, Scatter, Sums};
-use crate::linalg::solve::SpdSolver;
-use crate::linalg::{BestSet, Slab};
+use crate::linalg::{BestSet, ConjugateSolver, Slab};
 
 /// What is summed up of an item, by accumulator (see [`Scatter`]): first four pair sums of the user's newest items,
 /// discounted fast; the same discounted slowly; then these.
@@ -21,25 +20,27 @@ pub mod sum {
     pub const NEAR: usize = 0;
     /// Together, discounted slowly; the other pair sums follow.
     pub const FAR: usize = 4;
-    /// After the newest item.
-    pub const AFTER_NEWEST: usize = 8;
-    /// After the newest item, of late.
-    pub const AFTER_NEWEST_LATE: usize = 9;
-    /// Together by sitting, over the items of this sitting alone.
-    pub const SITTING: usize = 10;
     /// Together, counted plainly: how much there is to go by.
-    pub const COUNT: usize = 11;
-    /// How many of the user's items know this one.
-    pub const SUPPORT: usize = 12;
+    pub const COUNT: usize = 8;
+    /// After the newest item.
+    pub const AFTER_NEWEST: usize = 9;
+    /// After the newest item, of late.
+    pub const AFTER_NEWEST_LATE: usize = 10;
+    /// Together by sitting, over the items of this sitting alone.
+    pub const SITTING: usize = 11;
     /// Session neighbours: by likeness.
-    pub const LIKE: usize = 13;
+    pub const LIKE: usize = 12;
+    /// After the one before the newest.
+    pub const AFTER_SECOND: usize = 13;
     /// Session neighbours: by what followed.
     pub const FOLLOWED: usize = 14;
-    /// After the one before the newest.
-    pub const AFTER_SECOND: usize = 15;
+    /// How many of the user's items know this one.
+    pub const SUPPORT: usize = 15;
 }
 
-/// Length of the item factors.
+/// Length of the item factors, in principal axes, the largest first.
+pub const MODEL_DIM: usize = 128;
+/// Of them, the axes that short fold-ins and likeness are about: what a few events can say.
 pub const DIM: usize = 32;
 /// The user's newest items that a candidate's factor is compared with one by one.
 pub const COMPARED: usize = 5;
@@ -67,6 +68,8 @@ enum Power {
 pub struct Asker<'a> {
     /// Slot, if the user was seen.
     pub user: Option<usize>,
+    /// Rows of what the user met, as far as the history goes back.
+    pub met: &'a [u32],
     /// Rows that are no candidates, rising.
     pub excluded: &'a [u32],
     /// Time of the question, in milliseconds.
@@ -89,14 +92,23 @@ pub struct Factors<'a> {
 /// The user as vectors, made at query time.
 #[derive(Clone, Debug, Default)]
 pub struct Vectors {
-    /// Fold-ins of the user; `None` without a model or items.
+    /// Fold-ins of the newest items; `None` without a model or items.
     pub folds: Option<[[f32; DIM]; 3]>,
+    /// Fold-in of all that the user met, each alike.
+    pub whole: Option<[f32; MODEL_DIM]>,
     /// Factors of the newest items, each of length 1, newest first; empty without a model.
     pub newest: Vec<[f32; DIM]>,
     /// What attention makes of the user; `None` without that part or without items.
     pub attention: Option<attention::Vector>,
     /// Context of the sequence embedding, and the newest item's input vector, of length 1.
     pub context: Option<[[f32; sequence::DIM]; 2]>,
+}
+
+impl Vectors {
+    fn forget(&mut self) {
+        (self.folds, self.whole, self.context, self.attention) = (None, None, None, None);
+        self.newest.clear();
+    }
 }
 
 /// Scratch of queries, and what the newest one found.
@@ -107,10 +119,14 @@ pub struct Gather {
     chosen: Vec<u32>,
     pub(super) scatter: Scatter,
     norms: Vec<f32>,
-    pub(super) best: [BestSet; SOURCES.len()],
+    /// What found items are proposed by, by source.
+    keys: [Vec<f32>; SOURCES.len()],
+    best: BestSet,
+    /// Items alive that are open to the user.
+    pub(super) open: Vec<u32>,
     pub(super) neighbours: Neighbours,
     pub(super) scores: Vec<f32>,
-    pub(super) solver: SpdSolver,
+    pub(super) solver: ConjugateSolver,
     /// The candidates: those that were proposed, then those that were added.
     pub candidates: Vec<u32>,
     /// How many of them were proposed: what a candidate is compared with.
@@ -141,10 +157,12 @@ impl Default for Gather {
             chosen: Vec::new(),
             scatter: Scatter::default(),
             norms: Vec::new(),
-            best: std::array::from_fn(|_| BestSet::default()),
+            keys: Default::default(),
+            best: BestSet::default(),
+            open: Vec::new(),
             neighbours: Neighbours::default(),
             scores: Vec::new(),
-            solver: SpdSolver::new(DIM),
+            solver: ConjugateSolver::default(),
             candidates: Vec::new(),
             proposed: 0,
             largest: [[LEAST; SUMS]; 2],
@@ -189,17 +207,14 @@ impl Gather {
 
     fn look(&mut self, bank: &Bank, factors: Factors<'_>, asker: Asker<'_>) {
         self.begin(bank.items(), asker.excluded);
-        self.vectors.folds = None;
-        self.vectors.context = None;
-        self.vectors.attention = None;
-        self.vectors.newest.clear();
+        self.vectors.forget();
         self.sitting = 0;
         self.liking.forget();
         if let Some(user) = asker.user {
             self.sitting = bank.trail(user).sitting(asker.time_ms);
             self.sum_pairs(bank, user);
             self.sum_sessions(bank, user);
-            self.find_vectors(bank, factors, user);
+            self.find_vectors(bank, factors, user, asker.met);
             bank.tags.like(bank.trail(user).newest(LIKED), &mut self.liking);
         }
         self.norms.clear();
@@ -238,26 +253,26 @@ impl Gather {
         self.scatter.items().iter().copied().zip(self.scatter.sums())
     }
 
-    /// The best by every sum of [`SOURCES`], in one pass over what was found.
+    /// The best by every sum of [`SOURCES`].
     fn propose_found(&mut self, each: usize) {
-        let Self { scatter, norms, best, .. } = self;
-        best.iter_mut().for_each(|best| best.reset(each));
-        for ((Sums(sums), norm), item) in scatter.sums().iter().zip(norms.iter()).zip(scatter.items()) {
+        let Self { scatter, norms, keys, .. } = self;
+        keys.iter_mut().for_each(Vec::clear);
+        for (Sums(sums), norm) in scatter.sums().iter().zip(norms.iter()) {
             let root = norm.sqrt();
-            for ((at, power), best) in SOURCES.iter().zip(best.iter_mut()) {
+            for ((at, power), keys) in SOURCES.iter().zip(keys.iter_mut()) {
                 let factor = match power {
                     Power::None => 1.0,
                     Power::Quarter => root,
                     Power::Half => *norm,
                 };
                 let key = sums[*at] * factor;
-                if key > 0.0 {
-                    best.offer(key, *item);
-                }
+                keys.push(if key > 0.0 { key } else { f32::NEG_INFINITY });
             }
         }
-        for source in 0..SOURCES.len() {
-            self.choose_best(source);
+        let Self { query, scatter, keys, best, chosen, candidates, .. } = self;
+        for keys in keys {
+            let items = best.of(keys, each).iter().map(|(_, at)| scatter.items()[*at as usize]);
+            items.for_each(|item| choose(item, *query, chosen, candidates));
         }
     }
 
@@ -271,18 +286,19 @@ impl Gather {
 
     /// The items that nobody met yet: those whose tags this user likes most, the newest ones for a stranger.
     fn propose_fresh(&mut self, bank: &Bank, each: usize) {
-        let Self { scatter, best, liking, .. } = self;
-        best[0].reset(each);
-        for (age, item) in bank.tags.fresh().iter().rev().enumerate().filter(|(_, item)| scatter.open(**item)) {
-            best[0].offer(bank.tags.affinity(liking, *item as usize) - 1e-6 * age as f32, *item);
+        let fresh = bank.tags.fresh();
+        self.scores.clear();
+        for (item, age) in fresh.iter().zip((0..fresh.len()).rev()) {
+            let liked = bank.tags.affinity(&self.liking, *item as usize) - 1e-6 * age as f32;
+            self.scores.push(if self.scatter.open(*item) { liked } else { f32::NEG_INFINITY });
         }
-        self.choose_best(0);
+        self.choose_best(fresh, each);
     }
 
-    /// Makes what `self.best[source]` holds candidates.
-    pub(super) fn choose_best(&mut self, source: usize) {
-        let Self { best, candidates, chosen, query, .. } = self;
-        best[source].best().iter().for_each(|(_, item)| choose(*item, *query, chosen, candidates));
+    /// Makes the best of `items` by `self.scores` candidates.
+    pub(super) fn choose_best(&mut self, items: &[u32], each: usize) {
+        let Self { query, best, scores, chosen, candidates, .. } = self;
+        best.of(scores, each).iter().for_each(|(_, at)| choose(items[*at as usize], *query, chosen, candidates));
     }
 }
 

@@ -1,5 +1,6 @@
 //! The trainer in an image of its shard, bit for bit: where it learns in step, it is part of what the shard knows.
 
+use super::example::Example;
 use super::features::{FEATURES, STRIDE};
 use super::network::Network;
 use super::ranker::{Ranker, Weights, put, take};
@@ -22,21 +23,23 @@ impl Trainer {
         }
         out.count(self.next).count(self.ring.len());
         for example in &self.ring {
-            out.count(example.len() / STRIDE);
-            example.chunks_exact(STRIDE).for_each(|row| put(out, &row[..FEATURES]));
+            out.count(example.strangers).f32(example.stranger_log).f32(example.candidate_log);
+            out.count(example.rows.len() / STRIDE);
+            example.rows.chunks_exact(STRIDE).for_each(|row| put(out, &row[..FEATURES]));
         }
         self.rng.words().iter().for_each(|word| {
             out.u64(*word);
         });
     }
 
-    /// Takes over what [`Self::encode`] wrote of a trainer with the same options.
+    /// Takes over what [`Self::encode`] wrote of a trainer with the same options; `logs` says whether examples tell what
+    /// their rows stand for, as they have done from image version 3 on.
     ///
     /// # Errors
     /// [`CursorError`] for bytes that are not such a trainer.
-    pub fn decode(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
+    pub fn decode(&mut self, from: &mut Reader<'_>, logs: bool) -> Result<(), CursorError> {
         let offset = from.at();
-        let weights = Weights::decode(from)?;
+        let (weights, features) = Weights::decode_with_features(from)?;
         if weights.networks.len() != self.learners.len() {
             let (what, found) = ("networks of a trainer", weights.networks.len() as u64);
             return Err(CursorError::Bad { what, offset, found, allowed: "as many as configured" });
@@ -46,17 +49,23 @@ impl Trainer {
             learner.mean = mean;
             (learner.steps, learner.examples) = (from.u64()?, from.u64()?);
             for network in [&mut learner.network, &mut learner.first, &mut learner.second] {
-                take_network(from, network)?;
+                take_network(from, network, features)?;
             }
         }
         self.next = from.count(0, REPLAY_MAX)?;
         let examples = from.count(4, REPLAY_MAX)?;
         self.ring.clear();
         for _ in 0..examples {
-            let rows = from.count(4 * FEATURES, ROWS_MAX)?;
-            let mut example = vec![0.0; rows * STRIDE];
-            for row in example.chunks_exact_mut(STRIDE) {
-                take(from, &mut row[..FEATURES])?;
+            let mut example = Example::default();
+            if logs {
+                example.strangers = from.count(0, ROWS_MAX)?;
+                (example.stranger_log, example.candidate_log) = (from.f32()?, from.f32()?);
+            }
+            let rows = from.count(4 * features, ROWS_MAX)?;
+            example.strangers = example.strangers.min(rows.saturating_sub(1));
+            example.rows.resize(rows * STRIDE, 0.0);
+            for row in example.rows.chunks_exact_mut(STRIDE) {
+                take(from, &mut row[..features])?;
             }
             self.ring.push(example);
         }
@@ -65,15 +74,15 @@ impl Trainer {
     }
 }
 
-fn take_network(from: &mut Reader<'_>, network: &mut Network) -> Result<(), CursorError> {
-    network.parts_mut().into_iter().try_for_each(|part| take(from, part))
+fn take_network(from: &mut Reader<'_>, network: &mut Network, features: usize) -> Result<(), CursorError> {
+    network.parts_of_mut(features).into_iter().try_for_each(|part| take(from, part))
 }
 
 impl Ranker {
     /// Appends it.
     pub fn encode(&self, out: &mut Writer<'_>) {
         match self {
-            Self::InStep(trainer) => trainer.encode(out.u8(1)),
+            Self::InStep(trainer) => trainer.encode(out.u8(3)),
             Self::Installed(weights) => weights.encode(out.u8(2)),
         }
     }
@@ -85,13 +94,13 @@ impl Ranker {
     pub fn decode(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
         let offset = from.at();
         match (from.u8()?, self) {
-            (1, Self::InStep(trainer)) => trainer.decode(from),
+            (kind @ (1 | 3), Self::InStep(trainer)) => trainer.decode(from, kind == 3),
             (2, Self::Installed(weights)) => {
                 **weights = Weights::decode(from)?;
                 Ok(())
             }
             (found, _) => {
-                let allowed = "1 in step, 2 apart, as configured";
+                let allowed = "3 (before: 1) in step, 2 apart, as configured";
                 Err(CursorError::Bad { what: "kind of ranker", offset, found: u64::from(found), allowed })
             }
         }

@@ -57,7 +57,7 @@ pub fn next_fit(events: u64) -> u64 {
 #[must_use]
 pub fn fit_options(first: bool, seed: u64) -> IalsOptions {
     IalsOptions {
-        dim: gather::DIM,
+        dim: gather::MODEL_DIM,
         iterations: SWEEPS[usize::from(!first)],
         l2: L2,
         unobserved_weight: UNOBSERVED_WEIGHT,
@@ -66,13 +66,14 @@ pub fn fit_options(first: bool, seed: u64) -> IalsOptions {
     }
 }
 
-/// Where an item's factor starts: where it stands, or at random if it is new (zeros would stay zeros).
+/// Where an item's factor starts: where it stands, and at random where there is nothing yet (zeros would stay zeros): in
+/// all axes of a new item, and in those that an older model did not have.
 pub fn start_factor(column: &[f32], row: u32, options: &IalsOptions) -> Vec<f32> {
-    let column = &column[..options.dim];
-    if column.iter().any(|value| *value != 0.0) {
-        return column.to_vec();
-    }
     let mut rng = Rng::new(mix(options.seed ^ u64::from(row)));
     let std = options.init_std / (options.dim as f64).sqrt();
-    (0..options.dim).map(|_| (std * rng.normal()) as f32).collect()
+    let number = |held: &f32| {
+        let drawn = (std * rng.normal()) as f32;
+        if *held == 0.0 { drawn } else { *held }
+    };
+    column[..options.dim].iter().map(number).collect()
 }

@@ -68,7 +68,12 @@ impl Network {
 
     /// All weights, part by part.
     pub fn parts_mut(&mut self) -> [&mut [f32]; 4] {
-        [self.hidden.as_flattened_mut(), &mut self.bias, &mut self.output, &mut self.linear]
+        self.parts_of_mut(FEATURES)
+    }
+
+    /// The weights of the first `features` features, part by part.
+    pub fn parts_of_mut(&mut self, features: usize) -> [&mut [f32]; 4] {
+        [self.hidden[..features].as_flattened_mut(), &mut self.bias, &mut self.output, &mut self.linear]
     }
 }
 

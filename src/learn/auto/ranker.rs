@@ -3,7 +3,7 @@
 //! *In step* it holds its trainer and answers with the newest weights; *off the path* it holds weights of some version,
 //! which whoever trains installs from time to time. Both are part of the shard's state, so replay is exact.
 
-use super::features::{FEATURES, STRIDE};
+use super::features::{FEATURES, FEATURES_FIRST, STRIDE};
 use super::network::{Network, Pass, Standard};
 use super::trainer::Trainer;
 use crate::base::cursor::{CursorError, Reader, Writer};
@@ -37,26 +37,32 @@ impl Weights {
     /// Reads what [`Self::encode`] wrote.
     ///
     /// # Errors
-    /// [`CursorError`] for bytes that are not weights, or of another set of features.
+    /// [`CursorError`] for bytes that are not weights, or of features that this version does not have.
     pub fn decode(from: &mut Reader<'_>) -> Result<Self, CursorError> {
+        Self::decode_with_features(from).map(|(weights, _)| weights)
+    }
+
+    /// As [`Self::decode`]; also the number of features that they were written for. Later ones weigh nothing yet.
+    pub(super) fn decode_with_features(from: &mut Reader<'_>) -> Result<(Self, usize), CursorError> {
         let (examples, queries) = (from.u64()?, from.u64()?);
         let offset = from.at();
         let features = from.count(0, STRIDE)?;
-        if features != FEATURES {
-            let allowed = "as many features as this version has";
+        if !(FEATURES_FIRST..=FEATURES).contains(&features) {
+            let allowed = "67 to as many as this version has";
             return Err(CursorError::Bad { what: "features of a ranker", offset, found: features as u64, allowed });
         }
-        let networks = from.count(4 * WIDTH * FEATURES, NETWORKS_MAX)?;
+        let networks = from.count(4 * WIDTH * features, NETWORKS_MAX)?;
         let mut standard = Standard { queries, ..Standard::default() };
         take(from, &mut standard.mean)?;
         take(from, &mut standard.square)?;
+        standard.square[features..FEATURES].fill(1.0);
         let network = |from: &mut Reader<'_>| {
             let mut network = Network::zero();
-            network.parts_mut().into_iter().try_for_each(|part| take(from, part))?;
+            network.parts_of_mut(features).into_iter().try_for_each(|part| take(from, part))?;
             Ok(network)
         };
         let networks = (0..networks).map(|_| network(from)).collect::<Result<_, CursorError>>()?;
-        Ok(Self { examples, standard, networks })
+        Ok((Self { examples, standard, networks }, features))
     }
 }
 

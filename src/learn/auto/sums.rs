@@ -28,8 +28,13 @@ impl Gather {
             let only = |age_wanted: usize, factor: f32| if age == age_wanted { factor } else { 0.0 };
             let sitting = if age < self.sitting { far * norm * factors[3] } else { 0.0 };
             let weights = Weights {
-                twice: [near, far].map(|discount| factors.map(|factor| discount * norm * factor)),
-                extra: [only(0, 1.0), only(0, factors[2]), sitting, 1.0, 1.0, 0.0, 0.0, only(1, norm)],
+                first: [near, far]
+                    .map(|discount| factors.map(|factor| discount * norm * factor))
+                    .as_flattened()
+                    .try_into()
+                    .expect("eight"),
+                then: [1.0, only(0, 1.0), only(0, factors[2]), sitting, 0.0, only(1, norm), 0.0, 0.0],
+                plus: [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0],
             };
             self.scatter.add_row(row.items(), row.sums(), &weights);
             near *= DISCOUNTS[0];

@@ -1,9 +1,11 @@
 //! Learns the ranker from examples: the item that came, among others that were candidates.
 //!
-//! Loss: `-log softmax` of the item that came over the example's rows (listwise: Cao et al. 2007, top-one). Adam (Kingma
+//! Loss: `-log softmax` of the item that came over the example's rows (listwise: Cao et al. 2007, top-one), each counted as
+//! the items that it stands for. Adam (Kingma
 //! & Ba 2015) with a falling step; after each new example some are replayed from a ring; the answering weights are a
 //! running mean of the trained ones (Polyak & Juditsky 1992, exponentially). Row 0 of an example is the item that came.
 
+use super::example::Example;
 use super::features::STRIDE;
 use super::network::{Network, Pass, Standard};
 use super::ranker::Weights;
@@ -70,10 +72,14 @@ impl Learner {
         &self.mean
     }
 
-    /// One step on standardised rows; returns the loss.
-    fn step(&mut self, rows: &[f32], options: &TrainerOptions) -> f32 {
+    /// One step on an example of standardised rows; returns the loss.
+    fn step(&mut self, example: &Example, options: &TrainerOptions) -> f32 {
+        let rows = &example.rows;
         self.network.forward(rows, &mut self.pass);
         let scores = &mut self.pass.scores;
+        let (strangers, candidates) = scores[1..].split_at_mut(example.strangers);
+        strangers.iter_mut().for_each(|score| *score += example.stranger_log);
+        candidates.iter_mut().for_each(|score| *score += example.candidate_log);
         let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         scores.iter_mut().for_each(|score| *score -= top);
         exp_all(scores);
@@ -136,7 +142,7 @@ pub struct Trainer {
     /// Running statistics of features.
     pub standard: Standard,
     pub(super) learners: Vec<Learner>,
-    pub(super) ring: Vec<Vec<f32>>,
+    pub(super) ring: Vec<Example>,
     pub(super) next: usize,
     pub(super) rng: Rng,
     /// Sum of losses of new examples, and how many.
@@ -191,20 +197,19 @@ impl Trainer {
         &self.learners
     }
 
-    /// Learns one example of raw rows, the item that came first.
-    pub fn learn(&mut self, raw: &[f32]) {
-        self.standard.learn(&raw[STRIDE..]);
-        let mut rows = raw.to_vec();
-        self.standard.apply(&mut rows);
+    /// Learns one example of raw rows.
+    pub fn learn(&mut self, mut example: Example) {
+        self.standard.learn(&example.rows[STRIDE..]);
+        self.standard.apply(&mut example.rows);
         for learner in &mut self.learners {
-            let loss = learner.step(&rows, &self.options);
+            let loss = learner.step(&example, &self.options);
             self.loss.0 += f64::from(loss);
             self.loss.1 += 1;
         }
         if self.ring.len() < REPLAY_MAX {
-            self.ring.push(rows);
+            self.ring.push(example);
         } else {
-            self.ring[self.next] = rows;
+            self.ring[self.next] = example;
         }
         self.next = (self.next + 1) % REPLAY_MAX;
         for learner in &mut self.learners {

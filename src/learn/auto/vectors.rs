@@ -1,11 +1,11 @@
-//! The user as vectors, made at query time from the newest items: three fold-ins into the factors of the item model, and
-//! the context of the sequence embedding. Nothing is stored a user.
+//! The user as vectors, made at query time: fold-ins of the newest items into the leading axes of the item model and of the
+//! whole history into all of them, the context of the sequence embedding, attention. Nothing is stored a user.
 
-use super::gather::{COMPARED, DIM, Factors, Gather};
+use super::gather::{COMPARED, DIM, Factors, Gather, MODEL_DIM};
 use crate::learn::bank::{Bank, sequence};
 use crate::linalg::attention;
 use crate::linalg::score::score_some;
-use crate::linalg::{FoldInTerms, Slab, fold_in, kernels};
+use crate::linalg::{FoldInTerms, Slab, kernels};
 
 /// Weights of older items in the three fold-ins, and how many items each looks at.
 const FOLDS: [(f32, usize); 3] = [(0.9, 50), (0.7, 20), (0.98, 100)];
@@ -14,8 +14,8 @@ const FOLDS: [(f32, usize); 3] = [(0.9, 50), (0.7, 20), (0.98, 100)];
 const CONTEXT: usize = 10;
 
 impl Gather {
-    /// Folds the user in; leaves nothing where there is no model or no item.
-    pub(super) fn find_vectors(&mut self, bank: &Bank, factors: Factors<'_>, user: usize) {
+    /// Folds the user in, who met these items; leaves nothing where there is no model or no item.
+    pub(super) fn find_vectors(&mut self, bank: &Bank, factors: Factors<'_>, user: usize, met: &[u32]) {
         let trail = bank.trail(user);
         let mut context = [0.0; sequence::DIM];
         if let Some(newest) = trail.newest(1).next()
@@ -25,11 +25,13 @@ impl Gather {
         }
         self.vectors.attention =
             bank.attention.as_ref().and_then(|attention| attention.user(trail.newest(attention::LENGTH)));
-        if factors.model.epoch == 0 || trail.is_empty() {
+        // A matrix in full is that of factors for which no axes were found.
+        let gram = &factors.model.gram;
+        if factors.model.epoch == 0 || gram.len() != MODEL_DIM || trail.is_empty() {
             return;
         }
         let terms = FoldInTerms {
-            gram: &factors.model.gram,
+            gram: &gram[..DIM],
             l2: factors.l2,
             unobserved_mass: factors.unobserved_weight * factors.model.items as f64,
         };
@@ -38,47 +40,42 @@ impl Gather {
             let mut weight = 1.0 / recency;
             let events = trail.newest(items).map(|item| {
                 weight *= recency;
-                (&factors.items.col(item as usize)[..DIM], weight)
+                (factors.items.col(item as usize), weight)
             });
-            // A system that is not positive definite leaves zeros.
-            let _ = fold_in(&mut self.solver, terms, events, fold);
+            self.solver.fold_in(terms, events, fold);
         }
         self.vectors.folds = Some(folds);
+        let mut whole = [0.0; MODEL_DIM];
+        let events = met.iter().map(|item| (factors.items.col(*item as usize), 1.0));
+        self.solver.fold_in(FoldInTerms { gram, ..terms }, events, &mut whole);
+        self.vectors.whole = Some(whole);
         let newest = trail.newest(COMPARED).map(|item| unit(factors.items.col(item as usize)));
         self.vectors.newest.extend(newest);
     }
 
     /// Proposes by the first fold-in, and by the embedding and by attention times the root of the count.
     pub(super) fn propose_vectors(&mut self, bank: &Bank, factors: Factors<'_>, each: usize) {
+        let mut open = std::mem::take(&mut self.open);
+        open.clear();
+        open.extend(bank.alive.items().iter().filter(|item| self.scatter.open(**item)));
+        let half_log = |item: u32| 0.5 * bank.counts.get(item as usize).log_events;
         if let Some(folds) = self.vectors.folds {
-            self.propose_by(bank, factors.items, &folds[0], each, |_| 0.0);
+            self.propose_by(factors.items, &folds[0], &open, each, |_| 0.0);
         }
         if let Some([context, _]) = self.vectors.context {
-            let output = bank.sequence.output();
-            self.propose_by(bank, output, &context, each, |item| 0.5 * bank.counts.get(item as usize).log_events);
+            self.propose_by(bank.sequence.output(), &context, &open, each, half_log);
         }
-        self.propose_attention(bank, each);
-    }
-
-    fn propose_attention(&mut self, bank: &Bank, each: usize) {
         if let (Some(vector), Some(attention)) = (self.vectors.attention, &bank.attention) {
-            let offset = |item: u32| attention.bias(item as usize) + 0.5 * bank.counts.get(item as usize).log_events;
-            self.propose_by(bank, attention.vectors(), &vector, each, offset);
+            let offset = |item: u32| attention.bias(item as usize) + half_log(item);
+            self.propose_by(attention.vectors(), &vector, &open, each, offset);
         }
+        self.open = open;
     }
 
-    fn propose_by(&mut self, bank: &Bank, slab: &Slab, query: &[f32], each: usize, offset: impl Fn(u32) -> f32) {
-        let items = bank.alive.items();
+    fn propose_by(&mut self, slab: &Slab, query: &[f32], items: &[u32], each: usize, offset: impl Fn(u32) -> f32) {
         score_some(slab, query, items, &mut self.scores);
-        let Self { scores, scatter, best, .. } = self;
-        best[0].reset(each);
-        for (score, item) in scores.iter().zip(items) {
-            let score = score + offset(*item);
-            if best[0].wants(score) && scatter.open(*item) {
-                best[0].offer(score, *item);
-            }
-        }
-        self.choose_best(0);
+        self.scores.iter_mut().zip(items).for_each(|(score, item)| *score += offset(*item));
+        self.choose_best(items, each);
     }
 }
 
@@ -110,46 +107,55 @@ mod tests {
     use crate::learn::ItemModel;
     use crate::learn::auto::gather::Asker;
     use crate::learn::auto::{L2, UNOBSERVED_WEIGHT, fit_options};
-    use crate::linalg::{Interactions, als};
+    use crate::linalg::{Interactions, SpdSolver, als, fold_in};
 
-    /// A model as it is installed (its Gram matrix the diagonal alone) and the same one with the matrix in full give the
-    /// same vectors of a user.
+    /// What a user met as a whole is folded in as the fit itself would; a model without axes folds nobody in.
     #[test]
-    fn a_diagonal_and_a_full_matrix_fold_in_alike() {
-        let (users, items) = (60, 80);
+    fn the_whole_history_is_folded_in_as_a_fit_would() {
+        let (users, items) = (60, 200);
         let (mut rng, mut bank) = (Rng::new(73), Bank::new(1));
         (0..users).for_each(|_| bank.insert_user());
         (0..items).for_each(|item| bank.insert_item(item));
-        let mut pairs = Vec::new();
+        let (mut pairs, mut met) = (Vec::new(), vec![Vec::new(); users as usize]);
         for at in 0..4_000 {
             let user = rng.below(users);
-            let item = (rng.below(20) + 20 * (user % 4)) % items;
+            let item = (rng.below(50) + 50 * (user % 4)) % items;
             bank.learn(user as usize, item as usize, at);
+            met[user as usize].push(item as u32);
             pairs.push((user as u32, item as u32));
         }
         let interactions = Interactions::new(users as usize, items as usize, &pairs).unwrap();
         let fitted = als::fit(&interactions, &fit_options(true, 3), &mut |_| ControlFlow::Continue(())).unwrap();
         let fitted = fitted.into_principal_axes();
-        let mut columns = Slab::new(DIM);
+        let mut columns = Slab::new(MODEL_DIM);
         for item in 0..items as usize {
             let column = columns.push();
-            columns.col_mut(column)[..DIM].copy_from_slice(fitted.row(item));
+            columns.col_mut(column).copy_from_slice(fitted.row(item));
         }
         let full = ItemModel { epoch: 1, gram: fitted.gram.clone(), items };
-        let diagonal = ItemModel { gram: crate::linalg::axes::diagonal(&fitted.gram, DIM).unwrap(), ..full.clone() };
-        let mut longest = 0;
+        let gram = crate::linalg::axes::diagonal(&fitted.gram, MODEL_DIM).unwrap();
+        assert!(gram[..DIM].is_sorted_by(|one, two| one >= two), "the largest axis first");
+        let diagonal = ItemModel { gram, ..full.clone() };
+        let mut solver = SpdSolver::new(MODEL_DIM);
         for user in 0..users as usize {
-            let folds = |model: &ItemModel| {
+            let vectors = |model: &ItemModel| {
                 let factors = Factors { items: &columns, model, l2: L2, unobserved_weight: UNOBSERVED_WEIGHT };
                 let mut gather = Gather::default();
-                gather.run(&bank, factors, Asker { user: Some(user), excluded: &[], time_ms: 4_000 }, 20);
-                gather.vectors.folds.expect("a model and a trail")
+                let asker = Asker { user: Some(user), met: &met[user], excluded: &[], time_ms: 4_000 };
+                gather.run(&bank, factors, asker, 20);
+                gather.vectors.clone()
             };
-            for (one, two) in folds(&full).iter().flatten().zip(folds(&diagonal).iter().flatten()) {
-                assert!((one - two).abs() < 1e-5, "user {user}: {one} and {two}");
+            assert!(vectors(&full).whole.is_none(), "no axes");
+            let found = vectors(&diagonal);
+            assert!(found.folds.is_some());
+            let (found, mut exact) = (found.whole.expect("a model and a history"), [0.0; MODEL_DIM]);
+            let events = met[user].iter().map(|item| (columns.col(*item as usize), 1.0));
+            fold_in(&mut solver, fitted.terms(), events, &mut exact).expect("definite");
+            for item in 0..items as usize {
+                let column = columns.col(item);
+                let (one, two) = (kernels::dot(&found, column), kernels::dot(&exact, column));
+                assert!((one - two).abs() < 0.01, "seed 73, user {user}, item {item}: {one} and {two}");
             }
-            longest = longest.max(bank.trail(user).len());
         }
-        assert!(longest > 50, "the longest fold-ins are among them: {longest}");
     }
 }

@@ -15,7 +15,7 @@ pub struct Met {
 }
 
 /// Events kept.
-pub const WINDOW_MAX: usize = 500_000;
+pub const WINDOW_MAX: usize = 1_000_000;
 /// Of them, the newest that are drawn from.
 const DRAWN_MAX: usize = 200_000;
 
@@ -72,7 +72,11 @@ impl Window {
         let next = from.count(0, WINDOW_MAX)?;
         let count = from.count(12, WINDOW_MAX)?;
         let met = |from: &mut Reader<'_>| Ok(Met { user: from.u32()?, item: from.u32()?, position: from.u32()? });
-        let ring = (0..count).map(|_| met(from)).collect::<Result<_, CursorError>>()?;
-        Ok(Self { ring, next })
+        let mut ring = (0..count).map(|_| met(from)).collect::<Result<Vec<_>, CursorError>>()?;
+        if count < WINDOW_MAX && next < count {
+            // A ring that was full when it was smaller (500,000 in images of version 2): the oldest comes first.
+            ring.rotate_left(next);
+        }
+        Ok(Self { ring, next: if count < WINDOW_MAX { count } else { next } })
     }
 }
