@@ -13,8 +13,8 @@ use super::fold_in::FoldInTerms;
 use super::kernels::{Lane, dot_body};
 use super::{LANES, padded};
 
-/// Steps; the error falls by a factor of about three with each.
-pub const STEPS: usize = 6;
+/// Steps: the error falls by a factor of about three with each, and with four no ranking gets better by a fifth.
+pub const STEPS: usize = 4;
 
 /// Room for one user's system.
 #[derive(Debug, Default)]
@@ -172,7 +172,7 @@ mod tests {
             conjugate.fold_in(terms, events(), &mut found);
             let length = exact.iter().map(|x| x * x).sum::<f32>().sqrt();
             let error = found.iter().zip(&exact).map(|(x, y)| (x - y).powi(2)).sum::<f32>().sqrt();
-            assert!(error < 0.01 * length, "seed {seed}, dim {dim}, {count} events: {error} of {length}");
+            assert!(error < 0.05 * length, "seed {seed}, dim {dim}, {count} events: {error} of {length}");
         }
     }
 

@@ -5,6 +5,8 @@
 //! the same bits on AVX2 and AVX-512, which a general product does not promise. Six rows share every load of the
 //! weights. Logarithm and exponential are polynomials over the same lanes, so that they do not depend on libm either.
 
+#![expect(unsafe_code, reason = "a read without a compare in the hottest loop; it says why it is sound")]
+
 use pulp::{Arch, Simd, WithSimd};
 
 /// Width of a layer: the outputs that stand side by side in one row.
@@ -76,6 +78,13 @@ fn rows_body<S: Simd, const N: usize>(
     out: &mut [Row; N],
     add: bool,
 ) {
+    let Some(last) = b.len().checked_sub(1) else {
+        if !add {
+            out.fill([0.0; WIDTH]);
+        }
+        return;
+    };
+    let numbers = starts.map(|start| &a[start..=start + last * stride]);
     let registers = S::as_simd_f32s(&[0.0; WIDTH]).0.len();
     for first in (0..registers).step_by(ACROSS) {
         let mut sums = [[simd.splat_f32s(0.0); ACROSS]; N];
@@ -84,17 +93,102 @@ fn rows_body<S: Simd, const N: usize>(
                 sums[n].copy_from_slice(&S::as_simd_f32s(&out[n]).0[first..first + ACROSS]);
             }
         }
-        for (at, b) in b.iter().enumerate() {
+        let mut at = 0;
+        for b in b {
             let b = &S::as_simd_f32s(b).0[first..first + ACROSS];
             for n in 0..N {
-                let factor = simd.splat_f32s(a[starts[n] + at * stride]);
+                // SAFETY: each slice ends with number `last * stride`, the last that `at` comes to here. A compare for every
+                // factor would cost as much as its products.
+                let factor = simd.splat_f32s(unsafe { *numbers[n].get_unchecked(at) });
                 for across in 0..ACROSS {
                     sums[n][across] = simd.mul_add_f32s(factor, b[across], sums[n][across]);
                 }
             }
+            at += stride;
         }
         for n in 0..N {
             S::as_mut_simd_f32s(&mut out[n]).0[first..first + ACROSS].copy_from_slice(&sums[n]);
+        }
+    }
+}
+
+/// A row's error on its way back through rectified units to the layer below.
+#[derive(Debug)]
+pub struct Back<'a> {
+    /// The units as the forward pass left them.
+    pub units: &'a Row,
+    /// Slope of the loss by the row's score.
+    pub error: f32,
+    /// From units to score.
+    pub weights: &'a Row,
+    /// Slope by `weights`: added to.
+    pub slope: &'a mut Row,
+    /// Slope by the units before they were rectified: overwritten.
+    pub back: &'a mut Row,
+    /// Slope by the units' bias: added to.
+    pub bias: &'a mut Row,
+}
+
+impl Back<'_> {
+    /// Computes it.
+    #[inline]
+    pub fn run(self) {
+        Arch::new().dispatch(self);
+    }
+}
+
+impl WithSimd for Back<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { units, error, weights, slope, back, bias } = self;
+        for at in 0..WIDTH {
+            slope[at] = error.mul_add(units[at], slope[at]);
+            back[at] = if units[at] > 0.0 { error * weights[at] } else { 0.0 };
+            bias[at] += back[at];
+        }
+    }
+}
+
+/// One step of Adam (Kingma & Ba 2015) with an L2 penalty; equally many numbers in each slice.
+#[derive(Debug)]
+pub struct AdamStep<'a> {
+    /// What moves.
+    pub weights: &'a mut [f32],
+    /// Slope of the loss.
+    pub gradient: &'a [f32],
+    /// Running mean of slopes.
+    pub first: &'a mut [f32],
+    /// Running mean of their squares.
+    pub second: &'a mut [f32],
+    /// Length of a step.
+    pub rate: f32,
+    /// What makes up for the zeros that the two means began with.
+    pub missing: [f32; 2],
+    /// The penalty.
+    pub l2: f32,
+}
+
+impl AdamStep<'_> {
+    /// Takes it.
+    pub fn run(self) {
+        Arch::new().dispatch(self);
+    }
+}
+
+impl WithSimd for AdamStep<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { weights, gradient, first, second, rate, missing: [one, two], l2 } = self;
+        let moments = first.iter_mut().zip(second);
+        for ((weight, gradient), (first, second)) in weights.iter_mut().zip(gradient).zip(moments) {
+            let slope = l2.mul_add(*weight, *gradient);
+            *first = (slope - *first).mul_add(0.1, *first);
+            *second = slope.mul_add(slope, -*second).mul_add(0.001, *second);
+            *weight -= rate * *first * one / ((*second * two).sqrt() + 1e-8);
         }
     }
 }
@@ -230,6 +324,11 @@ mod tests {
         Product { a: &a, step: inner, stride: 1, b: &weights, out: &mut out, add: true }.run();
         let mut back = vec![[9.0; WIDTH]; inner];
         Product { a: &a, step: 1, stride: inner, b: &grads, out: &mut back, add: false }.run();
+        let mut nothing = vec![[3.0; WIDTH]; 8];
+        Product { a: &[], step: 0, stride: 1, b: &[], out: &mut nothing, add: true }.run();
+        assert_eq!(nothing, vec![[3.0; WIDTH]; 8], "no summand adds nothing");
+        Product { a: &[], step: 0, stride: 1, b: &[], out: &mut nothing, add: false }.run();
+        assert_eq!(nothing, vec![[0.0; WIDTH]; 8]);
         for lane in [0, 13, 63] {
             for row in 0..rows {
                 let exact: f64 =

@@ -38,6 +38,37 @@ pub fn score_some(slab: &Slab, query: &[f32], columns: &[u32], scores: &mut Vec<
     Arch::new().dispatch(ScoreSome { slab, query, columns, scores });
 }
 
+/// One over the length of each of some columns, as far as their first `rows` numbers go; 0 for those of zeros.
+///
+/// # Panics
+/// If there is no such column.
+pub fn inverse_lengths(slab: &Slab, rows: usize, columns: &[u32], lengths: &mut Vec<f32>) {
+    debug_assert!(rows <= slab.stride() && rows.is_multiple_of(LANES));
+    lengths.clear();
+    lengths.resize(columns.len(), 0.0);
+    Arch::new().dispatch(InverseLengths { slab, rows, columns, lengths });
+}
+
+struct InverseLengths<'a> {
+    slab: &'a Slab,
+    rows: usize,
+    columns: &'a [u32],
+    lengths: &'a mut [f32],
+}
+
+impl WithSimd for InverseLengths<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (length, column) in self.lengths.iter_mut().zip(self.columns) {
+            let column = self.slab.col(*column as usize)[..self.rows].as_chunks::<LANES>().0;
+            let square = kernels::dot_body(column, column);
+            *length = if square > 0.0 { 1.0 / square.sqrt() } else { 0.0 };
+        }
+    }
+}
+
 struct ScoreSome<'a> {
     slab: &'a Slab,
     query: &'a [f32],
@@ -82,6 +113,12 @@ mod tests {
         score_some(&slab, &query, &some, &mut scores);
         for (score, column) in scores.iter().zip(some) {
             assert_eq!(score.to_bits(), dot(&query, slab.col(column as usize)).to_bits());
+        }
+        slab.col_mut(7).fill(0.0);
+        inverse_lengths(&slab, 32, &some, &mut scores);
+        for (inverse, column) in scores.iter().zip(some) {
+            let length = dot(&slab.col(column as usize)[..32], &slab.col(column as usize)[..32]).sqrt();
+            assert!((inverse * length - 1.0).abs() < 1e-6 || (column == 7 && *inverse == 0.0), "column {column}");
         }
     }
 }

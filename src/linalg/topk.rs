@@ -80,9 +80,9 @@ pub struct BestSet {
 }
 
 /// Keys whose leading bits are counted.
-const COUNTED: usize = 1_024;
-/// Bits of a key that are not leading: sign, exponent and three bits of the mantissa are.
-const REST_BITS: u32 = 20;
+const COUNTED: usize = 512;
+/// Bits of a key that are not leading: sign, exponent and two bits of the mantissa are.
+const REST_BITS: u32 = 21;
 /// Turns the bits of floats into numbers of the same order, sign bit set.
 const SIGN: u32 = 1 << 31;
 

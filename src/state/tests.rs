@@ -321,11 +321,13 @@ fn images_of_all_versions_are_read() {
         let mut shard = reader.finish().expect("a whole image");
         assert_eq!(shard.sequence(), 60);
         for (old, new) in shard.reports().iter().zip(fresh.reports()) {
+            let learns_to_rank = old.strategy == "auto";
             let (old, new) = (old.report(), new.report());
             assert_eq!((old.predicted, old.ranked), (new.predicted, new.ranked), "version {version}");
             let near = |a: f64, b: f64| (a - b).abs() < 1e-12 || (a.is_nan() && b.is_nan());
             assert!(near(old.rmse, new.rmse) && near(old.faded_rmse, new.faded_rmse), "{version}: {old:?} {new:?}");
-            assert!(near(old.ndcg_at_10, new.ndcg_at_10), "{version}: {old:?} {new:?}");
+            // How well `auto` ranks is no promise of a format: it gets better.
+            assert!(learns_to_rank || near(old.ndcg_at_10, new.ndcg_at_10), "{version}: {old:?} {new:?}");
         }
         assert!(version < 3 || image(&mut shard) == golden, "the image's bytes changed: that needs a new version");
     }

@@ -8,14 +8,14 @@
 //! the products once more, standardised within the query; tags; gates, which are the same for all candidates; the product of the
 //! whole history, plain and standardised.
 
-use super::gather::{Asker, DIM, Factors, Gather, MODEL_DIM, Vectors, bucket, moment, norm, sum};
-use super::vectors::{inverse_length, product};
+use super::gather::{Asker, DIM, Factors, Gather, bucket, moment, norm, sum};
 use crate::learn::bank::Bank;
 use crate::learn::bank::counts::{GRID, Moment};
 use crate::learn::bank::trails::Trail;
+use crate::linalg::Slab;
 use crate::linalg::dense::ln_all;
-use crate::linalg::kernels;
-use crate::linalg::scatter::Sums;
+use crate::linalg::scatter::{SUMS, Sums};
+use crate::linalg::score::{inverse_lengths, score_some};
 
 /// Numbers a candidate.
 pub const FEATURES: usize = 69;
@@ -28,13 +28,18 @@ const SHARES: [usize; 12] =
     [0, 1, 2, 3, 4, 5, 6, 7, sum::AFTER_NEWEST, sum::AFTER_NEWEST_LATE, sum::LIKE, sum::FOLLOWED];
 /// Of them, how many are taken the logarithm of, in whole lanes.
 const LOGS: usize = 48;
+/// What orders candidates as long as nobody has taught the ranker: columns and weights. Together with the newest items,
+/// discounted slowly, and popularity of late.
+pub const UNTAUGHT: [(usize, f32); 2] = [(GRID + 2 * sum::FAR, 1.0), (2, 0.5)];
 /// Where they end.
 const LOGS_END: usize = GRID + 2 * SHARES.len() + 4 + 6;
 /// Where the products of vectors begin, and how many there are.
 const PRODUCTS: usize = LOGS_END + 7;
 const PRODUCT_COUNT: usize = 5;
+/// Where likeness to the newest items stands: three cosines.
+const LIKENESS: usize = PRODUCTS + PRODUCT_COUNT;
 /// Where the same begin once more, standardised within the query.
-const STANDARDISED: usize = PRODUCTS + PRODUCT_COUNT + 3;
+const STANDARDISED: usize = LIKENESS + 3;
 /// Where the tags stand, and the gates behind them.
 const TAGS: usize = STANDARDISED + PRODUCT_COUNT;
 const GATES: usize = TAGS + 1;
@@ -49,6 +54,10 @@ const PROFILE_ITEMS: usize = 10;
 /// What all candidates of a query have in common.
 struct Common {
     moment: Moment,
+    /// What a sum is multiplied with to be a share of the largest, plain and over the root of the count.
+    shares: [[f32; SUMS]; 2],
+    /// What a decayed popularity is multiplied with to be a share of its total.
+    popularity: [f32; GRID],
     bucket: usize,
     events: u64,
     /// Means of log count and log age over the user's newest items, if there are any.
@@ -80,8 +89,11 @@ impl Common {
         });
         let length = trail.map_or(0, Trail::count);
         let largest = &gather.largest[0];
+        let moment = moment(bank);
         Self {
-            moment: moment(bank),
+            shares: gather.largest.map(|sums| sums.map(|largest| 1.0 / largest)),
+            popularity: moment.totals.map(|total| 1.0 / (total + 1.0)),
+            moment,
             bucket: bucket(bank, asker.user),
             events,
             profile,
@@ -98,33 +110,33 @@ impl Common {
 }
 
 /// Fills `out` with a row of [`STRIDE`] a candidate of `gather`.
-pub fn fill(gather: &Gather, bank: &Bank, factors: Factors<'_>, asker: Asker<'_>, out: &mut Vec<f32>) {
+pub fn fill(gather: &mut Gather, bank: &Bank, factors: Factors<'_>, asker: Asker<'_>, out: &mut Vec<f32>) {
     out.clear();
     out.resize(gather.candidates.len() * STRIDE, 0.0);
     let common = Common::of(gather, bank, asker);
     let rows = out.as_chunks_mut::<STRIDE>().0;
     for (row, item) in rows.iter_mut().zip(&gather.candidates) {
         let sums = gather.sums(*item);
-        fill_logs(row, gather, bank, &common, *item, &sums);
-        fill_plain(row, gather, bank, &common, *item, &sums);
-        fill_vectors(row, &gather.vectors, bank, factors, *item);
+        fill_logs(row, bank, &common, *item, &sums);
+        fill_plain(row, bank, &common, *item, &sums);
         row[TAGS] = bank.tags.affinity(&gather.liking, *item as usize);
         row[GATES..WHOLE].copy_from_slice(&common.gates);
     }
+    fill_vectors(rows, gather, bank, factors);
     (0..PRODUCT_COUNT).for_each(|at| standardise(rows, gather.proposed, PRODUCTS + at, STANDARDISED + at));
     standardise(rows, gather.proposed, WHOLE, WHOLE + 1);
 }
 
 /// The logarithms, up to [`LOGS_END`].
-fn fill_logs(row: &mut [f32; STRIDE], gather: &Gather, bank: &Bank, common: &Common, item: u32, Sums(sums): &Sums) {
+fn fill_logs(row: &mut [f32; STRIDE], bank: &Bank, common: &Common, item: u32, Sums(sums): &Sums) {
     let counts = bank.counts.get(item as usize);
     let norm = norm(bank, item);
     let moment = &common.moment;
     for at in 0..GRID {
-        row[at] = (counts.popularity[at] * moment.popularity[at] + 0.1) / (moment.totals[at] + 1.0);
+        row[at] = (counts.popularity[at] * moment.popularity[at] + 0.1) * common.popularity[at];
     }
-    let share = |at: usize| FLOOR + sums[at] / gather.largest[0][at];
-    let share_over_count = |at: usize| FLOOR + sums[at] * norm / gather.largest[1][at];
+    let share = |at: usize| FLOOR + sums[at] * common.shares[0][at];
+    let share_over_count = |at: usize| FLOOR + sums[at] * norm * common.shares[1][at];
     for (pair, sum) in row[GRID..].as_chunks_mut::<2>().0.iter_mut().zip(SHARES) {
         *pair = [share(sum), share_over_count(sum)];
     }
@@ -148,7 +160,7 @@ fn fill_logs(row: &mut [f32; STRIDE], gather: &Gather, bank: &Bank, common: &Com
 }
 
 /// Distance to the user's profile, and three sums without a logarithm.
-fn fill_plain(row: &mut [f32; STRIDE], gather: &Gather, bank: &Bank, common: &Common, item: u32, Sums(sums): &Sums) {
+fn fill_plain(row: &mut [f32; STRIDE], bank: &Bank, common: &Common, item: u32, Sums(sums): &Sums) {
     let (age, count) = (row[LOGS_END - 9], row[LOGS_END - 7]);
     let row = &mut row[LOGS_END..];
     if let Some([mean_count, mean_age]) = common.profile {
@@ -158,35 +170,50 @@ fn fill_plain(row: &mut [f32; STRIDE], gather: &Gather, bank: &Bank, common: &Co
         row[3] = (age - mean_age).abs();
     }
     let norm = norm(bank, item);
-    row[4] = sums[sum::NEAR] * norm / gather.largest[1][sum::NEAR];
-    row[5] = sums[sum::FAR] * norm / gather.largest[1][sum::FAR];
-    row[6] = sums[sum::NEAR + 2] / gather.largest[0][sum::NEAR + 2];
+    let [shares, shares_over_count] = &common.shares;
+    row[4] = sums[sum::NEAR] * norm * shares_over_count[sum::NEAR];
+    row[5] = sums[sum::FAR] * norm * shares_over_count[sum::FAR];
+    row[6] = sums[sum::NEAR + 2] * shares[sum::NEAR + 2];
 }
 
 /// Products of the user's vectors and the item's, and how alike it is to the newest items: to the newest by factor, to
-/// the most alike of them by factor, to the newest by embedding (cosines).
-fn fill_vectors(row: &mut [f32; STRIDE], vectors: &Vectors, bank: &Bank, factors: Factors<'_>, item: u32) {
+/// the most alike of them by factor, to the newest by embedding (cosines). A vector at a time, for all candidates.
+fn fill_vectors(rows: &mut [[f32; STRIDE]], gather: &mut Gather, bank: &Bank, factors: Factors<'_>) {
+    let Gather { vectors, candidates, scores, lengths, .. } = gather;
+    let mut put = |slab: &Slab, vector: &[f32], at: usize| {
+        score_some(slab, vector, candidates, scores);
+        rows.iter_mut().zip(&*scores).for_each(|(row, score)| row[at] = *score);
+    };
     if let Some(whole) = &vectors.whole {
-        row[WHOLE] = kernels::dot(whole, &factors.items.col(item as usize)[..MODEL_DIM]);
+        put(factors.items, whole, WHOLE);
     }
-    let row = &mut row[PRODUCTS..];
     if let Some(folds) = &vectors.folds {
-        let column = factors.items.col(item as usize);
-        for (fold, vector) in folds.iter().enumerate() {
-            row[fold] = product(vector, column);
-        }
-        let inverse = inverse_length(column);
-        let mut alike = vectors.newest.iter().map(|newest| product(newest, column) * inverse);
-        row[PRODUCT_COUNT] = alike.next().unwrap_or(0.0);
-        row[PRODUCT_COUNT + 1] = alike.fold(row[PRODUCT_COUNT].max(0.0), f32::max);
+        folds.iter().enumerate().for_each(|(at, fold)| put(factors.items, fold, PRODUCTS + at));
     }
     if let Some([context, newest]) = &vectors.context {
-        row[3] = product(context, bank.sequence.output().col(item as usize));
-        let input = bank.sequence.input().col(item as usize);
-        row[PRODUCT_COUNT + 2] = product(newest, input) * inverse_length(input);
+        put(bank.sequence.output(), context, PRODUCTS + 3);
+        put(bank.sequence.input(), newest, LIKENESS + 2);
     }
     if let (Some(vector), Some(attention)) = (&vectors.attention, &bank.attention) {
-        row[4] = product(vector, attention.vectors().col(item as usize)) + attention.bias(item as usize);
+        put(attention.vectors(), vector, PRODUCTS + 4);
+        rows.iter_mut().zip(&*candidates).for_each(|(row, item)| row[PRODUCTS + 4] += attention.bias(*item as usize));
+    }
+    if vectors.context.is_some() {
+        inverse_lengths(bank.sequence.input(), DIM, candidates, lengths);
+        rows.iter_mut().zip(&*lengths).for_each(|(row, inverse)| row[LIKENESS + 2] *= inverse);
+    }
+    if vectors.folds.is_some() {
+        inverse_lengths(factors.items, DIM, candidates, lengths);
+    }
+    for (age, newest) in vectors.newest.iter().enumerate() {
+        score_some(factors.items, newest, candidates, scores);
+        for ((row, score), inverse) in rows.iter_mut().zip(&*scores).zip(&*lengths) {
+            let alike = score * inverse;
+            if age == 0 {
+                row[LIKENESS] = alike;
+            }
+            row[LIKENESS + 1] = row[LIKENESS + 1].max(alike);
+        }
     }
 }
 

@@ -44,6 +44,8 @@ pub const MODEL_DIM: usize = 128;
 pub const DIM: usize = 32;
 /// The user's newest items that a candidate's factor is compared with one by one.
 pub const COMPARED: usize = 5;
+/// Items found among neighbours that suffice to look for the best by vector among them alone.
+pub(super) const FOUND_ENOUGH: usize = 500;
 /// The user's newest items whose tags are liked.
 const LIKED: usize = 20;
 /// Sources among the sums, and the power of the item's count that divides them.
@@ -118,14 +120,16 @@ pub struct Gather {
     /// Query in which an item became a candidate.
     chosen: Vec<u32>,
     pub(super) scatter: Scatter,
+    /// 1 / sqrt(events) of every item that was found, and the root of that.
     norms: Vec<f32>,
-    /// What found items are proposed by, by source.
-    keys: [Vec<f32>; SOURCES.len()],
+    roots: Vec<f32>,
     best: BestSet,
     /// Items alive that are open to the user.
     pub(super) open: Vec<u32>,
     pub(super) neighbours: Neighbours,
     pub(super) scores: Vec<f32>,
+    /// One over the lengths of the candidates' vectors.
+    pub(super) lengths: Vec<f32>,
     pub(super) solver: ConjugateSolver,
     /// The candidates: those that were proposed, then those that were added.
     pub candidates: Vec<u32>,
@@ -157,11 +161,12 @@ impl Default for Gather {
             chosen: Vec::new(),
             scatter: Scatter::default(),
             norms: Vec::new(),
-            keys: Default::default(),
+            roots: Vec::new(),
             best: BestSet::default(),
             open: Vec::new(),
             neighbours: Neighbours::default(),
             scores: Vec::new(),
+            lengths: Vec::new(),
             solver: ConjugateSolver::default(),
             candidates: Vec::new(),
             proposed: 0,
@@ -219,6 +224,8 @@ impl Gather {
         }
         self.norms.clear();
         self.norms.extend(self.scatter.items().iter().map(|item| norm(bank, *item)));
+        self.roots.clear();
+        self.roots.extend(self.norms.iter().map(|norm| norm.sqrt()));
         self.largest = self.scatter.largest(&self.norms, LEAST);
     }
 
@@ -255,24 +262,17 @@ impl Gather {
 
     /// The best by every sum of [`SOURCES`].
     fn propose_found(&mut self, each: usize) {
-        let Self { scatter, norms, keys, .. } = self;
-        keys.iter_mut().for_each(Vec::clear);
-        for (Sums(sums), norm) in scatter.sums().iter().zip(norms.iter()) {
-            let root = norm.sqrt();
-            for ((at, power), keys) in SOURCES.iter().zip(keys.iter_mut()) {
-                let factor = match power {
-                    Power::None => 1.0,
-                    Power::Quarter => root,
-                    Power::Half => *norm,
-                };
-                let key = sums[*at] * factor;
-                keys.push(if key > 0.0 { key } else { f32::NEG_INFINITY });
+        let Self { query, scatter, norms, roots, scores, best, chosen, candidates, .. } = self;
+        for (at, power) in SOURCES {
+            let keys = scatter.sums().iter().map(|Sums(sums)| sums[at]);
+            scores.clear();
+            match power {
+                Power::None => scores.extend(keys),
+                Power::Quarter => scores.extend(keys.zip(&*roots).map(|(key, factor)| key * factor)),
+                Power::Half => scores.extend(keys.zip(&*norms).map(|(key, factor)| key * factor)),
             }
-        }
-        let Self { query, scatter, keys, best, chosen, candidates, .. } = self;
-        for keys in keys {
-            let items = best.of(keys, each).iter().map(|(_, at)| scatter.items()[*at as usize]);
-            items.for_each(|item| choose(item, *query, chosen, candidates));
+            let found = best.of(scores, each).iter().filter(|(key, _)| *key > 0.0);
+            found.for_each(|(_, at)| choose(scatter.items()[*at as usize], *query, chosen, candidates));
         }
     }
 

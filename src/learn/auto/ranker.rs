@@ -3,7 +3,7 @@
 //! *In step* it holds its trainer and answers with the newest weights; *off the path* it holds weights of some version,
 //! which whoever trains installs from time to time. Both are part of the shard's state, so replay is exact.
 
-use super::features::{FEATURES, FEATURES_FIRST, STRIDE};
+use super::features::{FEATURES, FEATURES_FIRST, STRIDE, UNTAUGHT};
 use super::network::{Network, Pass, Standard};
 use super::trainer::Trainer;
 use crate::base::cursor::{CursorError, Reader, Writer};
@@ -118,9 +118,15 @@ impl Ranker {
         }
     }
 
-    /// Scores rows of raw features, which are standardised in place; a score a row, into `scores`.
+    /// Scores rows of raw features, which are standardised in place; a score a row, into `scores`. Without examples there is
+    /// nothing to score by but what always tells something ([`UNTAUGHT`]).
     pub fn score(&self, rows: &mut [f32], pass: &mut Pass, scores: &mut Vec<f32>) {
         scores.clear();
+        if self.examples() == 0 {
+            let untaught = |row: &[f32; STRIDE]| UNTAUGHT.iter().map(|(at, weight)| weight * row[*at]).sum::<f32>();
+            scores.extend(rows.as_chunks::<STRIDE>().0.iter().map(untaught));
+            return;
+        }
         scores.resize(rows.len() / STRIDE, 0.0);
         let mut add = |network: &Network, rows: &[f32]| {
             network.forward(rows, pass);
@@ -131,5 +137,34 @@ impl Ranker {
             Self::InStep(trainer) => trainer.learners().iter().for_each(|learner| add(learner.answering(), rows)),
             Self::Installed(weights) => weights.networks.iter().for_each(|network| add(network, rows)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::trainer::{Trainer, TrainerOptions};
+    use super::*;
+
+    /// Regression: a ranker that nobody had taught yet ordered candidates by its random weights, far below popularity.
+    #[test]
+    fn before_the_first_example_evidence_decides_and_not_random_weights() {
+        let mut rows: Vec<f32> = (0..40).flat_map(|_| [0.0; STRIDE]).collect();
+        for (rank, row) in rows.as_chunks_mut::<STRIDE>().0.iter_mut().enumerate() {
+            for (at, value) in row[..FEATURES].iter_mut().enumerate() {
+                *value = ((at * 7 + rank * 13) % 11) as f32;
+            }
+            UNTAUGHT.iter().for_each(|(at, _)| row[*at] = -(rank as f32));
+        }
+        let weights = Trainer::new(5, 2, TrainerOptions::default()).weights();
+        let score = |weights: Weights| {
+            let (mut pass, mut scores) = (Pass::default(), Vec::new());
+            Ranker::Installed(Box::new(weights)).score(&mut rows.clone(), &mut pass, &mut scores);
+            scores
+        };
+        assert!(score(weights.clone()).is_sorted_by(|one, two| one > two));
+        assert!(
+            !score(Weights { examples: 1, ..weights }).is_sorted_by(|one, two| one > two),
+            "then it answers itself"
+        );
     }
 }

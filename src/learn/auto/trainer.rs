@@ -10,10 +10,14 @@ use super::features::STRIDE;
 use super::network::{Network, Pass, Standard};
 use super::ranker::Weights;
 use crate::base::Rng;
-use crate::linalg::dense::{Product, Row, WIDTH, exp_all};
+use crate::linalg::dense::{AdamStep, Back, Product, Row, WIDTH, exp_all};
+use crate::linalg::kernels;
 
 /// Examples kept for replay.
 pub const REPLAY_MAX: usize = 2_048;
+
+/// Power of its age that an early version counts with in the running mean, and one (Shamir & Zhang 2013).
+const EARLY: f32 = 4.0;
 
 /// How the ranker learns.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,7 +36,7 @@ pub struct TrainerOptions {
 
 impl Default for TrainerOptions {
     fn default() -> Self {
-        Self { step: 0.002, fall: 10_000.0, replays: 2, mean_rate: 0.001, l2: 1e-6 }
+        Self { step: 0.002, fall: 10_000.0, replays: 2, mean_rate: 0.0001, l2: 1e-6 }
     }
 }
 
@@ -94,16 +98,10 @@ impl Learner {
         output.fill(0.0);
         linear.fill(0.0);
         for ((units, error), row) in self.pass.units.iter().zip(scores.iter()).zip(rows.as_chunks::<STRIDE>().0) {
-            let mut back = [0.0; WIDTH];
-            for at in 0..WIDTH {
-                output[at] += error * units[at];
-                back[at] = if units[at] > 0.0 { error * self.network.output[at] } else { 0.0 };
-                bias[at] += back[at];
-            }
-            for at in 0..STRIDE {
-                linear[at] += error * row[at];
-            }
-            self.errors.push(back);
+            self.errors.push([0.0; WIDTH]);
+            let Some(back) = self.errors.last_mut() else { continue };
+            Back { units, error: *error, weights: &self.network.output, slope: output, back, bias }.run();
+            kernels::scale_add(linear, 1.0, *error, row);
         }
         Product { a: rows, step: 1, stride: STRIDE, b: &self.errors, out: hidden, add: false }.run();
 
@@ -113,19 +111,15 @@ impl Learner {
         let (one, two) = (power(0.9), power(0.999));
         let parts = self.network.parts_mut().into_iter().zip(self.gradient.parts());
         for (((weights, gradient), first), second) in parts.zip(self.first.parts_mut()).zip(self.second.parts_mut()) {
-            for at in 0..weights.len() {
-                let g = gradient[at] + options.l2 * weights[at];
-                first[at] += 0.1 * (g - first[at]);
-                second[at] += 0.001 * (g * g - second[at]);
-                weights[at] -= rate * first[at] * one / ((second[at] * two).sqrt() + 1e-8);
-            }
+            AdamStep { weights, gradient, first, second, rate, missing: [one, two], l2: options.l2 }.run();
         }
         loss
     }
 
     fn keep_mean(&mut self, options: &TrainerOptions) {
         self.examples += 1;
-        let rate = options.mean_rate.max(1.0 / self.examples as f32);
+        // Early, later weights count for more than they would in a plain mean: the first ones know nothing.
+        let rate = options.mean_rate.max(EARLY / (self.examples as f32 + EARLY - 1.0));
         for (mean, now) in self.mean.parts_mut().into_iter().zip(self.network.parts()) {
             for at in 0..mean.len() {
                 mean[at] += rate * (now[at] - mean[at]);

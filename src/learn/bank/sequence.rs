@@ -20,7 +20,7 @@ const RECENCY: f32 = 0.8;
 /// Negatives a step.
 const NEGATIVES: usize = 10;
 /// Replayed events a step.
-const REPLAYS: usize = 3;
+const REPLAYS: usize = 1;
 /// Step of Adagrad.
 const STEP: f32 = 0.2;
 /// Standard deviation of new input vectors; output vectors begin at 0.
