@@ -56,17 +56,60 @@ pub fn diagonal(matrix: &[f32], dim: usize) -> Option<Vec<f32>> {
     only.then(|| matrix.iter().step_by(dim + 1).copied().collect())
 }
 
+/// The events of one user as the solvers in the axes take them.
+#[derive(Debug, Default)]
+pub(super) struct Observed {
+    /// h_j, one after the other, padded.
+    pub(super) columns: Vec<f32>,
+    /// r_j.
+    pub(super) roots: Vec<f32>,
+    /// D^-1/2, padded with zeros.
+    pub(super) scales: Vec<f32>,
+}
+
+impl Observed {
+    /// Takes the first `most` events whose weight is above 0 (and not NaN), of each column the padded dimension of
+    /// `terms.gram`, which is the diagonal alone. `false` if there are none.
+    ///
+    /// # Panics
+    /// If a column is shorter than that.
+    pub(super) fn take<'a>(
+        &mut self,
+        terms: FoldInTerms<'_>,
+        events: impl IntoIterator<Item = (&'a [f32], f32)>,
+        most: usize,
+    ) -> bool {
+        let rows = padded(terms.gram.len());
+        self.columns.clear();
+        self.roots.clear();
+        let mut total = 0.0_f64;
+        for (column, weight) in events.into_iter().filter(|(_, weight)| *weight > 0.0).take(most) {
+            self.columns.extend_from_slice(&column[..rows]);
+            self.roots.push(weight.sqrt());
+            total += f64::from(weight);
+        }
+        let ridge = terms.ridge(total);
+        self.scales.clear();
+        self.scales.extend(terms.gram.iter().map(|own| 1.0 / (own.max(0.0) + ridge).sqrt()));
+        self.scales.resize(rows, 0.0);
+        !self.roots.is_empty()
+    }
+}
+
+/// Makes zeros of a factor that is not finite: no taste rather than a poisoned one.
+pub(super) fn zero_unless_finite(factor: &mut [f32]) {
+    if !factor.iter().all(|value| value.is_finite()) {
+        factor.fill(0.0);
+    }
+}
+
 /// Room for one user's system.
 #[derive(Debug, Default)]
 pub struct AxesSolver {
+    /// The columns become the rows of X.
+    observed: Observed,
     /// Events taken.
     count: usize,
-    /// h_j, one after the other, padded; then the rows of X.
-    columns: Vec<f32>,
-    /// r_j.
-    roots: Vec<f32>,
-    /// D^-1/2, padded with zeros.
-    scales: Vec<f32>,
     /// X': row f holds number f of all events.
     across: Vec<f32>,
     /// Factor L of I + X X', column after column, zero above the diagonal.
@@ -81,7 +124,6 @@ impl AxesSolver {
     ///
     /// # Panics
     /// If a column or `out` is shorter than the padded dimension.
-    #[expect(clippy::cast_possible_truncation, reason = "the system is solved in f32")]
     pub fn fold_in<'a>(
         &mut self,
         terms: FoldInTerms<'_>,
@@ -91,34 +133,20 @@ impl AxesSolver {
         let rows = padded(terms.gram.len());
         let out = &mut out[..rows];
         out.fill(0.0);
-        self.columns.clear();
-        self.roots.clear();
-        let mut total = 0.0_f64;
-        for (column, weight) in events.into_iter().filter(|(_, weight)| *weight > 0.0).take(EVENTS_MAX) {
-            self.columns.extend_from_slice(&column[..rows]);
-            self.roots.push(weight.sqrt());
-            total += f64::from(weight);
-        }
-        self.count = self.roots.len();
-        if self.count == 0 {
+        if !self.observed.take(terms, events, EVENTS_MAX) {
             return;
         }
-        let ridge = (terms.l2 * (total + terms.unobserved_mass)) as f32;
-        self.scales.clear();
-        self.scales.extend(terms.gram.iter().map(|own| 1.0 / (own.max(0.0) + ridge).sqrt()));
-        self.scales.resize(rows, 0.0);
+        self.count = self.observed.roots.len();
         let stride = padded(self.count);
         // Whole lane groups: what there is not weighs nothing.
-        self.roots.resize(stride, 0.0);
-        self.columns.resize(rows * stride, 0.0);
+        self.observed.roots.resize(stride, 0.0);
+        self.observed.columns.resize(rows * stride, 0.0);
         self.across.resize(rows * stride, 0.0);
         self.lower.resize(stride * stride, 0.0);
         self.unknowns.clear();
         self.unknowns.resize(3 * stride, 0.0);
         Arch::new().dispatch(Solve { of: self, rows, stride, out });
-        if !out.iter().all(|value| value.is_finite()) {
-            out.fill(0.0);
-        }
+        zero_unless_finite(out);
     }
 }
 
@@ -135,7 +163,7 @@ impl WithSimd for Solve<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { of, rows, stride, out } = self;
-        let AxesSolver { count, columns, roots, scales, across, lower, unknowns } = of;
+        let AxesSolver { observed: Observed { columns, roots, scales }, count, across, lower, unknowns } = of;
         let (count, across, lower) = (*count, &mut across[..rows * stride], &mut lower[..stride * stride]);
         spread(columns, roots, scales, across, stride);
         let (right, rest) = unknowns.split_at_mut(stride);

@@ -9,6 +9,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::axes::{Observed, zero_unless_finite};
 use super::fold_in::FoldInTerms;
 use super::kernels::{Lane, dot_body};
 use super::{LANES, padded};
@@ -19,12 +20,8 @@ pub const STEPS: usize = 4;
 /// Room for one user's system.
 #[derive(Debug, Default)]
 pub struct ConjugateSolver {
-    /// Columns scaled by `D^-1/2` and the root of their weight, one after the other.
-    columns: Vec<Lane>,
-    /// D^-1/2, padded with zeros.
-    scales: Vec<Lane>,
-    /// Weights' roots.
-    roots: Vec<f32>,
+    /// The columns are scaled by `D^-1/2` and their roots.
+    observed: Observed,
     /// Residual, direction, and the direction's image.
     residual: Vec<Lane>,
     direction: Vec<Lane>,
@@ -33,46 +30,29 @@ pub struct ConjugateSolver {
 
 impl ConjugateSolver {
     /// As [`fold_in`](super::fold_in()), where `terms.gram` is the diagonal alone (`dim` numbers), but for the rounding of
-    /// [`STEPS`]. Of each column the first `dim` numbers count; `dim` is a multiple of [`LANES`]. Events of weight 0 or
-    /// less (or NaN) are left out. What is not finite leaves zeros.
+    /// [`STEPS`]. Of each column and of `out` the first `dim` numbers count, padded with zeros. Events of weight 0 or less
+    /// (or NaN) are left out. What is not finite leaves zeros.
     ///
     /// # Panics
-    /// If a column or `out` is shorter than `dim`.
-    #[expect(clippy::cast_possible_truncation, reason = "the system is solved in f32")]
+    /// If a column or `out` is shorter than the padded dimension.
     pub fn fold_in<'a>(
         &mut self,
         terms: FoldInTerms<'_>,
         events: impl IntoIterator<Item = (&'a [f32], f32)>,
         out: &mut [f32],
     ) {
-        let dim = terms.gram.len();
-        debug_assert_eq!(padded(dim), dim, "whole lane groups");
-        self.columns.clear();
-        self.roots.clear();
-        let mut total = 0.0_f64;
-        for (column, weight) in events.into_iter().filter(|(_, weight)| *weight > 0.0) {
-            self.columns.extend_from_slice(column[..dim].as_chunks::<LANES>().0);
-            self.roots.push(weight.sqrt());
-            total += f64::from(weight);
-        }
-        let out = &mut out[..dim];
+        let rows = padded(terms.gram.len());
+        let out = &mut out[..rows];
         out.fill(0.0);
-        if self.roots.is_empty() {
+        if !self.observed.take(terms, events, usize::MAX) {
             return;
         }
-        let ridge = (terms.l2 * (total + terms.unobserved_mass)) as f32;
-        let scale = |own: &f32| 1.0 / (own.max(0.0) + ridge).sqrt();
-        self.scales.clear();
-        self.scales
-            .extend(terms.gram.as_chunks::<LANES>().0.iter().map(|own| std::array::from_fn(|at| scale(&own[at]))));
         for vector in [&mut self.residual, &mut self.direction, &mut self.image] {
             vector.clear();
-            vector.resize(dim / LANES, [0.0; LANES]);
+            vector.resize(rows / LANES, [0.0; LANES]);
         }
         Arch::new().dispatch(Solve { of: self, out: out.as_chunks_mut::<LANES>().0 });
-        if !out.iter().all(|value| value.is_finite()) {
-            out.fill(0.0);
-        }
+        zero_unless_finite(out);
     }
 }
 
@@ -88,7 +68,8 @@ impl WithSimd for Solve<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let Self { of, out } = self;
-        let ConjugateSolver { columns, scales, roots, residual, direction, image } = of;
+        let ConjugateSolver { observed: Observed { columns, roots, scales }, residual, direction, image } = of;
+        let (columns, scales) = (columns.as_chunks_mut::<LANES>().0, scales.as_chunks::<LANES>().0);
         let groups = scales.len();
         for (column, root) in columns.chunks_exact_mut(groups).zip(roots.iter()) {
             for ((x, scale), right) in column.iter_mut().zip(scales.iter()).zip(residual.iter_mut()) {

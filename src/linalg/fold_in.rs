@@ -17,6 +17,14 @@ pub struct FoldInTerms<'a> {
     pub unobserved_mass: f64,
 }
 
+impl FoldInTerms<'_> {
+    /// What stands beside the Gram matrix in the diagonal of a user whose weights add up to `total`.
+    #[expect(clippy::cast_possible_truncation, reason = "the system is solved in f32")]
+    pub(super) fn ridge(&self, total: f64) -> f32 {
+        (self.l2 * (total + self.unobserved_mass)) as f32
+    }
+}
+
 /// A user's factor from the factors h_j and weights g_j of the user's events, into `out`:
 /// `(a0 H'H + sum g_j h_j h_j' + l2 (sum g + a0 |I|) I)^-1 sum g_j h_j`. Allocates nothing.
 ///
@@ -55,8 +63,7 @@ pub(super) fn solve_row<'a>(
         out.fill(0.0);
         return Ok(0.0);
     }
-    #[expect(clippy::cast_possible_truncation, reason = "the system is solved in f32")]
-    solver.add_diagonal((terms.l2 * (total + terms.unobserved_mass)) as f32);
+    solver.add_diagonal(terms.ridge(total));
     match solver.solve_with_product(out) {
         Ok(product) => Ok(total - product),
         Err(error) => {

@@ -153,6 +153,18 @@ impl Banked {
         ratings.decode_item(ratings.items() - 1, from)
     }
 
+    /// A user as queries see it, whose history holds `met`.
+    pub(super) fn asker<'a>(
+        &self,
+        slot: Option<usize>,
+        met: &'a [u32],
+        excluded: &'a [u32],
+        time_ms: i64,
+    ) -> Asker<'a> {
+        let user = slot.filter(|slot| self.bank.trail(*slot).count() > 0);
+        Asker { user, met, excluded, time_ms }
+    }
+
     /// Opinions of a strategy for a user, into `scratch.opinions`: of what is proposed, or of the `given` items.
     pub(super) fn opine(&mut self, arm: &Arm, asker: Asker<'_>, given: Option<&[u32]>) {
         let Self { bank, ranker, scratch, .. } = self;
@@ -376,8 +388,7 @@ impl Shard {
         }
         self.collect_met(slot);
         let banked = self.banked.as_mut()?;
-        let user = slot.filter(|slot| banked.bank.trail(*slot).count() > 0);
-        let asker = Asker { user, met: &self.scratch.met, excluded: &self.scratch.seen, time_ms: event.time_ms };
+        let asker = banked.asker(slot, &self.scratch.met, &self.scratch.seen, event.time_ms);
         let described = banked.describe(&self.arms[arm], auto, asker, u32::try_from(row).ok()?, rng);
         described.draw(auto.negatives, rng)
     }

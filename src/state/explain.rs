@@ -11,7 +11,6 @@ use super::Shard;
 use super::query::Basis;
 use crate::base::{Id, IdRef};
 use crate::learn::auto::explain::{REST, explain};
-use crate::learn::auto::gather::Asker;
 use crate::learn::{ItemSide, Recent, ScorePart, Strategy};
 use crate::linalg::kernels;
 use crate::model::Entry;
@@ -185,8 +184,7 @@ impl Shard {
             let score = ratings.predict(slot, Some(row), time_ms);
             return Some((score, ratings.explain(slot, Some(row), time_ms)));
         }
-        let user = slot.filter(|slot| banked.bank.trail(*slot).count() > 0);
-        let asker = Asker { user, met: &self.scratch.met, excluded: &self.scratch.seen, time_ms };
+        let asker = banked.asker(slot, &self.scratch.met, &self.scratch.seen, time_ms);
         let features = banked.features_of(arm, asker, item, auto.candidates)?;
         Some(explain(banked.ranker.as_ref()?, &features))
     }

@@ -5,7 +5,6 @@
 
 use super::Shard;
 use super::banked::Banked;
-use crate::learn::auto::gather::Asker;
 
 impl Shard {
     /// Opinions of a strategy over the bank for a user; `excluded` says whether what stands in `scratch.seen` is left
@@ -20,12 +19,12 @@ impl Shard {
     ) -> Option<bool> {
         self.collect_met(slot);
         let banked = self.banked.as_mut()?;
-        let user = slot.filter(|slot| banked.bank.trail(*slot).count() > 0);
         let time_ms = time_ms.unwrap_or(banked.bank.latest_ms());
         let excluded = if excluded { &self.scratch.seen[..] } else { &[] };
-        banked.opine(&self.arms[arm], Asker { user, met: &self.scratch.met, excluded, time_ms }, given);
+        let asker = banked.asker(slot, &self.scratch.met, excluded, time_ms);
+        banked.opine(&self.arms[arm], asker, given);
         self.scratch.opined = !banked.scratch.opinions.is_empty();
-        self.scratch.opined.then_some(user.is_some())
+        self.scratch.opined.then_some(asker.user.is_some())
     }
 
     /// The best `k` of the opinions, without what `scratch.seen` and `scratch.allowed` leave out, into `scratch.top`:
@@ -95,8 +94,7 @@ impl Shard {
         self.collect_seen_but(slot, &given);
         self.collect_met(slot);
         let Some(banked) = &mut self.banked else { return Vec::new() };
-        let user = slot.filter(|slot| banked.bank.trail(*slot).count() > 0);
-        let asker = Asker { user, met: &self.scratch.met, excluded: &self.scratch.seen, time_ms };
+        let asker = banked.asker(slot, &self.scratch.met, &self.scratch.seen, time_ms);
         banked.opine(&self.arms[arm], asker, Some(&given));
         let opinions = &banked.scratch.opinions;
         let score =

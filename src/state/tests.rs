@@ -326,8 +326,9 @@ fn images_of_all_versions_are_read() {
             assert_eq!((old.predicted, old.ranked), (new.predicted, new.ranked), "version {version}");
             let near = |a: f64, b: f64| (a - b).abs() < 1e-12 || (a.is_nan() && b.is_nan());
             assert!(near(old.rmse, new.rmse) && near(old.faded_rmse, new.faded_rmse), "{version}: {old:?} {new:?}");
-            // How well `auto` ranks is no promise of a format: it gets better.
-            assert!(learns_to_rank || near(old.ndcg_at_10, new.ndcg_at_10), "{version}: {old:?} {new:?}");
+            // How well `auto` ranks is no promise of a format, it gets better: the images say what it was.
+            let said = if learns_to_rank { 0.044_525_898_388_502_77 } else { new.ndcg_at_10 };
+            assert!(near(old.ndcg_at_10, said), "{version}: {old:?} {new:?}");
         }
         assert!(version < 3 || image(&mut shard) == golden, "the image's bytes changed: that needs a new version");
     }

@@ -5,13 +5,13 @@
 //!
 //! Columns, in order: popularity, pair sums, session sums, cohort, ages, count, what came right after, the sitting, support
 //! (logarithms up to here); distance to the profile, three plain sums; products of vectors, likeness to the newest items;
-//! the products once more, standardised within the query; tags; gates, which are the same for all candidates; the product of the
-//! whole history, plain and standardised.
+//! the products once more, standardised within the query; tags; gates, which are the same for all candidates; the product
+//! of the whole history, plain and standardised.
 
 use super::gather::{Asker, DIM, Factors, Gather, bucket, moment, norm, sum};
-use crate::learn::bank::Bank;
-use crate::learn::bank::counts::{GRID, Moment};
+use crate::learn::bank::counts::{GRID, ItemCounts, Moment};
 use crate::learn::bank::trails::Trail;
+use crate::learn::bank::{Bank, sequence};
 use crate::linalg::Slab;
 use crate::linalg::dense::ln_all;
 use crate::linalg::scatter::{SUMS, Sums};
@@ -28,9 +28,6 @@ const SHARES: [usize; 12] =
     [0, 1, 2, 3, 4, 5, 6, 7, sum::AFTER_NEWEST, sum::AFTER_NEWEST_LATE, sum::LIKE, sum::FOLLOWED];
 /// Of them, how many are taken the logarithm of, in whole lanes.
 const LOGS: usize = 48;
-/// What orders candidates as long as nobody has taught the ranker: columns and weights. Together with the newest items,
-/// discounted slowly, and popularity of late.
-pub const UNTAUGHT: [(usize, f32); 2] = [(GRID + 2 * sum::FAR, 1.0), (2, 0.5)];
 /// Where they end.
 const LOGS_END: usize = GRID + 2 * SHARES.len() + 4 + 6;
 /// Where the products of vectors begin, and how many there are.
@@ -38,7 +35,7 @@ const PRODUCTS: usize = LOGS_END + 7;
 const PRODUCT_COUNT: usize = 5;
 /// Where likeness to the newest items stands: three cosines.
 const LIKENESS: usize = PRODUCTS + PRODUCT_COUNT;
-/// Where the same begin once more, standardised within the query.
+/// Where the products begin once more, standardised within the query.
 const STANDARDISED: usize = LIKENESS + 3;
 /// Where the tags stand, and the gates behind them.
 const TAGS: usize = STANDARDISED + PRODUCT_COUNT;
@@ -46,6 +43,9 @@ const GATES: usize = TAGS + 1;
 const GATE_COUNT: usize = 5;
 /// Where the product of the whole history stands, and the same standardised.
 const WHOLE: usize = GATES + GATE_COUNT;
+/// What orders candidates as long as nobody has taught the ranker: columns and weights. Together with the newest items,
+/// discounted slowly, and popularity of late.
+pub const UNTAUGHT: [(usize, f32); 2] = [(GRID + 2 * sum::FAR, 1.0), (2, 0.5)];
 /// Added to a share of the largest before its logarithm.
 const FLOOR: f32 = 0.003;
 /// The user's newest items whose mean count and age a candidate is compared with.
@@ -116,9 +116,9 @@ pub fn fill(gather: &mut Gather, bank: &Bank, factors: Factors<'_>, asker: Asker
     let common = Common::of(gather, bank, asker);
     let rows = out.as_chunks_mut::<STRIDE>().0;
     for (row, item) in rows.iter_mut().zip(&gather.candidates) {
-        let sums = gather.sums(*item);
-        fill_logs(row, bank, &common, *item, &sums);
-        fill_plain(row, bank, &common, *item, &sums);
+        let (sums, norm) = (gather.sums(*item), norm(bank, *item));
+        fill_logs(row, bank.counts.get(*item as usize), &common, norm, &sums);
+        fill_plain(row, &common, norm, &sums);
         row[TAGS] = bank.tags.affinity(&gather.liking, *item as usize);
         row[GATES..WHOLE].copy_from_slice(&common.gates);
     }
@@ -128,9 +128,7 @@ pub fn fill(gather: &mut Gather, bank: &Bank, factors: Factors<'_>, asker: Asker
 }
 
 /// The logarithms, up to [`LOGS_END`].
-fn fill_logs(row: &mut [f32; STRIDE], bank: &Bank, common: &Common, item: u32, Sums(sums): &Sums) {
-    let counts = bank.counts.get(item as usize);
-    let norm = norm(bank, item);
+fn fill_logs(row: &mut [f32; STRIDE], counts: &ItemCounts, common: &Common, norm: f32, Sums(sums): &Sums) {
     let moment = &common.moment;
     for at in 0..GRID {
         row[at] = (counts.popularity[at] * moment.popularity[at] + 0.1) * common.popularity[at];
@@ -160,7 +158,7 @@ fn fill_logs(row: &mut [f32; STRIDE], bank: &Bank, common: &Common, item: u32, S
 }
 
 /// Distance to the user's profile, and three sums without a logarithm.
-fn fill_plain(row: &mut [f32; STRIDE], bank: &Bank, common: &Common, item: u32, Sums(sums): &Sums) {
+fn fill_plain(row: &mut [f32; STRIDE], common: &Common, norm: f32, Sums(sums): &Sums) {
     let (age, count) = (row[LOGS_END - 9], row[LOGS_END - 7]);
     let row = &mut row[LOGS_END..];
     if let Some([mean_count, mean_age]) = common.profile {
@@ -169,7 +167,6 @@ fn fill_plain(row: &mut [f32; STRIDE], bank: &Bank, common: &Common, item: u32, 
         row[2] = age - mean_age;
         row[3] = (age - mean_age).abs();
     }
-    let norm = norm(bank, item);
     let [shares, shares_over_count] = &common.shares;
     row[4] = sums[sum::NEAR] * norm * shares_over_count[sum::NEAR];
     row[5] = sums[sum::FAR] * norm * shares_over_count[sum::FAR];
@@ -199,7 +196,7 @@ fn fill_vectors(rows: &mut [[f32; STRIDE]], gather: &mut Gather, bank: &Bank, fa
         rows.iter_mut().zip(&*candidates).for_each(|(row, item)| row[PRODUCTS + 4] += attention.bias(*item as usize));
     }
     if vectors.context.is_some() {
-        inverse_lengths(bank.sequence.input(), DIM, candidates, lengths);
+        inverse_lengths(bank.sequence.input(), sequence::DIM, candidates, lengths);
         rows.iter_mut().zip(&*lengths).for_each(|(row, inverse)| row[LIKENESS + 2] *= inverse);
     }
     if vectors.folds.is_some() {

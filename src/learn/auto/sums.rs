@@ -28,11 +28,7 @@ impl Gather {
             let only = |age_wanted: usize, factor: f32| if age == age_wanted { factor } else { 0.0 };
             let sitting = if age < self.sitting { far * norm * factors[3] } else { 0.0 };
             let weights = Weights {
-                first: [near, far]
-                    .map(|discount| factors.map(|factor| discount * norm * factor))
-                    .as_flattened()
-                    .try_into()
-                    .expect("eight"),
+                first: std::array::from_fn(|at| [near, far][at / pairs::SUMS] * norm * factors[at % pairs::SUMS]),
                 then: [1.0, only(0, 1.0), only(0, factors[2]), sitting, 0.0, only(1, norm), 0.0, 0.0],
                 plus: [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0],
             };

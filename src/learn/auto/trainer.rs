@@ -1,9 +1,8 @@
 //! Learns the ranker from examples: the item that came, among others that were candidates.
 //!
-//! Loss: `-log softmax` of the item that came over the example's rows (listwise: Cao et al. 2007, top-one), each counted as
-//! the items that it stands for. Adam (Kingma
-//! & Ba 2015) with a falling step; after each new example some are replayed from a ring; the answering weights are a
-//! running mean of the trained ones (Polyak & Juditsky 1992, exponentially). Row 0 of an example is the item that came.
+//! Loss: `-log softmax` of the item that came over the example's rows (listwise: Cao et al. 2007, top-one), each counted
+//! as the items that it stands for. Adam (Kingma & Ba 2015) with a falling step; after each new example some are replayed
+//! from a ring; the answering weights are a running mean of the trained ones (Polyak & Juditsky 1992, exponentially).
 
 use super::example::Example;
 use super::features::STRIDE;

@@ -80,3 +80,21 @@ impl Window {
         Ok(Self { ring, next: if count < WINDOW_MAX { count } else { next } })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A ring of three that was full, its oldest event in the middle, as an older version with less room left it.
+    #[test]
+    fn a_smaller_ring_goes_on_in_its_order() {
+        let met = |position| Met { user: 1, item: 2, position };
+        let full = Window { ring: vec![met(5), met(3), met(4)], next: 1 };
+        let mut bytes = Vec::new();
+        full.encode(&mut Writer::new(&mut bytes));
+        let mut window = Window::decode(&mut Reader::new(&bytes)).expect("a window");
+        window.push(met(6));
+        assert!(window.newest(9).map(|met| met.position).eq([3, 4, 5, 6]));
+        assert!(window.newest(2).map(|met| met.position).eq([5, 6]));
+    }
+}
