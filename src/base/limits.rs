@@ -24,6 +24,12 @@ pub const TEXT_BYTES_MAX: usize = 256;
 /// Most attributes of one user or item.
 pub const ATTRIBUTES_MAX: usize = 64;
 
+/// Most ways of embedding items.
+pub const MODALITIES_MAX: usize = 8;
+
+/// Most traits that a schema adds to the built-in ones.
+pub const TRAITS_MAX: usize = 32;
+
 /// Longest factor, in `f32`s.
 pub const DIM_MAX: usize = 512;
 

@@ -102,6 +102,9 @@ impl Source<'_> {
     fn fill(&self, staging: &Path, with_journal: bool) -> Result<Restored, CliError> {
         let target = DataDir::open(staging, true)?;
         target.write_meta(self.meta)?;
+        if let Some(schema) = self.dir.read_schema()? {
+            target.write_schema(&schema)?;
+        }
         let chunks = self.copy_generation(&target)?;
         let epochs = self.dir.list_epochs()?;
         for epoch in &epochs {

@@ -8,7 +8,6 @@ use crate::config::{Config, LogFormat, LogLevel, Origins, Override};
 use crate::engine;
 use crate::learn::Strategy;
 use crate::linalg::IalsOptions;
-use crate::model::Kinds;
 use crate::shard::DecisionOptions;
 use crate::shard::actor::Pace;
 use crate::shard::teacher::TeachingPace;
@@ -89,7 +88,7 @@ pub fn state_options(config: &Config) -> state::Options {
             .or_else(|| config.strategy.parameter("popularity", "half_life_s"))
             .unwrap_or_default(),
         strategies,
-        kinds: Kinds::new(config.kinds.iter().cloned()),
+        schema: config.schema.clone(),
         history_max: config.history.events_max,
         rank_every: config.prequential.rank_every,
         fading: config.prequential.fading,

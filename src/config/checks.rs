@@ -14,11 +14,11 @@ use super::raw::{self, Raw};
 use super::strategy::StrategyOptions;
 use super::{
     Config, DecisionsOptions, ExchangeOptions, HistoryOptions, JournalOptions, LogFormat, LogLevel, LogOptions,
-    PrequentialOptions, RankerOptions, RefitOptions, ServerOptions, ShardsOptions, SnapshotOptions,
+    PrequentialOptions, RankerOptions, RefitOptions, ServerOptions, ShardsOptions, SnapshotOptions, schema,
 };
 use crate::base::limits::{BATCH_EVENTS_MAX, FRAME_BYTES_MAX, HISTORY_MAX, SHARDS_MAX};
 use crate::learn::auto::Training;
-use crate::model::{Durability, Kind};
+use crate::model::Durability;
 
 /// A year, in seconds: the longest of the times that are waited for.
 const WAIT_S_MAX: u64 = 365 * 86_400;
@@ -69,7 +69,7 @@ impl<'a> Checker<'a> {
         value
     }
 
-    fn choice<T: Copy>(&mut self, key: &str, value: &str, choices: &[(&str, T)]) -> T {
+    pub(super) fn choice<T: Copy>(&mut self, key: &str, value: &str, choices: &[(&str, T)]) -> T {
         match choices.iter().find(|(name, _)| *name == value) {
             Some((_, choice)) => *choice,
             None => {
@@ -99,7 +99,7 @@ pub(super) fn check(table: Table, origins: &Origins) -> Result<Config, ConfigErr
             quantum_us: c.whole("shards.quantum_us", raw.shards.quantum_us, 100..=100_000),
         },
         strategy: StrategyOptions::check(&raw.strategy, sections, c),
-        kinds: kinds(&raw, c),
+        schema: schema::check(&raw, c),
         history: HistoryOptions {
             events_max: c.whole("history.events_max", raw.history.events_max, 0..=HISTORY_MAX as u64),
         },
@@ -143,7 +143,7 @@ pub(super) fn check(table: Table, origins: &Origins) -> Result<Config, ConfigErr
 
 /// Everything that relates two keys, or a key and the world.
 fn validate(config: &Config, c: &mut Checker<'_>) {
-    let Config { server, shards, strategy, kinds, history, journal, .. } = config;
+    let Config { server, shards, strategy, history, journal, .. } = config;
     if !server.listen.ip().to_canonical().is_loopback() && !server.allow_open {
         c.refuse(
             "server.listen",
@@ -160,13 +160,6 @@ fn validate(config: &Config, c: &mut Checker<'_>) {
             format!("with shard_ports the last shard would listen on port {last_port}, past 65535"),
             Some("take a lower port, or set server.shard_ports = false"),
         );
-    }
-    for (at, kind) in kinds.iter().enumerate().skip(1) {
-        let twin = &kinds[at - 1];
-        if kind.code == twin.code {
-            let why = format!("kinds.{} has the same code; each kind needs its own", twin.name);
-            c.refuse(&format!("kinds.{}.code", kind.name), why, None);
-        }
     }
     for (at, one) in strategy.active.iter().enumerate() {
         if strategy.active[..at].iter().any(|other| other.label == one.label) {
@@ -210,31 +203,6 @@ fn server(raw: &raw::Server, c: &mut Checker<'_>) -> ServerOptions {
         idle_timeout_s: c.whole("server.idle_timeout_s", raw.idle_timeout_s, 0..=WAIT_S_MAX),
         shutdown_s: c.whole("server.shutdown_s", raw.shutdown_s, 0..=3_600),
     }
-}
-
-fn kinds(raw: &Raw, c: &mut Checker<'_>) -> Vec<Kind> {
-    let mut kinds: Vec<_> = raw
-        .kinds
-        .iter()
-        .map(|(name, kind)| Kind {
-            name: name.clone(),
-            code: c.whole(&format!("kinds.{name}.code"), kind.code, 0..=255),
-            weight: c.real(&format!("kinds.{name}.weight"), kind.weight, 0.0..=1_000.0) as f32,
-            explicit: kind.explicit,
-            range: range(&format!("kinds.{name}.range"), &kind.range, c),
-        })
-        .collect();
-    kinds.sort_by_key(|kind| kind.code);
-    kinds
-}
-
-fn range(key: &str, raw: &[f64], c: &mut Checker<'_>) -> Option<(f32, f32)> {
-    match raw {
-        [] => {}
-        [low, high] if low < high && low.is_finite() && high.is_finite() => return Some((*low as f32, *high as f32)),
-        _ => c.refuse(key, "must be [] or [lowest, highest]".to_owned(), None),
-    }
-    None
 }
 
 fn journal(raw: &raw::Journal, c: &mut Checker<'_>) -> JournalOptions {

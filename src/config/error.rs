@@ -55,11 +55,11 @@ pub enum ConfigError {
         /// Where it stands.
         layer: Layer,
     },
-    /// A behaviour kind of the user's own that lacks a key.
-    #[error("`kinds.{kind}` in {layer} is a new kind and lacks `{missing}`: it needs code, weight and explicit")]
-    IncompleteKind {
-        /// Name of the kind.
-        kind: String,
+    /// An entry of the user's own that lacks a key.
+    #[error("`{entry}` in {layer} is new and lacks `{missing}`")]
+    Incomplete {
+        /// Section and name.
+        entry: String,
         /// The first key that it lacks.
         missing: &'static str,
         /// The layer that began it.

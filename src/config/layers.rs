@@ -1,8 +1,8 @@
 //! Layers of configuration: built-in file, user's file, `MIRRA__` variables, command line; later ones win.
 //!
 //! Every upper layer is checked against the built-in table *before* it is merged, so that an error names the layer it
-//! stands in. Invariants: the merged table has exactly the keys of the built-in one (and whole kinds under `kinds`),
-//! every value has the type of the built-in value, whole numbers are not negative, and floats are finite; `Origins`
+//! stands in. Invariants: the merged table has exactly the keys of the built-in one (and whole entries in the sections whose
+//! entries have names of their own, such as `kinds`), every value has the type of the built-in value, whole numbers are not negative, and floats are finite; `Origins`
 //! knows the layer of every leaf.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,22 @@ use super::error::ConfigError;
 /// What `MIRRA__` variables begin with.
 pub const ENV_PREFIX: &str = "MIRRA__";
 
-const KIND_KEYS: [&str; 3] = ["code", "weight", "explicit"];
+/// Sections whose entries have names of their own, each with the keys that an entry may not leave out. What it may leave
+/// out stands in `templates.toml`.
+pub(super) const NAMED: [(&str, &[&str]); 5] = [
+    ("kinds", &["code", "weight", "explicit"]),
+    ("user_attributes", &["type"]),
+    ("item_attributes", &["type"]),
+    ("modalities", &["dim"]),
+    ("traits", &["formula"]),
+];
+
+/// What entries of [`NAMED`] sections are filled up with.
+const TEMPLATES: &str = include_str!("templates.toml");
+
+fn is_named(section: &str) -> bool {
+    NAMED.iter().any(|(name, _)| *name == section)
+}
 
 /// Where a value was set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +81,7 @@ pub struct Setting {
     pub key: String,
     /// Its effective value.
     pub value: Value,
-    /// The built-in value; `None` for keys of a user's own behaviour kinds.
+    /// The built-in value; `None` for keys of entries that a user added.
     pub default: Option<Value>,
     /// The layer that set the effective value.
     pub layer: Layer,
@@ -99,6 +114,7 @@ impl Origins {
 /// The layers while they are being merged.
 pub(super) struct Layers {
     defaults: Table,
+    templates: Table,
     merged: Table,
     set_by: BTreeMap<String, Layer>,
 }
@@ -106,7 +122,8 @@ pub(super) struct Layers {
 impl Layers {
     /// The bottom layer alone.
     pub(super) fn new(defaults: Table) -> Self {
-        Self { merged: defaults.clone(), defaults, set_by: BTreeMap::new() }
+        let templates = TEMPLATES.parse().expect("compiled in, and loaded by every test of this module");
+        Self { merged: defaults.clone(), defaults, templates, set_by: BTreeMap::new() }
     }
 
     /// Lays the text of a user's file over what is there.
@@ -135,19 +152,25 @@ impl Layers {
         self.leaf(&path, &option.value, &Layer::CommandLine(option.source.clone()))
     }
 
-    /// The merged table and where its values come from. A kind without a range has none. Fails if a kind that a layer added lacks a key.
+    /// The merged table and where its values come from, every entry filled up. Fails if an entry that a layer added lacks
+    /// a key that it needs.
     pub(super) fn finish(mut self) -> Result<(Table, Origins), ConfigError> {
-        if let Some(Value::Table(kinds)) = self.merged.get_mut("kinds") {
-            for (name, kind) in kinds {
-                if let Value::Table(kind) = kind {
-                    kind.entry("range").or_insert_with(|| Value::Array(Vec::new()));
-                }
-                let missing = KIND_KEYS.into_iter().find(|key| kind.get(key).is_none());
-                if let Some(missing) = missing {
-                    let start = format!("kinds.{name}.");
+        for (section, needed) in NAMED {
+            let template = self.template(section);
+            let Value::Table(entries) = self.merged.entry(section).or_insert_with(|| Value::Table(Table::new())) else {
+                continue;
+            };
+            for (name, entry) in entries {
+                if let Some(missing) = needed.iter().find(|key| entry.get(key).is_none()) {
+                    let start = format!("{section}.{name}.");
                     let layer = self.set_by.iter().find(|(key, _)| key.starts_with(&start));
                     let layer = layer.map_or(Layer::BuiltIn, |(_, layer)| layer.clone());
-                    return Err(ConfigError::IncompleteKind { kind: name.clone(), missing, layer });
+                    return Err(ConfigError::Incomplete { entry: format!("{section}.{name}"), missing, layer });
+                }
+                if let Value::Table(entry) = entry {
+                    for (key, value) in template.iter().filter(|(key, _)| !needed.contains(&key.as_str())) {
+                        entry.entry(key.clone()).or_insert_with(|| left_out(value));
+                    }
                 }
             }
         }
@@ -170,7 +193,7 @@ impl Layers {
             match (self.known(path, layer)?.is_table(), value) {
                 (true, Value::Table(inner)) => {
                     if let [section, _] = path.as_slice()
-                        && section == "kinds"
+                        && is_named(section)
                     {
                         // Begun even when empty, so that `[kinds.like]` alone is refused as incomplete.
                         insert(&mut self.merged, path, None);
@@ -192,24 +215,31 @@ impl Layers {
         Ok(())
     }
 
-    /// The built-in value at `path`. Under `kinds` any name stands for a kind, whose keys are those of `event`.
+    /// The built-in value at `path`. In a section of named entries any name stands for an entry, whose keys are those of the
+    /// template.
     fn known(&self, path: &[String], layer: &Layer) -> Result<&Value, ConfigError> {
-        let mut keys = path.iter().map(String::as_str);
-        let pattern: Vec<&str> = match path {
-            [section, name, ..] if section == "kinds" && is_kind_name(name) => {
-                ["kinds", "event"].into_iter().chain(keys.by_ref().skip(2)).collect()
+        let found = match path {
+            [section] if is_named(section) => self.templates.get(section),
+            [section, name, keys @ ..] if is_named(section) && is_entry_name(section, name) => {
+                let entry = self.templates.get(section).and_then(|section| section.get("entry"));
+                keys.iter().fold(entry, |at, key| at.and_then(|value| value.get(key)))
             }
-            _ => keys.collect(),
+            _ => {
+                let mut keys = path.iter();
+                let first = keys.next().and_then(|key| self.defaults.get(key));
+                keys.fold(first, |at, key| at.and_then(|value| value.get(key)))
+            }
         };
-        let mut at = self.defaults.get(pattern.first().copied().unwrap_or_default());
-        for key in pattern.iter().skip(1) {
-            at = at.and_then(|value| value.get(key));
-        }
-        at.ok_or_else(|| ConfigError::UnknownKey {
+        found.ok_or_else(|| ConfigError::UnknownKey {
             key: path.join("."),
             layer: layer.clone(),
             nearest: self.nearest(path),
         })
+    }
+
+    fn template(&self, section: &str) -> Table {
+        let entry = self.templates.get(section).and_then(|section| section.get("entry"));
+        entry.and_then(Value::as_table).cloned().unwrap_or_default()
     }
 
     /// The known key most like the one at `path`: all keys and sections are candidates, as the section may be the
@@ -219,9 +249,9 @@ impl Layers {
         let mut candidates = Vec::new();
         names(&self.defaults, "", &mut candidates);
         if let [section, name, _, ..] = path
-            && section == "kinds"
+            && is_named(section)
         {
-            candidates = KIND_KEYS.iter().chain(&["range"]).map(|key| format!("kinds.{name}.{key}")).collect();
+            candidates = self.template(section).keys().map(|key| format!("{section}.{name}.{key}")).collect();
         }
         let likeness = |candidate: &str| {
             let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
@@ -245,14 +275,18 @@ pub(super) fn fitted(value: &Value, known: &Value) -> Option<Value> {
         (Value::Float(_), Value::Integer(number)) => i32::try_from(*number).ok().map(|n| Value::Float(f64::from(n))),
         (Value::Integer(_), Value::Integer(number)) if *number >= 0 => Some(value.clone()),
         (Value::Boolean(_), Value::Boolean(_)) | (Value::String(_), Value::String(_)) => Some(value.clone()),
-        // An empty list is one of numbers (the range of a kind without a scale); the others are of texts.
-        (Value::Array(known), Value::Array(items)) if known.is_empty() => {
+        (Value::Array(known), Value::Array(items)) if holds_numbers(known) => {
             let number = |item: &Value| fitted(item, &Value::Float(0.0));
             items.iter().map(number).collect::<Option<_>>().map(Value::Array)
         }
         (Value::Array(_), Value::Array(items)) if items.iter().all(Value::is_str) => Some(value.clone()),
         _ => None,
     }
+}
+
+/// Whether a built-in list is one of numbers: an empty one is (the range of a kind without a scale).
+fn holds_numbers(known: &[Value]) -> bool {
+    !known.iter().any(Value::is_str)
 }
 
 /// Text of a variable or a strategy parameter as the type of `known`: text needs no quotes, a list of one no brackets.
@@ -278,7 +312,7 @@ pub(super) fn expected(known: &Value) -> &'static str {
         Value::Integer(_) => "a whole number, 0 or more",
         Value::Boolean(_) => "true or false",
         Value::String(_) => "text in quotes",
-        Value::Array(known) if known.is_empty() => "a list of numbers, such as [1.0, 5.0]",
+        Value::Array(known) if holds_numbers(known) => "a list of numbers, such as [1.0, 5.0]",
         Value::Array(_) => "a list of texts, such as [\"decay\"]",
         Value::Table(_) => "a section of keys",
         Value::Datetime(_) => "a date",
@@ -289,11 +323,20 @@ fn mismatch(path: &[String], value: &Value, known: &Value, layer: &Layer) -> Con
     ConfigError::Type { key: path.join("."), value: value.to_string(), expected: expected(known), layer: layer.clone() }
 }
 
-/// Names of kinds are lower case, so that a variable can name them.
-fn is_kind_name(name: &str) -> bool {
-    !name.is_empty()
-        && !name.contains("__")
-        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+/// What stands for a key that an entry leaves out. A template shows that a list is one of texts by an empty text in it.
+fn left_out(template: &Value) -> Value {
+    match template {
+        Value::Array(_) => Value::Array(Vec::new()),
+        value => value.clone(),
+    }
+}
+
+/// Names of entries are lower case, so that a variable can name them. Attributes are named by callers, as they like.
+fn is_entry_name(section: &str, name: &str) -> bool {
+    section.ends_with("_attributes") && !name.is_empty()
+        || !name.is_empty()
+            && !name.contains("__")
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
 /// Sets `path` to `value`, or makes it a table where there is no value; sections on the way are made.

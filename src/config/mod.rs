@@ -8,6 +8,7 @@ mod checks;
 mod error;
 mod layers;
 mod raw;
+mod schema;
 mod strategy;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::learn::auto::Training;
-use crate::model::{Durability, Kind};
+use crate::model::{Durability, Schema};
 
 pub use error::{ConfigError, Problem};
 
@@ -40,8 +41,8 @@ pub struct Config {
     pub shards: ShardsOptions,
     /// Update strategies.
     pub strategy: StrategyOptions,
-    /// Behaviour kinds, by rising code; codes differ.
-    pub kinds: Vec<Kind>,
+    /// What the field of use says of events, users and items.
+    pub schema: Schema,
     /// What is kept of a user's events.
     pub history: HistoryOptions,
     /// The background refit of the item model.

@@ -16,7 +16,13 @@ pub(super) struct Raw {
     pub(super) server: Server,
     pub(super) shards: Shards,
     pub(super) strategy: Strategy,
+    pub(super) schema: Schema,
+    pub(super) cleaning: Cleaning,
     pub(super) kinds: BTreeMap<String, Kind>,
+    pub(super) user_attributes: BTreeMap<String, UserAttribute>,
+    pub(super) item_attributes: BTreeMap<String, ItemAttribute>,
+    pub(super) modalities: BTreeMap<String, Modality>,
+    pub(super) traits: BTreeMap<String, Trait>,
     pub(super) history: History,
     pub(super) refit: Refit,
     pub(super) ranker: Ranker,
@@ -64,6 +70,63 @@ pub(super) struct Kind {
     pub(super) weight: f64,
     pub(super) explicit: bool,
     pub(super) range: Vec<f64>,
+    pub(super) sign: f64,
+    pub(super) unit: String,
+    pub(super) half_life_s: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Schema {
+    pub(super) version: u64,
+    pub(super) closed: bool,
+    pub(super) session_gap_s: f64,
+    pub(super) half_lives_s: Vec<f64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cleaning {
+    pub(super) burst_ms: u64,
+    pub(super) late_s: u64,
+    pub(super) outlier_deviations: f64,
+    pub(super) impute: bool,
+    pub(super) quarantine: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UserAttribute {
+    #[serde(rename = "type")]
+    pub(super) holds: String,
+    pub(super) range: Vec<f64>,
+    pub(super) values: Vec<String>,
+    pub(super) required: bool,
+    pub(super) expiry_s: f64,
+    pub(super) sensitive: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ItemAttribute {
+    #[serde(rename = "type")]
+    pub(super) holds: String,
+    pub(super) range: Vec<f64>,
+    pub(super) values: Vec<String>,
+    pub(super) required: bool,
+    pub(super) role: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Modality {
+    pub(super) dim: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Trait {
+    pub(super) formula: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -148,6 +211,14 @@ mod tests {
         BUILT_IN.parse().expect("the built-in file is TOML")
     }
 
+    /// Sections without entries are not written; the layers make them.
+    fn whole(mut table: Table) -> Table {
+        for (section, _) in crate::config::layers::NAMED {
+            table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+        }
+        table
+    }
+
     /// Dotted paths of all tables, the root as "".
     fn tables(table: &Table, at: &str, into: &mut Vec<String>) {
         into.push(at.to_owned());
@@ -174,7 +245,7 @@ mod tests {
 
     #[test]
     fn the_built_in_file_has_the_shape() {
-        built_in().try_into::<Raw>().expect("every key is a field and every field a key");
+        whole(built_in()).try_into::<Raw>().expect("every key is a field and every field a key");
     }
 
     #[test]
@@ -182,12 +253,13 @@ mod tests {
         for path in all_tables() {
             let keys: Vec<String> = table_at(&mut built_in(), &path).keys().cloned().collect();
             for key in keys {
-                if path == "kinds" || (path.starts_with("strategy") && key != "active") {
+                let named = path.is_empty() && crate::config::layers::NAMED.iter().any(|(section, _)| *section == key);
+                if named || path == "kinds" || (path.starts_with("strategy") && key != "active") {
                     continue; // names of kinds are data; sections of strategies are checked in `strategy.rs`
                 }
                 let mut changed = built_in();
                 table_at(&mut changed, &path).remove(&key);
-                assert!(changed.try_into::<Raw>().is_err(), "{path}.{key} is in the file and in no shape");
+                assert!(whole(changed).try_into::<Raw>().is_err(), "{path}.{key} is in the file and in no shape");
             }
         }
     }
@@ -197,7 +269,7 @@ mod tests {
         for path in all_tables().into_iter().filter(|path| !path.starts_with("strategy")) {
             let mut changed = built_in();
             table_at(&mut changed, &path).insert("surplus".to_owned(), Value::Integer(1));
-            assert!(changed.try_into::<Raw>().is_err(), "{path}.surplus was accepted");
+            assert!(whole(changed).try_into::<Raw>().is_err(), "{path}.surplus was accepted");
         }
     }
 

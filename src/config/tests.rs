@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::learn::Strategy;
+use crate::model::Role;
 
 type Loaded = Result<(Config, Origins), ConfigError>;
 
@@ -44,7 +45,7 @@ fn the_built_in_values_are_those_documented() {
     assert_eq!(config.strategy.active, [ActiveStrategy { label: "auto".to_owned(), strategy: auto }]);
     let decay = crate::learn::Decay { dim: 64, half_life_s: 2_592_000.0, recency: 0.8 };
     assert_eq!(config.strategy.parameter("decay", "half_life_s"), Some(decay.half_life_s));
-    let codes: Vec<_> = config.kinds.iter().map(|kind| (kind.code, kind.name.as_str(), kind.explicit)).collect();
+    let codes: Vec<_> = config.schema.kinds.iter().map(|kind| (kind.code, kind.name.as_str(), kind.explicit)).collect();
     assert_eq!(codes[..2], [(0, "event", false), (1, "view", false)]);
     assert_eq!(codes[5], (5, "rate", true));
 }
@@ -135,7 +136,7 @@ fn variables_need_no_quotes_and_reach_deep_sections() {
     let (config, _) = load("", &variables, &[]).unwrap();
     assert_eq!((config.server.listen.port(), config.server.shard_ports), (0, false));
     assert_eq!(config.strategy.parameter("biased_mf", "dim"), Some(16.0));
-    assert!((config.kinds[1].weight - 0.3).abs() < 1e-6);
+    assert!((config.schema.kinds.get(1).unwrap().weight - 0.3).abs() < 1e-6);
     let Strategy::FoldIn(fold_in) = &config.strategy.active[0].strategy else { panic!("{config:?}") };
     assert_eq!((fold_in.dim, fold_in.history), (32, 40));
     assert_eq!(config.strategy.parameter("fold_in", "dim"), Some(64.0), "the section itself stays");
@@ -147,12 +148,12 @@ fn variables_need_no_quotes_and_reach_deep_sections() {
 fn kinds_are_changed_and_added_by_name() {
     let text = "[kinds.view]\nweight = 0.1\n[kinds.like]\ncode = 20\nweight = 1.5\nexplicit = false\n";
     let (config, origins) = file(text).unwrap();
-    let names: Vec<_> = config.kinds.iter().map(|kind| (kind.code, kind.name.as_str())).collect();
+    let names: Vec<_> = config.schema.kinds.iter().map(|kind| (kind.code, kind.name.as_str())).collect();
     assert_eq!(names.len(), 8);
     assert_eq!((names[1], names[7]), ((1, "view"), (20, "like")));
-    assert!((config.kinds[1].weight - 0.1).abs() < 1e-6);
+    assert!((config.schema.kinds.get(1).unwrap().weight - 0.1).abs() < 1e-6);
     assert_eq!(origins.get("kinds.like.code").unwrap().default, None);
-    assert_eq!(origins.changed().count(), 5, "one key of view, three of like and the range it has not");
+    assert_eq!(origins.changed().count(), 8, "one key of view, three of like and four that it leaves out");
     let incomplete = "`kinds.like` in";
     refused(file("[kinds.like]\nweight = 1.0"), &[incomplete, "lacks `code`"]);
     refused(file("[kinds.like]\ncode = 9\nweight = 1.0"), &[incomplete, "lacks `explicit`"]);
@@ -318,4 +319,37 @@ fn unreadable_and_endless_files_are_refused() {
     let missing = Config::load(Some(&PathBuf::from("/nonexistent/mirra.toml")), [], &[]);
     refused(missing, &["cannot read the configuration file /nonexistent/mirra.toml"]);
     refused(file(&"#".repeat((1 << 20) + 1)), &["longer than 1048576 bytes"]);
+}
+
+#[test]
+fn a_schema_is_named_entry_by_entry() {
+    let text = "[schema]\nversion = 3\n[kinds.purchase]\nhalf_life_s = 60\n[user_attributes.age]\ntype = \"number\"\n\
+                range = [0, 130]\n[user_attributes.\"Plan B\"]\ntype = \"category\"\nvalues = [\"x\"]\nexpiry_s = 2\n\
+                [item_attributes.brand]\ntype = \"category\"\nrole = \"facet\"\n[modalities.text]\ndim = 8\n\
+                [traits.big]\nformula = 'sum(\"purchase\")'\n[cleaning]\nlate_s = 5\n";
+    let schema = file(text).unwrap().0.schema;
+    assert_eq!((schema.version, schema.cleaning.late_ms, schema.session_gap_ms), (3, 5_000, 1_800_000));
+    let buy = schema.kinds.named("purchase").unwrap();
+    assert_eq!((buy.unit.as_str(), buy.half_life_s, buy.sign), ("money", 60.0, 1));
+    let (plan, age) = (&schema.user[0], &schema.user[1]);
+    assert_eq!((plan.name.as_str(), plan.values.len(), plan.expiry_ms), ("Plan B", 1, 2_000));
+    assert_eq!((age.name.as_str(), age.range, age.required), ("age", Some((0.0, 130.0)), false));
+    assert_eq!((schema.item[0].role, schema.modalities[0].dim), (Role::Facet, 8));
+    assert_eq!(schema.traits[0].formula, "sum(\"purchase\")");
+}
+
+#[test]
+fn what_is_no_schema_is_refused_with_key_and_reason() {
+    let cases: [(&str, &[&str]); 7] = [
+        ("[user_attributes.age]\nrange = [0, 1]", &["`user_attributes.age` in", "lacks `type`"]),
+        ("[user_attributes.age]\ntype = \"numbr\"", &["user_attributes.age.type", "\"number\""]),
+        ("[user_attributes.age]\ntype = \"number\"\nrole = \"price\"", &["user_attributes.age.role"]),
+        ("[item_attributes.p]\ntype = \"text\"\nrole = \"price\"", &["item_attributes.p.role", "number"]),
+        ("[schema]\nhalf_lives_s = [1.0, 1.0, 2.0]", &["schema.half_lives_s", "three rising numbers"]),
+        ("[kinds.view]\nsign = 2", &["kinds.view.sign", "1, -1 or 0"]),
+        ("[modalities.text]\ndim = 9999", &["modalities.text.dim", "1 to 512"]),
+    ];
+    for (text, expected) in cases {
+        refused(file(text), expected);
+    }
 }

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use crate::base::CursorError;
 use crate::linalg::LinalgError;
+use crate::model::Incompatible;
 use crate::shard::RecoverError;
 use crate::storage::StorageError;
 
@@ -27,6 +29,20 @@ pub enum EngineError {
         then: String,
         /// As configured.
         now: String,
+    },
+    /// The schema cannot take the place of the one in force.
+    #[error(transparent)]
+    Schema(#[from] Incompatible),
+    /// What should be a schema is none.
+    #[error("the bytes are no schema that this version of mirra reads")]
+    SchemaBytes(#[source] CursorError),
+    /// A trait's formula is none.
+    #[error("trait `{name}`: {why}")]
+    Trait {
+        /// Which trait.
+        name: String,
+        /// What is wrong with its formula.
+        why: String,
     },
     /// A thread or an arbiter could not be started.
     #[error("a thread could not be started")]

@@ -9,6 +9,7 @@ mod error;
 mod pretrained;
 mod refit;
 mod registry;
+mod schema;
 mod snapshot;
 mod start;
 mod teach;
@@ -25,6 +26,7 @@ use tokio::sync::oneshot;
 pub use error::EngineError;
 pub use refit::{FitFrom, FitSize, fit_epoch, fit_epoch_from};
 pub use registry::{Connection, Registry};
+pub use schema::KnownSchema;
 pub use snapshot::SnapshotReport;
 pub use start::{Opened, StartReport};
 
@@ -122,6 +124,7 @@ struct Inner {
     snapshotting: AtomicBool,
     stopping: AtomicBool,
     registry: Registry,
+    schema: schema::InForce,
 }
 
 /// Why a turn was not taken.

@@ -9,9 +9,12 @@ use actix::Actor;
 use actix_rt::{Arbiter, ArbiterHandle};
 
 use super::registry::Registry;
-use super::{Engine, EngineError, Inner, Options, Peers, Queue, ShardActor, ShardHandle, pretrained, state, teach};
+use super::{
+    Engine, EngineError, Inner, Options, Peers, Queue, ShardActor, ShardHandle, pretrained, schema, state, teach,
+};
 use crate::base::Clock;
 use crate::base::ids::mix;
+use crate::model::Schema;
 use crate::shard::{Home, Recovered, ShardSetup, recover};
 use crate::storage::{DataDir, JournalWriter, Meta, OpenReport, SnapshotOptions, SnapshotStore, TornTail};
 use crate::telemetry::Metrics;
@@ -54,7 +57,8 @@ impl Engine {
     pub fn start(mut options: Options, clock: Arc<dyn Clock>) -> Result<Opened, EngineError> {
         let started = Instant::now();
         let dir = Arc::new(DataDir::open(&options.data_dir, true)?);
-        let meta = read_or_make_meta(&dir, &options, clock.now_ms())?;
+        let wanted = options.state.schema.clone();
+        let meta = read_or_make_meta(&dir, &mut options, clock.now_ms())?;
         let (store, opened) = SnapshotStore::open(&dir, meta.cluster_id, SnapshotOptions::default())?;
         let choice = store.newest_valid()?;
         store.sweep_orphans()?;
@@ -82,7 +86,9 @@ impl Engine {
             Some(given) => pretrained::without(given, &options.state, &recovered)?,
             None => Vec::new(),
         };
-        let (shards, mut arbiters) = start_actors(recovered, &home, &options, &clock, epoch)?;
+        let schema = schema::at_start(&recovered, wanted)?;
+        let common = Common { epoch, schema: &schema };
+        let (shards, mut arbiters) = start_actors(recovered, &home, &options, &clock, common)?;
         let addresses: Vec<_> = shards.iter().map(|shard| shard.address.clone()).collect();
         arbiters.extend(teach::start_teacher(&options, &addresses, weights));
         let inner = Inner {
@@ -98,6 +104,7 @@ impl Engine {
             snapshotting: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             registry: Registry::default(),
+            schema: schema::InForce::new(schema),
         };
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let store = describe(&opened);
@@ -111,10 +118,23 @@ impl Engine {
     }
 }
 
-fn read_or_make_meta(dir: &DataDir, options: &Options, now_ms: i64) -> Result<Meta, EngineError> {
+/// What the data belongs to. The schema of `options` becomes the one that the journals begin with: what a replay starts
+/// from, whatever the configuration says today.
+fn read_or_make_meta(dir: &DataDir, options: &mut Options, now_ms: i64) -> Result<Meta, EngineError> {
+    let (known, first) = (dir.read_meta()?, dir.read_schema()?);
+    if let Some(bytes) = &first {
+        options.state.schema = schema::decode(bytes)?;
+    }
     let fingerprint = options.state.fingerprint();
-    if let Some(meta) = dir.read_meta()? {
-        if meta.fingerprint != fingerprint || meta.routing_version != ROUTING_VERSION {
+    let fits = |meta: &Meta| {
+        (meta.fingerprint == fingerprint || meta.fingerprint == options.state.fingerprint_1())
+            && meta.routing_version == ROUTING_VERSION
+    };
+    if first.is_none() && known.as_ref().is_none_or(fits) {
+        dir.write_schema(&schema::encode(&options.state.schema))?;
+    }
+    if let Some(meta) = known {
+        if !fits(&meta) {
             let path = options.data_dir.clone();
             return Err(EngineError::Fingerprint { path, then: meta.fingerprint, now: fingerprint });
         }
@@ -153,12 +173,19 @@ fn skip_what_peers_merged(recovered: &mut [Recovered]) {
     }
 }
 
+/// What all shards must agree on.
+#[derive(Clone, Copy)]
+struct Common<'a> {
+    epoch: u32,
+    schema: &'a Schema,
+}
+
 fn start_actors(
     recovered: Vec<Recovered>,
     home: &Arc<Home>,
     options: &Options,
     clock: &Arc<dyn Clock>,
-    epoch: u32,
+    common: Common<'_>,
 ) -> Result<(Vec<ShardHandle>, Vec<Arbiter>), EngineError> {
     let (mut shards, mut arbiters) = (Vec::new(), Vec::new());
     for Recovered { mut shard, journal_end, .. } in recovered {
@@ -166,13 +193,22 @@ fn start_actors(
         let next = journal_end.unwrap_or(shard.sequence() + 1);
         let mut journal = JournalWriter::open(&dir, shard.index(), home.cluster_id, next, options.journal)?;
         journal.gap(shard.sequence() + 1)?;
-        if shard.epoch() < epoch {
-            // A kill between two shards' installs left this one behind: it follows now.
-            let model = home.model(epoch)?;
+        // A kill between two shards may have left this one behind: it follows now.
+        let mut catch_up = |shard: &state::Shard, op: &state::Op<'_>| {
             let mut bytes = Vec::new();
-            state::Op::Epoch { epoch: model.epoch }.encode(&mut bytes);
+            op.encode(&mut bytes);
+            journal.append(crate::shard::actor::RECORD_OPS, shard.sequence(), 1, clock.now_ms(), &[&bytes])
+        };
+        if shard.epoch() < common.epoch {
+            let model = home.model(common.epoch)?;
             shard.install(&model);
-            journal.append(crate::shard::actor::RECORD_OPS, shard.sequence(), 1, clock.now_ms(), &[&bytes])?;
+            catch_up(&shard, &state::Op::Epoch { epoch: model.epoch })?;
+        }
+        if shard.schema() != common.schema {
+            let bytes = schema::encode(common.schema);
+            let op = state::Op::Schema { schema: &bytes };
+            shard.apply(&op);
+            catch_up(&shard, &op)?;
         }
         journal.write()?;
         let arbiter = Arbiter::new();

@@ -5,9 +5,13 @@ pub mod decision;
 pub mod event;
 pub mod history;
 pub mod kind;
+pub mod rule;
+pub mod schema;
 
 pub use attribute::{Attributes, Value};
 pub use decision::{Recall, Remembered, ServedList};
 pub use event::{Durability, Event};
 pub use history::{Entry, History};
 pub use kind::{Kind, Kinds};
+pub use rule::{AttributeRule, AttributeType, Role, RuleFault};
+pub use schema::{Cleaning, Incompatible, Modality, Schema, TraitRule};

@@ -6,7 +6,7 @@
 //!
 //! A framing error ends the connection after the replies to what came before it; any other error is an answer.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use super::plan::{Plan, Planned, Refused, Submitted, describe};
 use super::reply::Replies;
 use super::{Door, admin};
+use crate::engine::KnownSchema;
 use crate::server::output::Output;
 use crate::wire::commands::{EventBatch, EventPut, Hello, Request};
 use crate::wire::{Command, Header, Status, VERSION, put_error, put_reply, split};
@@ -29,6 +30,7 @@ pub(super) struct Session {
     pub(super) stream: TcpStream,
     pub(super) output: Output,
     number: u64,
+    schema: RefCell<KnownSchema>,
     greeted: Cell<bool>,
     aside: Cell<usize>,
     aside_done: Notify,
@@ -38,7 +40,8 @@ pub(super) struct Session {
 pub(super) async fn serve(door: Arc<Door>, number: u64, stream: TcpStream) {
     let output = Output::new(door.options.output_bytes_max);
     let (greeted, aside, aside_done) = (Cell::new(false), Cell::new(0), Notify::new());
-    let session = Rc::new(Session { door, stream, output, number, greeted, aside, aside_done });
+    let schema = RefCell::new(door.engine.known_schema());
+    let session = Rc::new(Session { door, stream, output, number, schema, greeted, aside, aside_done });
     tokio::select! {
         () = session.read() => {}
         () = session.output.drain(&session.stream) => {}
@@ -87,7 +90,8 @@ impl Session {
                 self.aside_done.notified().await;
             }
             let now_ms = self.door.engine.clock().now_ms();
-            let mut plan = Plan::new(self.door.engine.shards(), now_ms);
+            let schema = self.door.engine.follow_schema(&mut self.schema.borrow_mut());
+            let mut plan = Plan::new(self.door.engine.shards(), now_ms, schema);
             let mut frames = split(buffer);
             let (mut taken, mut well) = (0, true);
             for frame in frames.by_ref().take(self.door.options.in_flight_max) {

@@ -3,7 +3,7 @@
 
 use crate::base::IdRef;
 use crate::base::limits::VALUE_ABS_MAX;
-use crate::model::{Attributes, Durability, Event, Kinds, Value};
+use crate::model::{Attributes, Durability, Event, Kinds, RuleFault, Value};
 use crate::wire::EventRef;
 use crate::wire::types::{Attribute, AttributeAt, AttributeValue};
 
@@ -30,6 +30,8 @@ pub(super) enum Invalid {
     Want { code: u8 },
     #[error("attribute `{name}` is {value}: numbers must be finite")]
     Number { name: String, value: f64 },
+    #[error(transparent)]
+    Rule(#[from] RuleFault),
     #[error("k is 0 or more than {max}")]
     TopK { max: usize },
     #[error("events_max {events_max} is more than {max}")]
@@ -85,8 +87,12 @@ pub(super) fn durability(code: u8, default: Durability) -> Result<Durability, In
     }
 }
 
-/// Attributes as stated at `time_ms`.
-pub(super) fn attributes(wire: Vec<Attribute>, time_ms: i64) -> Result<Attributes, Invalid> {
+/// Attributes as stated at `time_ms`, each as the schema has it.
+pub(super) fn attributes(
+    wire: Vec<Attribute>,
+    time_ms: i64,
+    check: impl Fn(&str, Value) -> Result<Value, RuleFault>,
+) -> Result<Attributes, Invalid> {
     let mut attributes = Attributes::default();
     for Attribute { name, value } in wire {
         let value = match value {
@@ -97,6 +103,7 @@ pub(super) fn attributes(wire: Vec<Attribute>, time_ms: i64) -> Result<Attribute
             AttributeValue::Bool(yes) => Value::Bool(yes),
             AttributeValue::Texts(texts) => Value::List(texts),
         };
+        let value = check(&name, value)?;
         attributes.patch(&name, value, time_ms);
     }
     Ok(attributes)
@@ -126,8 +133,8 @@ mod tests {
     const NOW_MS: i64 = 1_700_000_000_000;
 
     fn check(value: f32, kind: u8, time_ms: i64) -> Result<(f32, i64), String> {
-        let rate = Kind { code: 5, name: "rate".into(), weight: 1.0, explicit: true, range: Some((1.0, 5.0)) };
-        let view = Kind { code: 1, name: "view".into(), weight: 1.0, explicit: false, range: None };
+        let rate = Kind { explicit: true, range: Some((1.0, 5.0)), ..Kind::new(5, "rate", 1.0) };
+        let view = Kind::new(1, "view", 1.0);
         let (user, item) = (IdRef::Int(1), IdRef::Int(2));
         let wire = EventRef { event_id: IdRef::Int(0), user, item, kind, value, time_ms };
         event(&wire, &Kinds::new([rate, view]), NOW_MS)

@@ -59,7 +59,8 @@ pub(super) fn decisions(
     reports: &[StrategyReport],
     missing: Missing,
 ) {
-    let kinds = &session.door.engine.options().state.kinds;
+    let schema = session.door.engine.schema();
+    let kinds = &schema.kinds;
     let Decisions { strategy, cohort, window } = wanted;
     match cells([strategy, cohort, window], reports, |report, cohort, window| {
         super::decisions::cell(kinds, report, cohort, window)

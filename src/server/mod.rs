@@ -152,7 +152,7 @@ impl Door {
             server: concat!("mirra ", env!("CARGO_PKG_VERSION")).to_owned(),
             shards: self.engine.shards(),
             shard_map: self.shard_map.clone(),
-            kinds: engine.state.kinds.iter().map(kind).collect(),
+            kinds: self.engine.schema().kinds.iter().map(kind).collect(),
             strategies: engine.state.strategies.iter().map(|strategy| strategy.name().to_owned()).collect(),
             frame_bytes_max: u32::try_from(FRAME_BYTES_MAX).unwrap_or(u32::MAX),
             batch_events_max: u32::try_from(BATCH_EVENTS_MAX).unwrap_or(u32::MAX),

@@ -2,13 +2,15 @@
 //!
 //! Consecutive single events for one shard become one write of several operations, and so one journal record.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot::Receiver;
 
 use super::convert::{self, Invalid};
 use crate::base::IdRef;
 use crate::base::limits::{EXPLAINED_EVENTS_MAX, TEXT_BYTES_MAX, TOP_K_MAX};
 use crate::engine::{Engine, TurnError};
-use crate::model::{Durability, Event, Recall};
+use crate::model::{Durability, Event, Recall, Schema};
 use crate::shard::messages::OwnedFilter;
 use crate::shard::{Query, Step, StepDone};
 use crate::state::{Op, op};
@@ -80,6 +82,7 @@ pub(super) struct Plan {
     /// Whether an answer waits for the device: then others should not wait with it.
     pub(super) slow: bool,
     now_ms: i64,
+    schema: Arc<Schema>,
 }
 
 /// What the shards answered: by shard, or why a turn was not taken.
@@ -114,9 +117,9 @@ pub(super) fn describe(error: &dyn std::error::Error) -> String {
 }
 
 impl Plan {
-    pub(super) fn new(shards: u16, now_ms: i64) -> Self {
+    pub(super) fn new(shards: u16, now_ms: i64, schema: Arc<Schema>) -> Self {
         let parts = (0..shards).map(|_| Part::default()).collect();
-        Self { parts, requests: Vec::new(), slow: false, now_ms }
+        Self { parts, requests: Vec::new(), slow: false, now_ms, schema }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -184,7 +187,7 @@ impl Plan {
     }
 
     fn checked<'a>(&self, engine: &Engine, wire: &EventRef<'a>) -> Result<Event<'a>, Invalid> {
-        convert::event(wire, &engine.options().state.kinds, self.now_ms).inspect_err(|_| {
+        convert::event(wire, &self.schema.kinds, self.now_ms).inspect_err(|_| {
             engine.metrics(engine.route(wire.user)).add(Metric::EventsRejected, 1);
         })
     }
@@ -264,7 +267,8 @@ impl Plan {
 
     fn user_upsert(&mut self, engine: &Engine, request: UserUpsert) -> Result<PlannedKind, Refused> {
         let time_ms = convert::time(request.time_ms, self.now_ms)?;
-        let attributes = convert::attributes(request.attributes, time_ms)?;
+        let check = |name: &str, value| self.schema.check_user(name, value);
+        let attributes = convert::attributes(request.attributes, time_ms, check)?;
         let user = request.user.as_ref();
         let place = self.write(engine, user, &Op::UserUpsert { user, time_ms, attributes }, request.durability)?;
         Ok(PlannedKind::UserUpsert(place))
@@ -272,7 +276,8 @@ impl Plan {
 
     fn item_upsert(&mut self, engine: &Engine, request: ItemUpsert) -> Result<PlannedKind, Refused> {
         let time_ms = convert::time(request.time_ms, self.now_ms)?;
-        let attributes = convert::attributes(request.attributes, time_ms)?;
+        let check = |name: &str, value| self.schema.check_item(name, value);
+        let attributes = convert::attributes(request.attributes, time_ms, check)?;
         let item = request.item.as_ref();
         let tags = request.tags.iter().map(String::as_str).collect();
         let place =

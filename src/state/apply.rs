@@ -1,11 +1,11 @@
 //! What each operation does. Nothing here can fail or wait.
 
 use super::{Op, Shard};
-use crate::base::{IdRef, ids::mix};
+use crate::base::{IdRef, Reader, ids::mix};
 use crate::evaluate::{Cohort, Judgement, prequential::SHORT_LIST};
 use crate::learn::{ItemSide, Recent, Seen, Strategy};
 use crate::linalg::axes::diagonal;
-use crate::model::{Attributes, Entry, Event};
+use crate::model::{Attributes, Entry, Event, Schema};
 use crate::state::arm::{Arm, Tested};
 use crate::state::decisions::Join;
 use crate::state::model::EpochModel;
@@ -67,7 +67,17 @@ impl Shard {
             }
             Op::Outcome { decision, event, list } => self.learn_outcome(*decision, event, list, train),
             Op::Pretrained { part } => self.take_pretrained(part),
+            Op::Schema { schema } => self.take_schema(schema),
         }
+    }
+
+    /// Goes on under another schema. One that cannot follow changes nothing: who made the operation has seen to that.
+    fn take_schema(&mut self, bytes: &[u8]) -> Outcome {
+        match Schema::decode(&mut Reader::new(bytes)) {
+            Ok(schema) if self.schema.follow(&schema).is_ok() => self.schema = schema,
+            _ => debug_assert!(false, "schemas are checked before they become operations"),
+        }
+        Outcome::applied(self.schema.version)
     }
 
     /// Learns one event: find, test, learn, remember.
@@ -127,7 +137,7 @@ impl Shard {
     /// A judgement weighs by where it stands among all judgements so far: `0.5 + 0.5 z`, within 0 and 1, so that a low
     /// rating teaches a ranking strategy nothing and a high one counts fully.
     pub(super) fn weigh(&self, event: &Event<'_>) -> (bool, f32) {
-        let Some(kind) = self.options.kinds.get(event.kind) else {
+        let Some(kind) = self.schema.kinds.get(event.kind) else {
             return (false, 0.0); // a kind that was taken out of the configuration since it was journaled
         };
         if !kind.explicit {
@@ -186,7 +196,7 @@ impl Shard {
     }
 
     fn judgement(&self, score: f32, event: &Event<'_>) -> Judgement {
-        let kind = self.options.kinds.get(event.kind);
+        let kind = self.schema.kinds.get(event.kind);
         let prediction = f64::from(kind.map_or(score, |kind| kind.clip(score)));
         let mean = if self.spread.count > 0 { self.spread.mean } else { f64::NAN };
         Judgement { prediction, value: f64::from(event.value), mean, range: kind.and_then(|kind| kind.range) }

@@ -72,7 +72,7 @@ impl Banked {
         over_bank.then(|| {
             Box::new(Self {
                 bank,
-                ratings: auto.map(|_| new_ratings(&options.kinds, options.seed)),
+                ratings: auto.map(|_| new_ratings(&options.schema.kinds, options.seed)),
                 ranker,
                 rng: Rng::new(mix(options.seed ^ 1)),
                 next_fit: auto::FIRST_FIT,
@@ -274,7 +274,7 @@ impl Shard {
 
     /// Predicts the value of an explicit event and learns it. `None` without `auto`.
     pub(super) fn learn_rating(&mut self, slot: usize, row: usize, event: &Event<'_>) -> Option<f32> {
-        let weight = self.options.kinds.get(event.kind)?.weight;
+        let weight = self.schema.kinds.get(event.kind)?.weight;
         if self.capture.is_some() {
             let (users, items) = self.banked.as_ref()?.ratings.as_ref()?.touched_by(slot);
             users.into_iter().for_each(|slot| self.touch_user(slot as usize));

@@ -278,7 +278,7 @@ impl Shard {
     /// Credits a kept list with an outcome.
     #[expect(clippy::cast_precision_loss, reason = "times in milliseconds")]
     fn credit(&mut self, decision: u64, event: &Event<'_>) -> Join {
-        let weighs = self.options.kinds.get(event.kind).is_some_and(|kind| kind.weight > 0.0);
+        let weighs = self.schema.kinds.get(event.kind).is_some_and(|kind| kind.weight > 0.0);
         let Some(kept) = self.decisions.kept.get_mut(decision) else { return self.decisions.unknown() };
         if kept.user != event.user.stable_hash() {
             return self.decisions.unknown();

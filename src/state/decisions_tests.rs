@@ -36,10 +36,10 @@ fn exposure(decision: u64, user: u64, places: u16, time_ms: i64) -> Op<'static> 
 }
 
 fn shard() -> Shard {
-    let kind = |code, weight| crate::model::Kind { code, name: code.to_string(), weight, explicit: false, range: None };
+    let kind = |code, weight| crate::model::Kind::new(code, &code.to_string(), weight);
     let strategies = vec![Strategy::default_named("decay").expect("listed")];
-    let kinds = crate::model::Kinds::new([kind(0, 1.0), kind(CLICK, 0.5)]);
-    Shard::new(0, Options { strategies, kinds, ..Options::default() })
+    let schema = crate::model::Schema::of([kind(0, 1.0), kind(CLICK, 0.5)]);
+    Shard::new(0, Options { strategies, schema, ..Options::default() })
 }
 
 fn clicks(shard: &Shard) -> (f64, f64, f64) {

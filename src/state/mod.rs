@@ -60,7 +60,7 @@ use crate::base::IdRef;
 use crate::learn::auto::Training;
 use crate::learn::{ItemSide, Recent, Strategy, Work};
 use crate::linalg::TopK;
-use crate::model::Kinds;
+use crate::model::Schema;
 
 /// What a shard is made with. The same for all shards of a server, and for every replay of their journals.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,8 +69,8 @@ pub struct Options {
     pub shards: u16,
     /// The strategies that learn side by side; the first answers where none is named.
     pub strategies: Vec<Strategy>,
-    /// Behaviour kinds.
-    pub kinds: Kinds,
+    /// What events, users and items are, until an operation says otherwise.
+    pub schema: Schema,
     /// Events remembered of each user.
     pub history_max: usize,
     /// Half-life of popularity in seconds; 0 means plain counts.
@@ -90,7 +90,7 @@ impl Default for Options {
         Self {
             shards: 1,
             strategies: vec![Strategy::Auto(crate::learn::Auto::default())],
-            kinds: Kinds::default(),
+            schema: Schema::default(),
             history_max: 256,
             popularity_half_life_s: 0.0,
             rank_every: 0,
@@ -109,17 +109,29 @@ impl Options {
         strategy.shape().items == ItemSide::Model && !own
     }
 
-    /// What journals and images depend on: data written under one fingerprint cannot be read under another.
+    /// What journals and images depend on: data written under one fingerprint cannot be read under another. The schema
+    /// has no part in it: it is kept beside the journal, and changed in it.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let Self { shards, strategies, kinds, history_max, popularity_half_life_s, rank_every, fading, seed, training } =
-            self;
-        let kinds: Vec<_> = kinds.iter().map(|kind| (kind.code, kind.weight, kind.explicit, kind.range)).collect();
+        self.fingerprint_of("state 2", "")
+    }
+
+    /// The fingerprint as it was before there were schemas: behaviour kinds had a part in it.
+    #[must_use]
+    pub fn fingerprint_1(&self) -> String {
+        let kinds = self.schema.kinds.iter().map(|kind| (kind.code, kind.weight, kind.explicit, kind.range));
+        self.fingerprint_of("state 1", &format!("kinds {:?}; ", kinds.collect::<Vec<_>>()))
+    }
+
+    fn fingerprint_of(&self, version: &str, kinds: &str) -> String {
+        let Self { shards, strategies, history_max, popularity_half_life_s, rank_every, fading, seed, .. } = self;
         // Without a bank nothing depends on it.
-        let training =
-            if strategies.iter().any(Strategy::over_bank) { format!("; training {training:?}") } else { String::new() };
+        let training = match self.training {
+            training if strategies.iter().any(Strategy::over_bank) => format!("; training {training:?}"),
+            _ => String::new(),
+        };
         format!(
-            "state 1; shards {shards}; strategies {strategies:?}; kinds {kinds:?}; history {history_max}; popularity \
+            "{version}; shards {shards}; strategies {strategies:?}; {kinds}history {history_max}; popularity \
              {popularity_half_life_s}; ranked {rank_every}; fading {fading}; seed {seed}{training}"
         )
     }
@@ -152,6 +164,8 @@ impl Spread {
 #[derive(Debug)]
 pub struct Shard {
     options: Options,
+    /// The schema in force.
+    schema: Schema,
     index: u16,
     /// Sequence of the newest operation applied; 0 before the first.
     sequence: u64,
@@ -252,6 +266,7 @@ impl Shard {
             published: 0,
             capture: None,
             scratch: Scratch::default(),
+            schema: options.schema.clone(),
             options,
         }
     }
@@ -266,6 +281,12 @@ impl Shard {
     #[must_use]
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// The schema in force.
+    #[must_use]
+    pub fn schema(&self) -> &Schema {
+        &self.schema
     }
 
     /// Sequence of the newest operation applied; 0 before the first.

@@ -104,6 +104,11 @@ pub enum Op<'a> {
         /// As in an exposure.
         list: Recall<ServedList<'a>>,
     },
+    /// Another schema takes the place of the one in force.
+    Schema {
+        /// Its bytes (`model/schema.rs`).
+        schema: &'a [u8],
+    },
     /// Attention goes on from what was learned elsewhere.
     Pretrained {
         /// A part of it (`learn/bank/pretrained.rs`).
@@ -121,6 +126,7 @@ const RANKER: u8 = 7;
 const EXPOSURE: u8 = 8;
 const OUTCOME: u8 = 9;
 const PRETRAINED: u8 = 10;
+const SCHEMA: u8 = 11;
 
 /// Bytes of an event whose ids are integers: every field then has a fixed place.
 const INT_EVENT_BYTES: usize = 1 + 8 + 9 + 9 + 1 + 4 + 8;
@@ -215,6 +221,9 @@ impl<'a> Op<'a> {
             Self::Pretrained { part } => {
                 writer.u8(PRETRAINED).count(part.len()).bytes(part);
             }
+            Self::Schema { schema } => {
+                writer.u8(SCHEMA).count(schema.len()).bytes(schema);
+            }
             Self::Epoch { epoch } => {
                 writer.u8(EPOCH).u32(*epoch);
             }
@@ -280,6 +289,10 @@ impl<'a> Op<'a> {
                 Self::Exposure { decision, user, places, time_ms: from.i64()?, list: take_list(from)? }
             }
             OUTCOME => Self::Outcome { decision: from.u64()?, event: take_fields(from)?, list: take_list(from)? },
+            SCHEMA => {
+                let length = from.count(1, usize::MAX)?;
+                Self::Schema { schema: from.bytes(length)? }
+            }
             PRETRAINED => {
                 let length = from.count(1, usize::MAX)?;
                 Self::Pretrained { part: from.bytes(length)? }
@@ -289,7 +302,7 @@ impl<'a> Op<'a> {
                     what: "operation tag",
                     offset,
                     found: u64::from(tag),
-                    allowed: "1 to 10 (a newer version of mirra may have written this)",
+                    allowed: "1 to 11 (a newer version of mirra may have written this)",
                 });
             }
         })
@@ -346,6 +359,7 @@ mod tests {
             Op::Outcome { decision: 7, event, list: Recall::Unknown },
             Op::Outcome { decision: 8, event, list: Recall::Known(list) },
             Op::Pretrained { part: &[6, 5, 4] },
+            Op::Schema { schema: &[3, 2] },
         ]
     }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! LOCK                                    advisory lock, held while a DataDir lives; holds the owner's pid
 //! mirra.meta                              what the data belongs to (Meta)
+//! mirra.schema                            the schema that the journals begin with (model/schema.rs)
 //! journal/shard-000/0000000001.mjl        journal segments, see storage/journal
 //! snapshots/                              sled store of the chunks, see storage/snapshot
 //! manifests/generation-0000000001.mmf     what makes a generation count
@@ -19,6 +20,9 @@ use super::error::StorageError;
 use super::files::{make_private_dir, private_file, sweep_temps};
 
 const META: Kind = Kind { magic: *b"MIRRAMT1", version: 1, body_bytes_max: 64 << 10 };
+
+/// Longest schema: [`FRAME_BYTES_MAX`](crate::base::limits::FRAME_BYTES_MAX), as it comes in a request.
+const SCHEMA: Kind = Kind { magic: *b"MIRRASC1", version: 1, body_bytes_max: 4 << 20 };
 
 /// What the data in a directory belongs to; written once, checked at every start.
 #[derive(Clone, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
@@ -96,6 +100,27 @@ impl DataDir {
     #[must_use]
     pub fn meta_path(&self) -> PathBuf {
         self.path.join("mirra.meta")
+    }
+
+    /// The bytes of the schema that the journals begin with; `None` before it was ever written.
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`], [`StorageError::UnsupportedVersion`], [`StorageError::Io`].
+    pub fn read_schema(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        let path = self.path.join("mirra.schema");
+        match path.try_exists() {
+            Ok(false) => Ok(None),
+            Ok(true) => envelope::read_file(&path, SCHEMA).map(|(_, bytes)| Some(bytes)),
+            Err(source) => Err(StorageError::io("look for", &path)(source)),
+        }
+    }
+
+    /// Writes the schema that the journals begin with, atomically and durably: once in the life of a directory.
+    ///
+    /// # Errors
+    /// [`StorageError::TooLarge`], [`StorageError::Io`].
+    pub fn write_schema(&self, bytes: &[u8]) -> Result<(), StorageError> {
+        envelope::write_file(&self.path.join("mirra.schema"), SCHEMA, &[bytes])
     }
 
     /// The directory of a shard's journal. The writer makes it.

@@ -16,6 +16,7 @@ use mirra::base::{Id, IdRef, Rng};
 use mirra::learn::Strategy;
 use mirra::learn::auto::Training;
 use mirra::model::{Attributes, Event as ModelEvent};
+use mirra::model::{Kind, Schema};
 use mirra::state::{Op, Options, Shard};
 use mirra::wire::commands::{Digest, EventBatch, ItemUpsert, Metrics, Predict, ProfileGet, Snapshot, Stats};
 use mirra::wire::types::Event;
@@ -152,16 +153,10 @@ fn run(shards: u16, strategies: &[&str], cycles: u64) {
 
 fn oracle(strategies: &[&str]) -> Shard {
     let named = |name: &&str| Strategy::default_named(name).expect("listed");
-    let kind = |code, name: &str, weight, explicit| mirra::model::Kind {
-        code,
-        name: name.into(),
-        weight,
-        explicit,
-        range: None,
-    };
+    let kind = |code, name: &str, weight, explicit| Kind { explicit, ..Kind::new(code, name, weight) };
     let options = Options {
         strategies: strategies.iter().map(named).collect(),
-        kinds: mirra::model::Kinds::new([kind(1, "view", 0.2, false), kind(5, "rate", 1.0, true)]),
+        schema: Schema::of([kind(1, "view", 0.2, false), kind(5, "rate", 1.0, true)]),
         history_max: HISTORY,
         training: Training::Apart,
         ..Options::default()

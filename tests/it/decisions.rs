@@ -17,9 +17,10 @@ const USERS: u64 = 12;
 
 fn over(dir: &std::path::Path, shards: u16) -> Options {
     let mut options = options(dir);
-    let kind = |code, name: &str, weight| Kind { code, name: name.into(), weight, explicit: false, range: None };
+    let kind = |code, name: &str, weight| Kind::new(code, name, weight);
     options.state.shards = shards;
-    options.state.kinds = Kinds::new([kind(0, "event", 1.0), kind(CLICK, "click", 0.5), kind(BUY, "purchase", 2.0)]);
+    options.state.schema.kinds =
+        Kinds::new([kind(0, "event", 1.0), kind(CLICK, "click", 0.5), kind(BUY, "purchase", 2.0)]);
     options.state.strategies =
         ["decay", "popularity"].iter().map(|name| Strategy::default_named(name).expect("listed")).collect();
     options.decisions.wait_ms = WAIT_MS;

@@ -5,7 +5,7 @@ use mirra::engine::Options;
 use mirra::ingest::{DriftOptions, DriftStream, Row, Table, TableOptions};
 use mirra::learn::Strategy;
 use mirra::learn::auto::Training;
-use mirra::model::{Event as ModelEvent, Kind, Kinds};
+use mirra::model::{Event as ModelEvent, Kind, Schema};
 use mirra::state::{self, Op, Shard};
 use mirra::wire::commands::{EventBatch, Metrics, MetricsBy};
 use mirra::wire::types::{Event, MetricsCell, StrategyMetrics};
@@ -30,13 +30,7 @@ fn state_options(shards: u16) -> state::Options {
     state::Options {
         shards,
         strategies: vec![named("biased_mf"), named("popularity")],
-        kinds: Kinds::new([Kind {
-            code: 5,
-            name: "rate".into(),
-            weight: 1.0,
-            explicit: true,
-            range: Some((1.0, 5.0)),
-        }]),
+        schema: Schema::of([Kind { explicit: true, range: Some((1.0, 5.0)), ..Kind::new(5, "rate", 1.0) }]),
         rank_every: 5,
         ..state::Options::default()
     }
@@ -110,8 +104,8 @@ fn auto_in_step_is_the_same_over_a_file() {
     let path = std::env::var("MIRRA_FILE").expect("MIRRA_FILE names a file");
     let table = Table::open(std::path::Path::new(&path), TableOptions::default()).expect("it opens");
     let rows: Vec<Row> = table.map(|row| row.expect("a good row")).collect();
-    let kind = Kind { code: 5, name: "rate".into(), weight: 1.0, explicit: true, range: None };
-    let state = state::Options { rank_every: 10, kinds: Kinds::new([kind]), ..auto_options() };
+    let kind = Kind { explicit: true, ..Kind::new(5, "rate", 1.0) };
+    let state = state::Options { rank_every: 10, schema: Schema::of([kind]), ..auto_options() };
     let (served, alone) = (served(&rows, state.clone()).0, alone(&rows, state));
     println!("served: {:?}\nalone: {:?}", served[0], alone[0]);
     assert_same(&served, &alone);

@@ -28,7 +28,6 @@ use super::child::{Launch, ServerProcess};
 use super::{CliError, OutputArgs, output};
 use crate::client::{BlockingClient, ClientOptions};
 use crate::config::Config;
-use crate::model::Kinds;
 use figures::Figures;
 use screen::{Screen, thousands};
 use source::{Size, Workload};
@@ -118,7 +117,7 @@ fn show(args: &DemoArgs, config_file: Option<&Path>) -> Result<(), DemoError> {
     let config = Config::load(config_file, env.iter().cloned(), &[])?.0;
     let mut launch = Launch::new(dir.path());
     (launch.config, launch.env) = (config_file.map(Path::to_owned), env);
-    let kinds = Kinds::new(config.kinds.iter().cloned());
+    let kinds = config.schema.kinds.clone();
     let size = Size { events: args.events as usize, users: args.users, items: args.items, seed: args.seed };
     let workload = match &args.data {
         Some(path) => source::file(path, size.events, &kinds)?,

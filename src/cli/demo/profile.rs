@@ -145,7 +145,7 @@ fn recommend(client: &mut BlockingClient, user: &Id, strategy: &str) -> Result<V
 /// The kind that weighs most among those of the stream (a judgement only if there is nothing else), and its best value.
 fn strongest(stage: &Stage) -> (u8, f32) {
     let used: HashSet<u8> = stage.workload.events.iter().map(|event| event.kind).collect();
-    let kinds = stage.config.kinds.iter().filter(|kind| used.contains(&kind.code));
+    let kinds = stage.config.schema.kinds.iter().filter(|kind| used.contains(&kind.code));
     let strongest = kinds.max_by(|one, two| {
         (!one.explicit, one.weight).partial_cmp(&(!two.explicit, two.weight)).unwrap_or(std::cmp::Ordering::Equal)
     });

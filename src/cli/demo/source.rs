@@ -147,13 +147,7 @@ mod tests {
 
     fn kinds() -> Kinds {
         let named = ["event", "view", "click", "cart", "purchase", "rate"];
-        Kinds::new((0..).zip(named).map(|(code, name)| Kind {
-            code,
-            name: name.to_owned(),
-            weight: 1.0,
-            explicit: name == "rate",
-            range: None,
-        }))
+        Kinds::new((0..).zip(named).map(|(code, name)| Kind { explicit: name == "rate", ..Kind::new(code, name, 1.0) }))
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::spec::Spec;
 use super::stream::Stream;
 use crate::evaluate::Window;
 use crate::learn::auto::Training;
-use crate::model::{Kind, Kinds};
+use crate::model::{Kind, Schema};
 use crate::state::{Op, Options, Shard};
 
 /// Code of the one behaviour kind.
@@ -27,12 +27,12 @@ pub fn run(
     seed: u64,
     progress: &mut dyn FnMut(u64),
 ) -> (Figures, Outcomes) {
-    let kind = Kind { code: RATE, name: "rate".to_owned(), weight: 1.0, explicit: true, range: clip };
+    let kind = Kind { explicit: true, range: clip, ..Kind::new(RATE, "rate", 1.0) };
     let mut shard = Shard::new(
         0,
         Options {
             strategies: vec![spec.strategy.clone()],
-            kinds: Kinds::new([kind.clone()]),
+            schema: Schema::of([kind.clone()]),
             popularity_half_life_s: spec.popularity_half_life_s(),
             seed,
             training: Training::Never,
