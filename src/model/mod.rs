@@ -5,9 +5,11 @@ pub mod decision;
 pub mod event;
 pub mod history;
 pub mod kind;
+pub mod reject;
 
 pub use attribute::{Attributes, Value};
 pub use decision::{Recall, Remembered, ServedList};
 pub use event::{Durability, Event};
 pub use history::{Entry, History};
 pub use kind::{Kind, Kinds};
+pub use reject::{Reject, RejectReason, SentEvent};
