@@ -9,6 +9,7 @@ mod error;
 mod pretrained;
 mod refit;
 mod registry;
+mod rejects;
 mod snapshot;
 mod start;
 mod teach;
@@ -36,7 +37,9 @@ use crate::model::Durability;
 use crate::shard::actor::Pace;
 use crate::shard::control::{Drain, Peers};
 use crate::shard::teacher::TeachingPace;
-use crate::shard::{Answer, DecisionOptions, Home, Query, Queue, Refusal, ShardActor, Step, StepDone, Turn};
+use crate::shard::{
+    Answer, DecisionOptions, Home, Query, Queue, Refusal, RejectKeeper, ShardActor, Step, StepDone, Turn,
+};
 use crate::state::{self, Missing, StrategyReport};
 use crate::storage::JournalOptions;
 use crate::telemetry::{Metric, Metrics};
@@ -68,6 +71,8 @@ pub struct Options {
     pub teaching: TeachingPace,
     /// How long each shard remembers what it served.
     pub decisions: DecisionOptions,
+    /// Most bytes of refused events that are kept; 0: none, they are only counted.
+    pub rejects_bytes_max: u64,
     /// What attention goes on from, unless its data come from there already.
     pub pretrained: Option<Arc<Pretrained>>,
 }
@@ -89,6 +94,7 @@ impl Options {
             refit_automatically: true,
             teaching: TeachingPace { cpu_share: 0.25, sample_share: 0.05 },
             decisions: DecisionOptions::default(),
+            rejects_bytes_max: 64 << 20,
             pretrained: None,
         }
     }
@@ -122,6 +128,7 @@ struct Inner {
     snapshotting: AtomicBool,
     stopping: AtomicBool,
     registry: Registry,
+    rejects: RejectKeeper,
 }
 
 /// Why a turn was not taken.
@@ -342,6 +349,7 @@ impl Engine {
         for handle in &self.inner.shards {
             well &= handle.address.send(Drain).await.unwrap_or(false);
         }
+        self.inner.rejects.stop();
         let arbiters = std::mem::take(&mut *self.inner.arbiters.lock().unwrap_or_else(PoisonError::into_inner));
         for arbiter in &arbiters {
             arbiter.stop();

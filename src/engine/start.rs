@@ -9,7 +9,9 @@ use actix::Actor;
 use actix_rt::{Arbiter, ArbiterHandle};
 
 use super::registry::Registry;
-use super::{Engine, EngineError, Inner, Options, Peers, Queue, ShardActor, ShardHandle, pretrained, state, teach};
+use super::{
+    Engine, EngineError, Inner, Options, Peers, Queue, ShardActor, ShardHandle, pretrained, rejects, state, teach,
+};
 use crate::base::Clock;
 use crate::base::ids::mix;
 use crate::shard::{Home, Recovered, ShardSetup, recover};
@@ -82,7 +84,9 @@ impl Engine {
             Some(given) => pretrained::without(given, &options.state, &recovered)?,
             None => Vec::new(),
         };
+        let rejects = rejects::open_store(&home, options.rejects_bytes_max)?;
         let (shards, mut arbiters) = start_actors(recovered, &home, &options, &clock, epoch)?;
+        let rejects = rejects::start_keeper(rejects, &shards[0].metrics)?;
         let addresses: Vec<_> = shards.iter().map(|shard| shard.address.clone()).collect();
         arbiters.extend(teach::start_teacher(&options, &addresses, weights));
         let inner = Inner {
@@ -98,6 +102,7 @@ impl Engine {
             snapshotting: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             registry: Registry::default(),
+            rejects,
         };
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let store = describe(&opened);

@@ -6,7 +6,7 @@
 //!
 //! A framing error ends the connection after the replies to what came before it; any other error is an answer.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -30,6 +30,8 @@ pub(super) struct Session {
     pub(super) output: Output,
     number: u64,
     greeted: Cell<bool>,
+    /// What the client calls itself; empty before HELLO.
+    client: RefCell<Rc<str>>,
     aside: Cell<usize>,
     aside_done: Notify,
 }
@@ -38,7 +40,8 @@ pub(super) struct Session {
 pub(super) async fn serve(door: Arc<Door>, number: u64, stream: TcpStream) {
     let output = Output::new(door.options.output_bytes_max);
     let (greeted, aside, aside_done) = (Cell::new(false), Cell::new(0), Notify::new());
-    let session = Rc::new(Session { door, stream, output, number, greeted, aside, aside_done });
+    let client = RefCell::new(Rc::from(""));
+    let session = Rc::new(Session { door, stream, output, number, greeted, client, aside, aside_done });
     tokio::select! {
         () = session.read() => {}
         () = session.output.drain(&session.stream) => {}
@@ -87,7 +90,7 @@ impl Session {
                 self.aside_done.notified().await;
             }
             let now_ms = self.door.engine.clock().now_ms();
-            let mut plan = Plan::new(self.door.engine.shards(), now_ms);
+            let mut plan = Plan::new(self.door.engine.shards(), now_ms, Rc::clone(&self.client.borrow()));
             let mut frames = split(buffer);
             let (mut taken, mut well) = (0, true);
             for frame in frames.by_ref().take(self.door.options.in_flight_max) {
@@ -127,6 +130,7 @@ impl Session {
             opcode => match Request::decode(opcode, body) {
                 Ok(Request::Hello(hello)) => {
                     self.hello(id, &hello);
+                    plan.client = Rc::clone(&self.client.borrow());
                     Ok(())
                 }
                 Ok(request) => plan.other(engine, id, request).map(|left| {
@@ -149,6 +153,7 @@ impl Session {
             return self.refuse(request_id, (Status::Unsupported, message));
         }
         self.greeted.set(true);
+        self.client.replace(hello.client.as_str().into());
         self.door.engine.registry().name(self.number, &hello.client);
         self.reply::<Hello>(request_id, &self.door.hello());
     }
