@@ -13,9 +13,11 @@ mod header;
 mod source;
 pub mod table;
 pub mod tensors;
+pub mod write;
 
 pub use generate::{DriftOptions, DriftStream, GeneratedItem};
 pub use table::{HeldOut, Table, TableOptions, TimeUnit};
+pub use write::TableWriter;
 
 /// One event, as it stands in a file.
 #[derive(Clone, Debug, PartialEq)]

@@ -41,7 +41,7 @@ pub enum TimeUnit {
 /// How to read a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableOptions {
-    /// Unit of the time stamps; `None`: told by the first one, see [`MILLISECONDS_FROM`].
+    /// Unit of the time stamps; `None`: told by the first above 0, see [`MILLISECONDS_FROM`].
     pub time_unit: Option<TimeUnit>,
 }
 
@@ -199,7 +199,10 @@ impl Table {
         if time_ms.abs() > TIME_MS_MAX {
             return Err(self.bad("timestamp", text, TIME));
         }
-        self.time_unit = Some(unit);
+        // 0 and what is below tell nothing about the rows that follow.
+        if number > 0.0 {
+            self.time_unit = Some(unit);
+        }
         #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
         Ok(time_ms as i64)
     }
@@ -323,6 +326,9 @@ mod tests {
         assert_eq!(late.time_unit(), None, "a bad row tells nothing");
         assert_eq!(late.next().unwrap().unwrap().time_ms, 100_000_000_000);
         assert_eq!(late.time_unit(), Some(TimeUnit::Milliseconds));
+        let now = rows(b"user\titem\ttimestamp\n1\t2\t0\n1\t2\t-5\n1\t2\t1700000000000\n1\t2\t0\n");
+        let times = now.into_iter().map(|row| row.unwrap().time_ms);
+        assert_eq!(times.collect::<Vec<_>>(), [0, -5_000, 1_700_000_000_000, 0]);
     }
 
     #[test]
