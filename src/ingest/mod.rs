@@ -34,6 +34,8 @@ pub struct Row {
     pub time_ms: i64,
     /// Behaviour kind, if the file has one.
     pub kind: Option<String>,
+    /// The event's own id, if the file has one.
+    pub event_id: Option<Id>,
 }
 
 /// A row that cannot be an event. The rows after it can be read.

@@ -163,6 +163,7 @@ fn refused_events_are_counted_listed_kept_exported_and_sent_again() {
     write_config(&config, "[kinds.wave]\ncode = 77\nweight = 1.0\nexplicit = false\n");
     let wiser = ServeProcess::start(&dir.path().join("wiser"), &["--config", config_arg]);
     sent_again(&server, &wiser);
+    mended(&wiser, dir.path());
     wiser.stop();
     server.stop();
 }
@@ -252,6 +253,22 @@ fn sent_again(server: &ServeProcess, wiser: &ServeProcess) {
     let done = json(&["rejects", "replay", "--addr", &addr, "--to", &to, "--json"]).remove(0);
     assert_eq!((&done["events"], &done["duplicates"], &done["rejected"]), (&16.into(), &3.into(), &13.into()));
     assert_eq!(list(&mut door, 0, 100, 0).rejects.len(), 16, "refused by the other one: kept there");
+}
+
+/// The exported rows of the unknown kind, with the name of the kind in its place: known by their ids, but the one that
+/// had none.
+fn mended(wiser: &ServeProcess, dir: &Path) {
+    let text = std::fs::read_to_string(dir.join("waves.tsv")).expect("exported above");
+    let path = dir.join("mended.tsv");
+    std::fs::write(&path, text.replace("\t77\tunknown_kind", "\twave\tunknown_kind")).expect("written");
+    let addr = wiser.addr.to_string();
+    let done = json(&["replay", path.to_str().expect("UTF-8"), "--addr", &addr, "--json"]).remove(0);
+    assert_eq!(
+        (&done["accepted"], &done["duplicates"], &done["bad_rows"]),
+        (&1.into(), &2.into(), &0.into()),
+        "{done}"
+    );
+    assert_eq!(done["files"][0]["kinds"], serde_json::json!({ "wave": 3 }));
 }
 
 #[test]

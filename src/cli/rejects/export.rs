@@ -9,7 +9,7 @@ use crate::cli::{CliError, ask, output};
 use crate::ingest::TableWriter;
 use crate::wire::types::RejectRow;
 
-/// The columns; `mirra replay` reads `user`, `item`, `value`, `timestamp` (in milliseconds) and `kind`.
+/// The columns; `mirra replay` reads the first six, the time stamp in milliseconds.
 const COLUMNS: [&str; 10] =
     ["event_id", "user", "item", "value", "timestamp", "kind", "reason", "at", "source", "message"];
 

@@ -14,7 +14,7 @@ pub(super) fn run(args: &RejectsListArgs) -> Result<(), CliError> {
     let kind = |code| kind_name(&client, code);
     if args.output.json {
         output::json(&counts_json(&reply))?;
-        return Ok(reply.rejects.iter().try_for_each(|row| output::json(&row_json(row, kind(row.event.kind))))?);
+        return Ok(reply.rejects.iter().try_for_each(|row| output::json(&row_json(row, &kind(row.event.kind))))?);
     }
     output::text(&counts_text(&reply))?;
     if !reply.rejects.is_empty() {
@@ -31,7 +31,7 @@ fn counts_json(reply: &RejectsReply) -> Value {
     json!({ "counts": counts, "dropped": reply.dropped, "damaged": reply.damaged, "next": reply.next })
 }
 
-fn row_json(row: &RejectRow, kind: String) -> Value {
+fn row_json(row: &RejectRow, kind: &str) -> Value {
     let event = &row.event;
     // What JSON has no number for stands as text.
     let value = match ask::number_json(event.value) {
@@ -116,7 +116,7 @@ mod tests {
         }
         let counts = counts_json(&reply(3));
         assert_eq!((&counts["counts"]["unknown_kind"], &counts["dropped"]), (&json!(0), &json!(3)));
-        let row = row_json(&reply(0).rejects[0], "9".to_owned());
+        let row = row_json(&reply(0).rejects[0], "9");
         assert_eq!((&row["event"]["value"], &row["event"]["user"]), (&json!("NaN"), &json!(7)));
         assert_eq!((&row["event"]["event_id"], &row["reason"]), (&json!("e-1"), &json!("value_not_finite")));
     }
