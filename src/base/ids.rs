@@ -94,6 +94,17 @@ pub const fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// The number of which [`mix`] makes `z`.
+#[must_use]
+pub const fn unmix(mut z: u64) -> u64 {
+    z ^= (z >> 31) ^ (z >> 62);
+    z = z.wrapping_mul(0x3196_42B2_D24D_8EC3);
+    z ^= (z >> 27) ^ (z >> 54);
+    z = z.wrapping_mul(0x96DE_1B17_3F11_9089);
+    z ^= (z >> 30) ^ (z >> 60);
+    z.wrapping_sub(0x9E37_79B9_7F4A_7C15)
+}
+
 fn canonical_decimal(bytes: &[u8]) -> Option<u64> {
     if bytes.is_empty() || bytes.len() > 20 || (bytes[0] == b'0' && bytes.len() > 1) {
         return None;
@@ -162,6 +173,16 @@ mod tests {
         assert_eq!(IdRef::Int(0).stable_hash(), 0xE220_A839_7B1D_CDAF);
         assert_eq!(IdRef::Int(42).stable_hash(), 0xBDD7_3226_2FEB_6E95);
         assert_eq!(IdRef::text("user-7").stable_hash(), 0xA426_BCBE_8792_125D);
+    }
+
+    #[test]
+    fn unmix_undoes_mix() {
+        let mut z = 1;
+        for _ in 0..10_000 {
+            assert_eq!((unmix(mix(z)), mix(unmix(z))), (z, z));
+            z = mix(z);
+        }
+        assert_eq!([unmix(mix(0)), unmix(mix(u64::MAX))], [0, u64::MAX]);
     }
 
     #[test]

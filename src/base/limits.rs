@@ -63,6 +63,12 @@ pub const EXPLAINED_EVENTS_MAX: usize = 100;
 /// Most named parts of one score.
 pub const SCORE_PARTS_MAX: usize = 64;
 
+/// Least bytes of the store of refused events that keeps any: each of its eight segments holds some.
+pub const REJECTS_BYTES_MIN: u64 = 64 << 10;
+
+/// Most bytes of the store of refused events: a reader holds one segment, an eighth, in memory.
+pub const REJECTS_BYTES_MAX: u64 = 1 << 30;
+
 const _: () = assert!(ID_BYTES_MAX <= u8::MAX as usize, "an id's length is one byte");
 const _: () =
     assert!(BATCH_EVENTS_MAX * (2 * (ID_BYTES_MAX + 1) + 64) * 2 <= FRAME_BYTES_MAX, "a full batch fits a frame");

@@ -20,6 +20,7 @@ pub mod predict;
 pub mod profile;
 pub mod recommend;
 pub mod refit;
+pub mod rejects;
 pub mod replay;
 mod replay_report;
 mod restore;
@@ -76,6 +77,8 @@ pub enum Command {
     Refit(refit::RefitArgs),
     /// What a running server counts.
     Stats(stats::StatsArgs),
+    /// Events that a running server refused: look at them, export them, send them again.
+    Rejects(rejects::RejectsArgs),
     /// How well a running server's strategies do, by cohort and window.
     Metrics(metrics::MetricsArgs),
     /// Make, list, verify and restore snapshots.
@@ -155,6 +158,7 @@ fn dispatch(cli: &Cli) -> Result<(), CliError> {
         Command::Similar(args) => similar::run(args),
         Command::Refit(args) => refit::run(args),
         Command::Stats(args) => stats::run(args),
+        Command::Rejects(args) => rejects::run(args),
         Command::Metrics(args) => metrics::run(args),
         Command::Snapshot(args) => snapshot::run(args),
         Command::Journal(args) => journal::run(args),
@@ -183,7 +187,7 @@ mod tests {
     #[test]
     fn every_subcommand_is_sound_and_helps() {
         Cli::command().debug_assert();
-        let commands: [(&str, clap::Command); 16] = [
+        let commands: [(&str, clap::Command); 17] = [
             ("refit", refit::RefitArgs::augment_args(clap::Command::new("refit"))),
             ("demo", demo::DemoArgs::augment_args(clap::Command::new("demo"))),
             ("serve", serve::ServeArgs::augment_args(clap::Command::new("serve"))),
@@ -198,6 +202,7 @@ mod tests {
             ("journal", journal::JournalArgs::augment_args(clap::Command::new("journal"))),
             ("bench", bench::BenchArgs::augment_args(clap::Command::new("bench"))),
             ("stats", stats::StatsArgs::augment_args(clap::Command::new("stats"))),
+            ("rejects", rejects::RejectsArgs::augment_args(clap::Command::new("rejects"))),
             ("metrics", metrics::MetricsArgs::augment_args(clap::Command::new("metrics"))),
             ("config", config::ConfigArgs::augment_args(clap::Command::new("config"))),
         ];

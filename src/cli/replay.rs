@@ -3,8 +3,9 @@
 //! *Order.* One connection sends the rows in the order of the files. With several, a user's rows all go over the same
 //! one, so that each user's order is kept. `sender.rs` says what OVERLOADED does to it.
 //!
-//! *Repeats.* Every event carries an id made of the file's name and the row's line: what a server has in the user's
-//! kept history already (`history.events_max` newest events) is recognised as a duplicate and not learned again.
+//! *Repeats.* Every event carries an id, its own (`event_id`) or one made of the file's name and the row's line: what a
+//! server has in the user's kept history already (`history.events_max` newest events) is recognised as a duplicate and
+//! not learned again.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -32,7 +33,8 @@ const TIMEOUT_MS: u64 = 60_000;
 /// Options of `mirra replay`.
 #[derive(Clone, Debug, Args)]
 pub struct ReplayArgs {
-    /// TSV or CSV, plain or gzip, with a header naming `user item value timestamp [kind]`; sent in the order given.
+    /// TSV or CSV, plain or gzip, with a header naming `user item value timestamp [kind] [event_id]`; sent in the order
+    /// given.
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     /// The server.
@@ -220,17 +222,21 @@ impl<'a> Reading<'a> {
                 Err(error) => return Err(error.into()),
             };
             let code = file.kind_of(&row, self.kinds, fallback_code);
-            let event_id = if self.args.no_event_ids { 0 } else { base.wrapping_add(row.line).max(1) };
-            self.put(number, event_id, row, code)?;
+            self.put((number, base), row, code)?;
         }
         Ok(())
     }
 
-    fn put(&mut self, file: u32, event_id: u64, row: Row, kind: u8) -> Result<(), CliError> {
+    fn put(&mut self, (file, base): (u32, u64), row: Row, kind: u8) -> Result<(), CliError> {
         // At most 64 connections.
         let to = usize::from(row.user.as_ref().shard(self.outlets.len() as u16));
-        let Row { line, user, item, value, time_ms, .. } = row;
-        let event = Event { event_id: Id::Int(event_id), user, item, kind, value, time_ms };
+        let Row { line, user, item, value, time_ms, event_id, .. } = row;
+        let event_id = match event_id {
+            _ if self.args.no_event_ids => Id::Int(0),
+            Some(id) => id,
+            None => Id::Int(base.wrapping_add(line).max(1)),
+        };
+        let event = Event { event_id, user, item, kind, value, time_ms };
         self.batches[to].push(Numbered { number: self.sent, file, line, event });
         self.sent += 1;
         self.progress.advance(1);

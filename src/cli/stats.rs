@@ -98,7 +98,11 @@ fn print(client: &BlockingClient, addr: &str, stats: &[Stat], strategies: &[Stra
             heading = group;
         }
     }
-    for stat in stats.iter().filter(|stat| !GROUPS.iter().any(|(_, names)| names.contains(&stat.name.as_str()))) {
+    // Reasons for which nothing was refused say nothing.
+    let speaks = |stat: &&Stat| !stat.name.starts_with("rejected_") || stat.value > 0.0;
+    for stat in
+        stats.iter().filter(speaks).filter(|stat| !GROUPS.iter().any(|(_, names)| names.contains(&stat.name.as_str())))
+    {
         let left = if heading == "other" { "" } else { "other" };
         rows.push([left.to_owned(), label(&stat.name, "other"), figure(stat)]);
         heading = "other";

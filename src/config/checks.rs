@@ -14,9 +14,12 @@ use super::raw::{self, Raw};
 use super::strategy::StrategyOptions;
 use super::{
     Config, DecisionsOptions, ExchangeOptions, HistoryOptions, JournalOptions, LogFormat, LogLevel, LogOptions,
-    PrequentialOptions, RankerOptions, RefitOptions, ServerOptions, ShardsOptions, SnapshotOptions, schema,
+    PrequentialOptions, RankerOptions, RefitOptions, RejectsOptions, ServerOptions, ShardsOptions, SnapshotOptions,
+    schema,
 };
-use crate::base::limits::{BATCH_EVENTS_MAX, FRAME_BYTES_MAX, HISTORY_MAX, SHARDS_MAX};
+use crate::base::limits::{
+    BATCH_EVENTS_MAX, FRAME_BYTES_MAX, HISTORY_MAX, REJECTS_BYTES_MAX, REJECTS_BYTES_MIN, SHARDS_MAX,
+};
 use crate::learn::auto::Training;
 use crate::model::Durability;
 
@@ -135,6 +138,7 @@ pub(super) fn check(table: Table, origins: &Origins) -> Result<Config, ConfigErr
             kept_max: c.whole("decisions.kept_max", raw.decisions.kept_max, 0..=1 << 20),
             wait_s: c.whole("decisions.wait_s", raw.decisions.wait_s, 1..=WAIT_S_MAX),
         },
+        rejects: rejects(&raw.rejects, c),
         log: log(&raw.log, c),
     };
     validate(&config, c);
@@ -225,6 +229,15 @@ fn prequential(raw: &raw::Prequential, c: &mut Checker<'_>) -> PrequentialOption
         fading: raw.fading,
         seed: raw.seed,
     }
+}
+
+fn rejects(raw: &raw::Rejects, c: &mut Checker<'_>) -> RejectsOptions {
+    let bytes_max = raw.bytes_max;
+    if bytes_max != 0 && !(REJECTS_BYTES_MIN..=REJECTS_BYTES_MAX).contains(&bytes_max) {
+        let why = format!("must be 0, or {REJECTS_BYTES_MIN} to {REJECTS_BYTES_MAX}");
+        c.refuse("rejects.bytes_max", why, None);
+    }
+    RejectsOptions { bytes_max }
 }
 
 fn log(raw: &raw::Log, c: &mut Checker<'_>) -> LogOptions {

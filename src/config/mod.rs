@@ -59,6 +59,8 @@ pub struct Config {
     pub prequential: PrequentialOptions,
     /// What is remembered of lists served.
     pub decisions: DecisionsOptions,
+    /// What is kept of refused events.
+    pub rejects: RejectsOptions,
     /// The log.
     pub log: LogOptions,
 }
@@ -181,6 +183,13 @@ pub struct DecisionsOptions {
     pub kept_max: usize,
     /// Seconds after a list in which outcomes count.
     pub wait_s: u64,
+}
+
+/// `[rejects]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectsOptions {
+    /// Bytes of refused events that are kept; 0 = none.
+    pub bytes_max: u64,
 }
 
 /// Least severe message that is logged.

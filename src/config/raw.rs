@@ -31,6 +31,7 @@ pub(super) struct Raw {
     pub(super) exchange: Exchange,
     pub(super) prequential: Prequential,
     pub(super) decisions: Decisions,
+    pub(super) rejects: Rejects,
     pub(super) log: Log,
 }
 
@@ -191,6 +192,12 @@ pub(super) struct Prequential {
 pub(super) struct Decisions {
     pub(super) kept_max: u64,
     pub(super) wait_s: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rejects {
+    pub(super) bytes_max: u64,
 }
 
 #[derive(Debug, Deserialize)]

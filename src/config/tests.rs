@@ -223,6 +223,8 @@ fn every_limit_is_kept() {
         ("prequential", "rank_every = 4294967296", "0 to 4294967295"),
         ("prequential", "fading = 1.0", "above 0 and below 1"),
         ("prequential", "fading = 0.0", "above 0 and below 1"),
+        ("rejects", "bytes_max = 65535", "0, or 65536 to 1073741824"),
+        ("rejects", "bytes_max = 1073741825", "0, or 65536 to 1073741824"),
         ("log", "level = \"loud\"", "one of \"error\", \"warn\""),
         ("log", "format = \"xml\"", "one of \"text\", \"json\""),
     ];

@@ -9,6 +9,7 @@ mod error;
 mod pretrained;
 mod refit;
 mod registry;
+mod rejects;
 mod schema;
 mod snapshot;
 mod start;
@@ -38,7 +39,9 @@ use crate::model::Durability;
 use crate::shard::actor::Pace;
 use crate::shard::control::{Drain, Peers};
 use crate::shard::teacher::TeachingPace;
-use crate::shard::{Answer, DecisionOptions, Home, Query, Queue, Refusal, ShardActor, Step, StepDone, Turn};
+use crate::shard::{
+    Answer, DecisionOptions, Home, Query, Queue, Refusal, RejectKeeper, ShardActor, Step, StepDone, Turn,
+};
 use crate::state::{self, Missing, StrategyReport};
 use crate::storage::JournalOptions;
 use crate::telemetry::{Metric, Metrics};
@@ -70,6 +73,8 @@ pub struct Options {
     pub teaching: TeachingPace,
     /// How long each shard remembers what it served.
     pub decisions: DecisionOptions,
+    /// Most bytes of refused events that are kept; 0: none, they are only counted.
+    pub rejects_bytes_max: u64,
     /// What attention goes on from, unless its data come from there already.
     pub pretrained: Option<Arc<Pretrained>>,
 }
@@ -91,6 +96,7 @@ impl Options {
             refit_automatically: true,
             teaching: TeachingPace { cpu_share: 0.25, sample_share: 0.05 },
             decisions: DecisionOptions::default(),
+            rejects_bytes_max: 64 << 20,
             pretrained: None,
         }
     }
@@ -125,6 +131,7 @@ struct Inner {
     stopping: AtomicBool,
     registry: Registry,
     schema: schema::InForce,
+    rejects: RejectKeeper,
 }
 
 /// Why a turn was not taken.
@@ -345,6 +352,7 @@ impl Engine {
         for handle in &self.inner.shards {
             well &= handle.address.send(Drain).await.unwrap_or(false);
         }
+        self.inner.rejects.stop();
         let arbiters = std::mem::take(&mut *self.inner.arbiters.lock().unwrap_or_else(PoisonError::into_inner));
         for arbiter in &arbiters {
             arbiter.stop();

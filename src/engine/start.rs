@@ -10,7 +10,8 @@ use actix_rt::{Arbiter, ArbiterHandle};
 
 use super::registry::Registry;
 use super::{
-    Engine, EngineError, Inner, Options, Peers, Queue, ShardActor, ShardHandle, pretrained, schema, state, teach,
+    Engine, EngineError, Inner, Options, Peers, Queue, ShardActor, ShardHandle, pretrained, rejects, schema, state,
+    teach,
 };
 use crate::base::Clock;
 use crate::base::ids::mix;
@@ -88,7 +89,9 @@ impl Engine {
         };
         let schema = schema::at_start(&recovered, wanted)?;
         let common = Common { epoch, schema: &schema };
+        let rejects = rejects::open_store(&home, options.rejects_bytes_max)?;
         let (shards, mut arbiters) = start_actors(recovered, &home, &options, &clock, common)?;
+        let rejects = rejects::start_keeper(rejects, &shards[0].metrics)?;
         let addresses: Vec<_> = shards.iter().map(|shard| shard.address.clone()).collect();
         arbiters.extend(teach::start_teacher(&options, &addresses, weights));
         let inner = Inner {
@@ -105,6 +108,7 @@ impl Engine {
             stopping: AtomicBool::new(false),
             registry: Registry::default(),
             schema: schema::InForce::new(schema),
+            rejects,
         };
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let store = describe(&opened);

@@ -210,7 +210,7 @@ impl Iterator for DriftStream {
         let value = self.rating(liking);
         let kind = Some(self.kind(liking).to_owned());
         let (user, item) = (Id::Int(user as u64), self.items[item].id.clone());
-        Some(Row { line: self.made, user, item, value, time_ms: self.time_ms, kind })
+        Some(Row { line: self.made, user, item, value, time_ms: self.time_ms, kind, event_id: None })
     }
 }
 

@@ -13,9 +13,11 @@ mod header;
 mod source;
 pub mod table;
 pub mod tensors;
+pub mod write;
 
 pub use generate::{DriftOptions, DriftStream, GeneratedItem};
 pub use table::{HeldOut, Table, TableOptions, TimeUnit};
+pub use write::TableWriter;
 
 /// One event, as it stands in a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +34,8 @@ pub struct Row {
     pub time_ms: i64,
     /// Behaviour kind, if the file has one.
     pub kind: Option<String>,
+    /// The event's own id, if the file has one.
+    pub event_id: Option<Id>,
 }
 
 /// A row that cannot be an event. The rows after it can be read.

@@ -1,7 +1,7 @@
 //! Reading events from TSV or CSV files, plain or gzip, one row at a time.
 //!
 //! The first line names the columns, in any order and in any case: `user` and `item` must be there; `value`, `timestamp`
-//! and `kind` may be; `negatives` (ids separated by blanks) makes it a leave-one-out test file, see
+//! `kind` and `event_id` (0 or nothing: none) may be; `negatives` (ids separated by blanks) makes it a leave-one-out test file, see
 //! [`Table::held_out`]; others are ignored. Tab, comma or semicolon separate, whichever the header has first in that
 //! order. Only files with commas or semicolons may quote. Gzip is told by its first bytes.
 //!
@@ -41,7 +41,7 @@ pub enum TimeUnit {
 /// How to read a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableOptions {
-    /// Unit of the time stamps; `None`: told by the first one, see [`MILLISECONDS_FROM`].
+    /// Unit of the time stamps; `None`: told by the first above 0, see [`MILLISECONDS_FROM`].
     pub time_unit: Option<TimeUnit>,
 }
 
@@ -164,7 +164,11 @@ impl Table {
         if kind.is_some_and(|kind| kind.len() > TEXT_BYTES_MAX) {
             return Err(self.bad("kind", kind.unwrap_or_default(), KIND));
         }
-        Ok(Row { line: self.line, user, item, value, time_ms, kind: kind.map(str::to_owned) })
+        let event_id = match columns.event_id.map(|at| self.field(at, "event_id", ID)).transpose()? {
+            None | Some("" | "0") => None,
+            Some(id) => Some(self.id(id, "event_id")?),
+        };
+        Ok(Row { line: self.line, user, item, value, time_ms, kind: kind.map(str::to_owned), event_id })
     }
 
     fn field(&self, at: usize, column: &'static str, expected: &'static str) -> Result<&str, RowError> {
@@ -199,7 +203,10 @@ impl Table {
         if time_ms.abs() > TIME_MS_MAX {
             return Err(self.bad("timestamp", text, TIME));
         }
-        self.time_unit = Some(unit);
+        // 0 and what is below tell nothing about the rows that follow.
+        if number > 0.0 {
+            self.time_unit = Some(unit);
+        }
         #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
         Ok(time_ms as i64)
     }
@@ -272,7 +279,7 @@ mod tests {
 
     fn row(line: u64, user: &str, item: &str, value: f32, time_ms: i64, kind: Option<&str>) -> Result<Row, String> {
         let (user, item) = (Id::parse(user), Id::parse(item));
-        Ok(Row { line, user, item, value, time_ms, kind: kind.map(str::to_owned) })
+        Ok(Row { line, user, item, value, time_ms, kind: kind.map(str::to_owned), event_id: None })
     }
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -294,6 +301,9 @@ mod tests {
         assert_eq!(rows(b"user;item\n1;2"), [row(2, "1", "2", 1.0, 0, None)]);
         assert_eq!(rows(b"user\titem\n\"q\tz"), [row(2, "\"q", "z", 1.0, 0, None)], "tabs need no quotes");
         assert_eq!(rows(b"user\titem\n"), []);
+        let named = rows(b"event_id,user,item\ne-1,1,2\n0,1,2\n,1,2\n77,1,2\n");
+        let ids = named.into_iter().map(|row| row.unwrap().event_id);
+        assert_eq!(ids.collect::<Vec<_>>(), [Some("e-1".into()), None, None, Some(77.into())]);
     }
 
     #[test]
@@ -323,6 +333,9 @@ mod tests {
         assert_eq!(late.time_unit(), None, "a bad row tells nothing");
         assert_eq!(late.next().unwrap().unwrap().time_ms, 100_000_000_000);
         assert_eq!(late.time_unit(), Some(TimeUnit::Milliseconds));
+        let now = rows(b"user\titem\ttimestamp\n1\t2\t0\n1\t2\t-5\n1\t2\t1700000000000\n1\t2\t0\n");
+        let times = now.into_iter().map(|row| row.unwrap().time_ms);
+        assert_eq!(times.collect::<Vec<_>>(), [0, -5_000, 1_700_000_000_000, 0]);
     }
 
     #[test]

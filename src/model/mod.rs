@@ -5,6 +5,7 @@ pub mod decision;
 pub mod event;
 pub mod history;
 pub mod kind;
+pub mod reject;
 pub mod rule;
 pub mod schema;
 
@@ -13,5 +14,6 @@ pub use decision::{Recall, Remembered, ServedList};
 pub use event::{Durability, Event};
 pub use history::{Entry, History};
 pub use kind::{Kind, Kinds};
+pub use reject::{Reject, RejectReason, SentEvent};
 pub use rule::{AttributeRule, AttributeType, Role, RuleFault};
 pub use schema::{Cleaning, Incompatible, Modality, Schema, TraitRule};

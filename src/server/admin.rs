@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use super::connection::Session;
-use super::metrics;
 use super::plan::describe;
+use super::{metrics, rejects};
 use crate::engine::{Engine, EngineError};
 use crate::telemetry::Metric;
 use crate::wire::Status;
@@ -41,6 +41,7 @@ pub(super) async fn carry_out(session: Rc<Session>, request_id: u64, request: Re
             let shards = (0..).zip(digests).map(shard).collect();
             session.reply::<Digest>(request_id, &DigestReply { shards });
         }),
+        Request::Rejects(wanted) => rejects::answer(&session, request_id, &wanted).await,
         Request::Shutdown(Shutdown { snapshot }) => shutdown(&session, request_id, snapshot).await,
         other => {
             let message = format!("{} has no place here: this is a fault of the server", other.info().name);

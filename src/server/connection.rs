@@ -32,6 +32,8 @@ pub(super) struct Session {
     number: u64,
     schema: RefCell<KnownSchema>,
     greeted: Cell<bool>,
+    /// What the client calls itself; empty before HELLO.
+    client: RefCell<Rc<str>>,
     aside: Cell<usize>,
     aside_done: Notify,
 }
@@ -41,7 +43,8 @@ pub(super) async fn serve(door: Arc<Door>, number: u64, stream: TcpStream) {
     let output = Output::new(door.options.output_bytes_max);
     let (greeted, aside, aside_done) = (Cell::new(false), Cell::new(0), Notify::new());
     let schema = RefCell::new(door.engine.known_schema());
-    let session = Rc::new(Session { door, stream, output, number, schema, greeted, aside, aside_done });
+    let client = RefCell::new(Rc::from(""));
+    let session = Rc::new(Session { door, stream, output, number, schema, greeted, client, aside, aside_done });
     tokio::select! {
         () = session.read() => {}
         () = session.output.drain(&session.stream) => {}
@@ -91,7 +94,8 @@ impl Session {
             }
             let now_ms = self.door.engine.clock().now_ms();
             let schema = self.door.engine.follow_schema(&mut self.schema.borrow_mut());
-            let mut plan = Plan::new(self.door.engine.shards(), now_ms, schema);
+            let client = Rc::clone(&self.client.borrow());
+            let mut plan = Plan::new(self.door.engine.shards(), now_ms, schema, client);
             let mut frames = split(buffer);
             let (mut taken, mut well) = (0, true);
             for frame in frames.by_ref().take(self.door.options.in_flight_max) {
@@ -131,6 +135,7 @@ impl Session {
             opcode => match Request::decode(opcode, body) {
                 Ok(Request::Hello(hello)) => {
                     self.hello(id, &hello);
+                    plan.client = Rc::clone(&self.client.borrow());
                     Ok(())
                 }
                 Ok(request) => plan.other(engine, id, request).map(|left| {
@@ -153,6 +158,7 @@ impl Session {
             return self.refuse(request_id, (Status::Unsupported, message));
         }
         self.greeted.set(true);
+        self.client.replace(hello.client.as_str().into());
         self.door.engine.registry().name(self.number, &hello.client);
         self.reply::<Hello>(request_id, &self.door.hello());
     }

@@ -3,9 +3,9 @@
 
 use crate::base::IdRef;
 use crate::base::limits::VALUE_ABS_MAX;
-use crate::model::{Attributes, Durability, Event, Kinds, RuleFault, Value};
+use crate::model::{Attributes, Durability, Event, Kinds, RejectReason, RuleFault, SentEvent, Value};
 use crate::wire::EventRef;
-use crate::wire::types::{Attribute, AttributeAt, AttributeValue};
+use crate::wire::types::{Attribute, AttributeAt, AttributeValue, Event as WireEvent};
 
 /// How far ahead of the server's clock an event may be, in milliseconds: a day covers clocks and time zones that are
 /// wrong; beyond it one event would age everything else.
@@ -36,6 +36,36 @@ pub(super) enum Invalid {
     TopK { max: usize },
     #[error("events_max {events_max} is more than {max}")]
     Events { events_max: usize, max: usize },
+}
+
+impl Invalid {
+    /// The reason that an event is counted under, or an upsert; `None` for what is wrong with a request as a whole.
+    pub(super) fn reason(&self) -> Option<RejectReason> {
+        Some(match self {
+            Self::Value { value } if value.is_finite() => RejectReason::ValueOutOfRange,
+            Self::Value { .. } => RejectReason::ValueNotFinite,
+            Self::Range { .. } => RejectReason::ValueOutOfRange,
+            Self::Kind { .. } => RejectReason::UnknownKind,
+            Self::Past { .. } => RejectReason::Before1970,
+            Self::Future { .. } => RejectReason::InTheFuture,
+            Self::Number { .. } | Self::Rule(_) => RejectReason::Attribute,
+            Self::Durability { .. } | Self::Want { .. } | Self::TopK { .. } | Self::Events { .. } => return None,
+        })
+    }
+}
+
+/// An event exactly as it was sent.
+pub(super) fn sent(wire: &EventRef<'_>) -> SentEvent {
+    let &EventRef { event_id, user, item, kind, value, time_ms } = wire;
+    let [event_id, user, item] = [event_id, user, item].map(IdRef::to_owned);
+    SentEvent { event_id, user, item, kind, value_bits: value.to_bits(), time_ms }
+}
+
+/// An event that was refused, as the wire says it.
+pub(super) fn sent_out(event: SentEvent) -> WireEvent {
+    let value = event.value();
+    let SentEvent { event_id, user, item, kind, time_ms, .. } = event;
+    WireEvent { event_id, user, item, kind, value, time_ms }
 }
 
 /// An event as the shards take it.
@@ -132,14 +162,12 @@ mod tests {
 
     const NOW_MS: i64 = 1_700_000_000_000;
 
-    fn check(value: f32, kind: u8, time_ms: i64) -> Result<(f32, i64), String> {
+    fn check(value: f32, kind: u8, time_ms: i64) -> Result<(f32, i64), Invalid> {
         let rate = Kind { explicit: true, range: Some((1.0, 5.0)), ..Kind::new(5, "rate", 1.0) };
         let view = Kind::new(1, "view", 1.0);
         let (user, item) = (IdRef::Int(1), IdRef::Int(2));
         let wire = EventRef { event_id: IdRef::Int(0), user, item, kind, value, time_ms };
-        event(&wire, &Kinds::new([rate, view]), NOW_MS)
-            .map(|event| (event.value, event.time_ms))
-            .map_err(|invalid| invalid.to_string())
+        event(&wire, &Kinds::new([rate, view]), NOW_MS).map(|event| (event.value, event.time_ms))
     }
 
     #[test]
@@ -153,17 +181,18 @@ mod tests {
     #[test]
     fn bad_events_are_refused_with_value_and_limit() {
         let cases = [
-            (f32::NAN, 1, 0, "value NaN is not finite"),
-            (f32::INFINITY, 1, 0, "value inf is not finite"),
-            (f32::MAX, 1, 0, "beyond 1e9"),
-            (5.5, 5, 0, "value 5.5 is outside 1 to 5, the range of kind `rate`"),
-            (1.0, 9, 0, "kind 9 is not configured; configured are 1 view, 5 rate"),
-            (1.0, 1, -5, "time_ms -5 is before 1970"),
-            (1.0, 1, i64::MAX, "ahead of the server's clock"),
+            (f32::NAN, 1, 0, "value_not_finite", "value NaN is not finite"),
+            (f32::INFINITY, 1, 0, "value_not_finite", "value inf is not finite"),
+            (f32::MAX, 1, 0, "value_out_of_range", "beyond 1e9"),
+            (5.5, 5, 0, "value_out_of_range", "value 5.5 is outside 1 to 5, the range of kind `rate`"),
+            (1.0, 9, 0, "unknown_kind", "kind 9 is not configured; configured are 1 view, 5 rate"),
+            (1.0, 1, -5, "before_1970", "time_ms -5 is before 1970"),
+            (1.0, 1, i64::MAX, "in_the_future", "ahead of the server's clock"),
         ];
-        for (value, kind, time_ms, expected) in cases {
+        for (value, kind, time_ms, reason, expected) in cases {
             let refused = check(value, kind, time_ms).expect_err(expected);
-            assert!(refused.contains(expected), "{refused:?} should say {expected:?}");
+            assert!(refused.to_string().contains(expected), "{refused:?} should say {expected:?}");
+            assert_eq!(refused.reason().map(RejectReason::name), Some(reason), "{refused:?}");
         }
     }
 }

@@ -15,6 +15,7 @@ mod listener;
 mod metrics;
 mod output;
 mod plan;
+mod rejects;
 mod reply;
 
 use std::net::SocketAddr;

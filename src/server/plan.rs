@@ -2,6 +2,7 @@
 //!
 //! Consecutive single events for one shard become one write of several operations, and so one journal record.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::sync::oneshot::Receiver;
@@ -10,11 +11,10 @@ use super::convert::{self, Invalid};
 use crate::base::IdRef;
 use crate::base::limits::{EXPLAINED_EVENTS_MAX, TEXT_BYTES_MAX, TOP_K_MAX};
 use crate::engine::{Engine, TurnError};
-use crate::model::{Durability, Event, Recall, Schema};
+use crate::model::{Durability, Event, Recall, Reject, Schema};
 use crate::shard::messages::OwnedFilter;
 use crate::shard::{Query, Step, StepDone};
 use crate::state::{Op, op};
-use crate::telemetry::Metric;
 use crate::wire::commands::{ItemUpsert, Request, UserUpsert};
 use crate::wire::event::{EventBatchView, EventPutView};
 use crate::wire::message::cut_text;
@@ -83,6 +83,8 @@ pub(super) struct Plan {
     pub(super) slow: bool,
     now_ms: i64,
     schema: Arc<Schema>,
+    /// What the client calls itself.
+    pub(super) client: Rc<str>,
 }
 
 /// What the shards answered: by shard, or why a turn was not taken.
@@ -117,9 +119,9 @@ pub(super) fn describe(error: &dyn std::error::Error) -> String {
 }
 
 impl Plan {
-    pub(super) fn new(shards: u16, now_ms: i64, schema: Arc<Schema>) -> Self {
+    pub(super) fn new(shards: u16, now_ms: i64, schema: Arc<Schema>, client: Rc<str>) -> Self {
         let parts = (0..shards).map(|_| Part::default()).collect();
-        Self { parts, requests: Vec::new(), slow: false, now_ms, schema }
+        Self { parts, requests: Vec::new(), slow: false, now_ms, schema, client }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -186,9 +188,13 @@ impl Plan {
         Ok(part.wrote(shard, part.ops.len() - before, durability, each))
     }
 
+    /// Checks an event; one that is refused is counted and kept.
     fn checked<'a>(&self, engine: &Engine, wire: &EventRef<'a>) -> Result<Event<'a>, Invalid> {
-        convert::event(wire, &self.schema.kinds, self.now_ms).inspect_err(|_| {
-            engine.metrics(engine.route(wire.user)).add(Metric::EventsRejected, 1);
+        convert::event(wire, &self.schema.kinds, self.now_ms).inspect_err(|invalid| {
+            if let Some(reason) = invalid.reason() {
+                let (message, event) = (invalid.to_string(), convert::sent(wire));
+                engine.reject(Reject::new(reason, self.now_ms, &self.client, &message, event));
+            }
         })
     }
 

@@ -6,6 +6,7 @@
 //! * [`control`]: what the engine tells an actor beside turns.
 //! * [`decisions`]: what was served, until an outcome names it.
 //! * [`teacher`]: trains the ranker of `auto` off the path of events.
+//! * [`rejects`]: counts refused events, and the thread that keeps them.
 //! * `sync`: the thread that syncs the journal and then lets durable answers go.
 //! * [`recovery`]: newest valid snapshot and the journal's tail make the same bits as before.
 
@@ -17,6 +18,7 @@ mod exchange;
 pub mod messages;
 pub mod queue;
 pub mod recovery;
+pub mod rejects;
 mod snapshot;
 mod sync;
 pub mod teacher;
@@ -26,3 +28,4 @@ pub use decisions::DecisionOptions;
 pub use messages::{Answer, Install, Query, Refusal, Snapshot, SnapshotPart, Step, StepDone, Turn, Written};
 pub use queue::Queue;
 pub use recovery::{Home, RecoverError, Recovered, recover};
+pub use rejects::{RejectKeeper, RejectSink};

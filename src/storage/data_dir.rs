@@ -8,6 +8,7 @@
 //! snapshots/                              sled store of the chunks, see storage/snapshot
 //! manifests/generation-0000000001.mmf     what makes a generation count
 //! epochs/epoch-0000000001.mep             item model, see storage/epochs
+//! rejects/0000000001.mrj                  refused events, see storage/rejects
 //! ```
 //! Directories have mode 0700, our files 0600 (sled's own are protected by their directory).
 
@@ -145,6 +146,12 @@ impl DataDir {
     #[must_use]
     pub fn epochs_dir(&self) -> PathBuf {
         self.path.join("epochs")
+    }
+
+    /// The directory of the refused events. The store makes it.
+    #[must_use]
+    pub fn rejects_dir(&self) -> PathBuf {
+        self.path.join("rejects")
     }
 }
 

@@ -1,12 +1,13 @@
 //! Floor 5: bytes that outlive the process.
 //!
-//! Three things live in a data directory, and each has one file format (drawn in `docs/storage.md`):
+//! Four things live in a data directory, and each has one file format (drawn in `docs/storage.md`):
 //! * the **journal** ([`journal`]): per shard, append-only segment files of checksummed, chained records;
 //! * the **snapshots** ([`snapshot`]): chunks in a sled store, and one manifest file a generation that makes them count;
 //! * **small files** ([`data_dir`], [`epochs`]): the meta file and the item model's epochs, each in a checksummed
-//!   [`envelope`], each written by temp, fsync, rename, fsync of the directory.
+//!   [`envelope`], each written by temp, fsync, rename, fsync of the directory;
+//! * the **refused events** ([`rejects`]): bounded segment files, never synced.
 //!
-//! Payloads are opaque: nothing here knows events or profiles. Everything is synchronous and blocks; callers own the
+//! Payloads are opaque, those of refused events apart: nothing else here knows events or profiles. Everything is synchronous and blocks; callers own the
 //! threads and pass the time. Sequences are `u64`, and "up to sequence s" always means "every sequence below s".
 //! All numbers on disk are little-endian, except sled keys (big-endian, so that they sort).
 
@@ -16,6 +17,7 @@ pub mod epochs;
 pub mod error;
 pub mod files;
 pub mod journal;
+pub mod rejects;
 pub mod snapshot;
 
 pub use data_dir::{DataDir, Meta};
@@ -24,6 +26,7 @@ pub use journal::{
     JournalFile, JournalFiles, JournalOptions, JournalReader, JournalReport, JournalWriter, Record, SalvageReport,
     SyncHandle, TornTail,
 };
+pub use rejects::{RejectPage, RejectQuery, RejectSegment, RejectStore, RejectTotals};
 pub use snapshot::{
     Choice, GenerationWriter, Manifest, OpenReport, Rejected, ShardManifest, SnapshotOptions, SnapshotStore,
 };

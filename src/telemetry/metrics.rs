@@ -43,7 +43,7 @@ metrics! {
     EventsDuplicate "events_duplicate" counter sum;
     /// Events refused because the shard's queue was full.
     EventsOverloaded "events_overloaded" counter sum;
-    /// Events refused at the door: unknown kind, value out of range, time in the future.
+    /// Events refused, whatever the reason; each is counted by its reason too (`rejected_...`).
     EventsRejected "events_rejected" counter sum;
     /// Questions answered: profiles, predictions, recommendations and the like.
     Queries "queries" counter sum;
@@ -89,6 +89,32 @@ metrics! {
     DecisionsExpired "decisions_expired" counter sum;
     /// Exposures and outcomes that named no list served to that user, or one from before a restart.
     DecisionsUnknown "decisions_unknown" counter sum;
+    /// Refused events that could not be read. Reserved.
+    RejectedUnreadable "rejected_unreadable" counter sum;
+    /// Refused events whose value is NaN or infinite.
+    RejectedValueNotFinite "rejected_value_not_finite" counter sum;
+    /// Refused events whose value is larger than any may be, or outside the range of its kind.
+    RejectedValueOutOfRange "rejected_value_out_of_range" counter sum;
+    /// Refused events of a kind that is not configured.
+    RejectedUnknownKind "rejected_unknown_kind" counter sum;
+    /// Refused events from before 1970.
+    RejectedBefore1970 "rejected_before_1970" counter sum;
+    /// Refused events too far ahead of the server's clock.
+    RejectedInTheFuture "rejected_in_the_future" counter sum;
+    /// Refused events older than the user's sums and the window of duplicates allow.
+    RejectedTooLate "rejected_too_late" counter sum;
+    /// Refused events that repeat user, item and kind within the burst window.
+    RejectedBurst "rejected_burst" counter sum;
+    /// Refused events of users who are quarantined for abuse.
+    RejectedQuarantined "rejected_quarantined" counter sum;
+    /// Refused events of users who have paused learning.
+    RejectedPaused "rejected_paused" counter sum;
+    /// Refused events whose attributes are not what their schema says. Reserved for upserts.
+    RejectedAttribute "rejected_attribute" counter sum;
+    /// Refused events that were kept for inspection (REJECTS).
+    RejectsKept "rejects_kept" counter sum;
+    /// Refused events that were counted and not kept: too many at once, or the disk failed.
+    RejectsDropped "rejects_dropped" counter sum;
     /// Journals that failed and take no more writes.
     JournalsPoisoned "journals_poisoned" gauge sum;
 }

@@ -14,8 +14,8 @@ use super::error::WireError;
 use super::schema::{CommandInfo, commands};
 use super::types::{
     ArmProfile, Attribute, AttributeAt, DecisionsCell, Event, EventError, EventPart, EventResult, KindInfo,
-    MetricsCell, RecentEvent, Score, ScorePart, ScoredItem, ShardAddr, ShardDigest, ShardSequence, Stat,
-    StrategyMetrics, WriteAck,
+    MetricsCell, RecentEvent, RejectCount, RejectRow, Score, ScorePart, ScoredItem, ShardAddr, ShardDigest,
+    ShardSequence, Stat, StrategyMetrics, WriteAck,
 };
 use crate::base::Id;
 use crate::base::limits::{
@@ -28,6 +28,9 @@ const SHARD_LIST_MAX: usize = SHARDS_MAX as usize;
 
 /// Most behaviour kinds: their codes are one byte.
 const KINDS_MAX: usize = 256;
+
+/// Most reasons for which an event is refused: their codes are one byte.
+const REJECT_REASONS_MAX: usize = 255;
 
 /// Most figures of METRICS_BY: five cohorts and all, three windows.
 const METRICS_CELLS_MAX: usize = ARMS_MAX * 6 * 3;
@@ -459,4 +462,26 @@ commands! {
         /// Whether to write a snapshot first.
         snapshot: bool,
     } -> ShutdownReply {};
+
+    /// Events that were refused: counted by reason, and kept for inspection as far as there is room (`[rejects]` in the
+    /// configuration), in the order in which they were refused. To read all: ask from 0, then from `next` until it is 0.
+    0x0405 Admin REJECTS Rejects {
+        /// Sequence of the first that is wanted. 0: the oldest kept. 18446744073709551615: the newest `max`.
+        from: u64,
+        /// Most events wanted; the reply holds at most 4,096. 0: the counts alone.
+        max: u16,
+        /// Only those refused for the reason with this code, as in the counts; 0 for all.
+        reason: u8,
+    } -> RejectsReply {
+        /// Sequence from which to ask for more; 0: there are no more.
+        next: u64,
+        /// Events refused ever, kept or not, by reason; where none are kept, since the start of the server.
+        counts: Vec<RejectCount> [max REJECT_REASONS_MAX],
+        /// Of these, events that could not be kept: too many at once, or the disk failed.
+        dropped: u64,
+        /// Places in what was read for this reply where something could not be read and was passed over.
+        damaged: u64,
+        /// The events, the oldest first.
+        rejects: Vec<RejectRow>,
+    };
 }

@@ -234,6 +234,7 @@ fn opcodes_are_frozen() {
         (0x0402, "SNAPSHOT"),
         (0x0403, "DIGEST"),
         (0x0404, "SHUTDOWN"),
+        (0x0405, "REJECTS"),
     ];
     for (opcode, name) in frozen {
         assert!(COMMANDS.iter().any(|row| (row.opcode, row.name) == (opcode, name)), "{name}");

@@ -5,7 +5,7 @@
 use super::error::OverLimit;
 use super::field::Field;
 use super::schema::{Keyed, Record, TypeInfo, records};
-use crate::base::limits::{ATTRIBUTES_MAX, DIM_MAX, ITEM_TAGS_MAX, OUTCOME_KINDS_MAX, TEXT_BYTES_MAX};
+use crate::base::limits::{ATTRIBUTES_MAX, DIM_MAX, ITEM_TAGS_MAX, LIST_MAX, OUTCOME_KINDS_MAX, TEXT_BYTES_MAX};
 use crate::base::{CursorError, Id, Reader, Writer};
 
 /// Tenths of the range of values.
@@ -38,6 +38,8 @@ pub const TYPES: &[TypeInfo] = &[
     KindOutcomes::INFO,
     DecisionsCell::INFO,
     ShardDigest::INFO,
+    RejectCount::INFO,
+    RejectRow::INFO,
 ];
 
 /// The value of an attribute: a `u8` tag, then the value.
@@ -400,6 +402,33 @@ records! {
         /// Digest.
         digest: u64,
     }
+
+    /// How many events were refused for one reason.
+    RejectCount {
+        /// Code of the reason.
+        reason: u8,
+        /// Its name.
+        name: String,
+        /// Events.
+        count: u64,
+    }
+
+    /// An event that was refused.
+    RejectRow {
+        /// Its number; numbers rise, with gaps, also over restarts.
+        sequence: u64,
+        /// Code of the reason, as in the counts.
+        reason: u8,
+        /// When it was refused, in milliseconds since 1970-01-01 UTC.
+        at_ms: i64,
+        /// The name that the client gave in HELLO, cut to 64 bytes.
+        source: String,
+        /// Why, in words.
+        message: String,
+        /// The event exactly as it was sent: its value may be NaN or infinite. Of one that passed the door and was
+        /// refused behind it the event id is an integer by which a repeat is recognised.
+        event: Event,
+    }
 }
 
 impl Keyed for Event {
@@ -413,6 +442,9 @@ impl Keyed for Vec<Event> {
         self.iter().all(Keyed::is_keyed)
     }
 }
+
+/// A row of the longest texts and ids has 750 bytes: a full list of them fits a frame.
+const _: () = assert!(LIST_MAX * 800 < crate::base::limits::FRAME_BYTES_MAX);
 
 const _: () = assert!(ATTRIBUTES_MAX * (3 * TEXT_BYTES_MAX) < crate::base::limits::FRAME_BYTES_MAX);
 

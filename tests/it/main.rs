@@ -9,6 +9,7 @@ mod decisions;
 mod demo;
 mod docs_in_step;
 mod regression;
+mod rejects;
 mod same_figures;
 mod server_roundtrip;
 mod support;

@@ -117,7 +117,7 @@ pub fn file(path: &Path, events_max: usize, kinds: &Kinds) -> Result<Workload, D
 }
 
 fn event(row: Row, fallback: &str, kinds: &Kinds, bad_rows: &mut u64) -> Option<Event> {
-    let Row { line, user, item, value, time_ms, kind } = row;
+    let Row { line, user, item, value, time_ms, kind, .. } = row;
     let Some(kind) = kinds.named(kind.as_deref().unwrap_or(fallback)) else {
         *bad_rows += 1;
         return None;
