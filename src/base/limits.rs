@@ -30,6 +30,9 @@ pub const MODALITIES_MAX: usize = 8;
 /// Most traits that a schema adds to the built-in ones.
 pub const TRAITS_MAX: usize = 32;
 
+/// Most facets, and most items, that one user mutes or limits.
+pub const CONTROLS_MAX: usize = 256;
+
 /// Longest factor, in `f32`s.
 pub const DIM_MAX: usize = 512;
 

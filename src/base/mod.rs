@@ -6,9 +6,11 @@ pub mod clock;
 pub mod cursor;
 pub mod ids;
 pub mod limits;
+pub mod moments;
 pub mod rng;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use cursor::{CursorError, Reader, Writer};
 pub use ids::{Id, IdRef};
+pub use moments::Moments;
 pub use rng::Rng;

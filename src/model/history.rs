@@ -26,10 +26,13 @@ pub struct Entry {
     pub weight: f32,
     /// Code of the behaviour kind.
     pub kind: u8,
+    /// Which of the item's descriptions held when it was learned.
+    pub described: u16,
 }
 
-/// Bytes of one encoded entry.
-const ENTRY_BYTES: usize = 8 + 8 + 4 + 4 + 4 + 1;
+/// Bytes of one encoded entry, and of one as it was before items had descriptions.
+const ENTRY_BYTES: usize = ENTRY_BYTES_1 + 2;
+const ENTRY_BYTES_1: usize = 8 + 8 + 4 + 4 + 4 + 1;
 
 /// A ring of entries, oldest first.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -98,6 +101,19 @@ impl History {
             && self.entries.iter().any(|entry| entry.event_id == event_id)
     }
 
+    /// Takes out the event with this id, if it is held. Id 0 is none.
+    pub fn take(&mut self, event_id: u64) -> Option<Entry> {
+        if !self.holds(event_id) {
+            return None;
+        }
+        self.entries.rotate_left(self.oldest);
+        self.oldest = 0;
+        let place = self.entries.iter().position(|entry| entry.event_id == event_id)?;
+        let entry = self.entries.remove(place);
+        self.marks = self.entries.iter().map(|entry| mark(entry.event_id)).collect();
+        Some(entry)
+    }
+
     /// Asks memory for what [`Self::holds`] and [`Self::push`] will touch.
     #[inline]
     pub fn look_ahead(&self) {
@@ -122,17 +138,18 @@ impl History {
                 .u32(entry.item)
                 .f32(entry.value)
                 .f32(entry.weight)
-                .u8(entry.kind);
+                .u8(entry.kind)
+                .u16(entry.described);
         }
     }
 
-    /// Reads what [`Self::encode`] wrote. The ring starts over with its oldest entry first, which no reader can tell
-    /// from the ring that was written.
+    /// Reads what [`Self::encode`] wrote, or wrote before items had `described`. The ring starts over with its oldest entry
+    /// first, which no reader can tell from the ring that was written.
     ///
     /// # Errors
     /// [`CursorError`] for bytes that are not a history.
-    pub fn decode(from: &mut Reader<'_>) -> Result<Self, CursorError> {
-        let count = from.count(ENTRY_BYTES, HISTORY_MAX)?;
+    pub fn decode(from: &mut Reader<'_>, described: bool) -> Result<Self, CursorError> {
+        let count = from.count(if described { ENTRY_BYTES } else { ENTRY_BYTES_1 }, HISTORY_MAX)?;
         let mut entries = Vec::with_capacity(count);
         for _ in 0..count {
             entries.push(Entry {
@@ -142,6 +159,7 @@ impl History {
                 value: from.f32()?,
                 weight: from.f32()?,
                 kind: from.u8()?,
+                described: if described { from.u16()? } else { 0 },
             });
         }
         let marks = entries.iter().map(|entry| mark(entry.event_id)).collect();
@@ -191,7 +209,7 @@ mod tests {
         }
         let mut bytes = Vec::new();
         history.encode(&mut Writer::new(&mut bytes));
-        for history in [&history, &History::decode(&mut Reader::new(&bytes)).expect("own bytes")] {
+        for history in [&history, &History::decode(&mut Reader::new(&bytes), true).expect("own bytes")] {
             for low in 0..20 {
                 assert_eq!(history.holds(id(low)), (4..10).contains(&low), "id {low}");
             }
@@ -207,7 +225,7 @@ mod tests {
         }
         let mut bytes = Vec::new();
         history.encode(&mut Writer::new(&mut bytes));
-        let mut copy = History::decode(&mut Reader::new(&bytes)).expect("own bytes");
+        let mut copy = History::decode(&mut Reader::new(&bytes), true).expect("own bytes");
         for item in 11..14 {
             history.push(entry(item), 4);
             copy.push(entry(item), 4);

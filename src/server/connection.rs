@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use super::plan::{Plan, Planned, Refused, Submitted, describe};
 use super::reply::Replies;
-use super::{Door, admin};
+use super::{Door, admin, refused};
 use crate::engine::KnownSchema;
 use crate::server::output::Output;
 use crate::wire::commands::{EventBatch, EventPut, Hello, Request};
@@ -193,6 +193,7 @@ impl Session {
 
     async fn answer(&self, submitted: Submitted, requests: Vec<Planned>) {
         let done = submitted.done().await;
+        refused::keep(&self.door.engine, &self.client.borrow(), &done);
         self.output.send(&self.stream, |out| {
             let mut replies = Replies { out, done };
             requests.into_iter().for_each(|planned| replies.reply(planned));

@@ -42,7 +42,7 @@ impl Replies<'_> {
     }
 
     pub(super) fn outcome(&mut self, request_id: u64, place: Place) -> Result<(), Failure> {
-        let (written, outcome) = self.written(place)?;
+        let (written, outcome) = self.learned(place)?;
         let (join, strategy, position, delay_ms) = wire_join(outcome.join);
         let reply = OutcomeReply {
             shard: place.shard,

@@ -15,6 +15,7 @@ mod listener;
 mod metrics;
 mod output;
 mod plan;
+mod refused;
 mod rejects;
 mod reply;
 

@@ -27,6 +27,8 @@ pub(super) struct Place {
     pub(super) shard: u16,
     pub(super) step: usize,
     pub(super) outcome: usize,
+    /// Which of the step's operations it is.
+    pub(super) at: usize,
 }
 
 /// A request that shards carry out.
@@ -311,7 +313,7 @@ impl Plan {
         op.encode(&mut part.ops);
         part.steps.push(Step::Join { bytes: part.ops.len() - before, durability });
         part.cost += 1;
-        Ok(Place { shard, step: part.steps.len() - 1, outcome: 0 })
+        Ok(Place { shard, step: part.steps.len() - 1, outcome: 0, at: 0 })
     }
 
     fn ask(&mut self, engine: &Engine, id: IdRef<'_>, query: Query) -> Place {
@@ -319,7 +321,7 @@ impl Plan {
         let part = &mut self.parts[usize::from(shard)];
         part.steps.push(Step::Ask(query));
         part.cost += 1;
-        Place { shard, step: part.steps.len() - 1, outcome: 0 }
+        Place { shard, step: part.steps.len() - 1, outcome: 0, at: 0 }
     }
 
     /// Splits into what goes to the shards and what the replies are made of.
@@ -376,12 +378,12 @@ impl Part {
             Some(Step::Write { bytes, count, durability, each }) if *durability == wanted && *each == wants_each => {
                 *bytes += length;
                 *count += 1;
-                let outcome = if wants_each { *count as usize - 1 } else { 0 };
-                Place { shard, step: self.steps.len() - 1, outcome }
+                let at = *count as usize - 1;
+                Place { shard, step: self.steps.len() - 1, outcome: if wants_each { at } else { 0 }, at }
             }
             _ => {
                 self.steps.push(Step::Write { bytes: length, count: 1, durability: wanted, each: wants_each });
-                Place { shard, step: self.steps.len() - 1, outcome: 0 }
+                Place { shard, step: self.steps.len() - 1, outcome: 0, at: 0 }
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::convert::attributes_out;
 use super::plan::{Done, Place, Planned, PlannedKind};
+use super::refused::told;
 use crate::base::limits::{DIM_MAX, LIST_MAX};
 use crate::engine::TurnError;
 use crate::model::Durability;
@@ -116,6 +117,18 @@ impl Replies<'_> {
         }
     }
 
+    /// As [`Self::written`], for one event: what the shard did not learn is a failure, unless it is a repeat.
+    pub(super) fn learned(&self, place: Place) -> Result<(&Written, Outcome), Failure> {
+        let (written, outcome) = self.written(place)?;
+        match outcome.kind {
+            OutcomeKind::Refused(reason) if status_of(outcome) != Status::Duplicate => {
+                let (status, message) = told(reason);
+                Err(Failure::new(status, message))
+            }
+            _ => Ok((written, outcome)),
+        }
+    }
+
     fn step(&self, place: Place) -> Result<&StepDone, Failure> {
         match &self.done[usize::from(place.shard)] {
             Some(Ok(steps)) => steps.get(place.step).ok_or(Refusal::Broken.into()),
@@ -145,7 +158,7 @@ impl Replies<'_> {
     }
 
     fn event_put(&mut self, request_id: u64, place: Place) -> Result<(), Failure> {
-        let (written, outcome) = self.written(place)?;
+        let (written, outcome) = self.learned(place)?;
         let reply = EventPutReply {
             shard: place.shard,
             sequence: written.first_sequence + place.outcome as u64,
@@ -182,7 +195,19 @@ impl Replies<'_> {
                     reply.accepted += written.applied;
                     reply.duplicates += written.duplicates;
                     reply.durability = reply.durability.max(written.durability as u8);
-                    let operations = u64::from(written.applied + written.duplicates);
+                    let operations = u64::from(written.applied + written.duplicates) + written.refused.len() as u64;
+                    for refused in &written.refused {
+                        let (status, message) = told(refused.reason);
+                        let same = |other: &Place| {
+                            (other.shard, other.step, other.at) == (place.shard, place.step, refused.at)
+                        };
+                        if status == Status::Duplicate {
+                            reply.duplicates += 1;
+                        } else if let Some((index, _)) = events.iter().find(|(_, other)| same(other)) {
+                            let (index, status, message) = (*index, status.number(), message.to_owned());
+                            errors.push(EventError { index, status, retry_after_ms: 0, message });
+                        }
+                    }
                     let sequence = written.first_sequence + operations.saturating_sub(1);
                     reply.shards.push(ShardSequence { shard: place.shard, sequence });
                     continue;
@@ -349,6 +374,8 @@ pub(super) fn status_of(outcome: Outcome) -> Status {
     match outcome.kind {
         OutcomeKind::Applied => Status::Ok,
         OutcomeKind::Duplicate => Status::Duplicate,
+        OutcomeKind::NotFound => Status::NotFound,
+        OutcomeKind::Refused(reason) => told(reason).0,
     }
 }
 

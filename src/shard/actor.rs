@@ -20,14 +20,14 @@ use actix::{Actor, AsyncContext, Context, Handler, Message};
 use super::answer::answer;
 use super::decisions::{DecisionOptions, Served};
 use super::exchange::Exchange;
-use super::messages::{Refusal, Step, StepDone, Turn, Written};
+use super::messages::{Refusal, Refused, Step, StepDone, Turn, Written};
 use super::queue::Queue;
 use super::recovery::{Home, recover};
 use super::snapshot::SnapshotRun;
 use super::sync::{Held, SyncRequest, Syncer};
 use super::teacher::Sampler;
 use crate::base::{Clock, Reader};
-use crate::model::Durability;
+use crate::model::{Durability, SentEvent};
 use crate::state::{AHEAD, Op, OutcomeKind, Shard};
 use crate::storage::{JournalWriter, StorageError};
 use crate::telemetry::{Metric, Metrics};
@@ -344,7 +344,7 @@ fn apply_all(shard: &mut Shard, sampler: &mut Sampler, ops: &[u8], count: u32, e
     let first_sequence = shard.sequence() + 1;
     let mut reader = Reader::new(ops);
     let mut outcomes = Vec::with_capacity(if each { count as usize } else { 1 });
-    let (mut applied, mut duplicates) = (0, 0);
+    let (mut applied, mut duplicates, mut refused) = (0, 0, Vec::new());
     for at in 0..count as usize {
         if at % AHEAD == 0 && count > 1 {
             let mut ahead = reader.clone();
@@ -363,13 +363,18 @@ fn apply_all(shard: &mut Shard, sampler: &mut Sampler, ops: &[u8], count: u32, e
         match outcome.kind {
             OutcomeKind::Applied => applied += 1,
             OutcomeKind::Duplicate => duplicates += 1,
+            OutcomeKind::NotFound => {}
+            OutcomeKind::Refused(reason) => {
+                let event = op.event().map(SentEvent::from);
+                refused.extend(event.map(|event| Refused { at, reason, event }));
+            }
         }
         if !each {
             outcomes.clear();
         }
         outcomes.push(outcome);
     }
-    Written { first_sequence, applied, duplicates, durability: Durability::Applied, outcomes }
+    Written { first_sequence, applied, duplicates, durability: Durability::Applied, refused, outcomes }
 }
 
 impl Actor for ShardActor {

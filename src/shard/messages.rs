@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::queue::Credits;
 use crate::base::Id;
-use crate::model::{Attributes, Durability, Entry};
+use crate::model::{Attributes, Durability, Entry, RejectReason, SentEvent};
 use crate::state::{
     ArmView, EpochModel, Explanation, Missing, Outcome, Prediction, Ranking, Scored, Section, Shard, StrategyReport,
 };
@@ -90,8 +90,21 @@ pub struct Written {
     pub duplicates: u32,
     /// What the answer means.
     pub durability: Durability,
+    /// Events that were not learned.
+    pub refused: Vec<Refused>,
     /// Outcomes by operation; the last one alone if not every one was wanted.
     pub outcomes: Vec<Outcome>,
+}
+
+/// An event that the shard did not learn.
+#[derive(Debug)]
+pub struct Refused {
+    /// Which of the write's operations it was.
+    pub at: usize,
+    /// Why.
+    pub reason: RejectReason,
+    /// The event.
+    pub event: SentEvent,
 }
 
 /// A question to one shard.

@@ -25,7 +25,7 @@ pub mod teacher;
 
 pub use actor::{ShardActor, ShardSetup};
 pub use decisions::DecisionOptions;
-pub use messages::{Answer, Install, Query, Refusal, Snapshot, SnapshotPart, Step, StepDone, Turn, Written};
+pub use messages::{Answer, Install, Query, Refusal, Refused, Snapshot, SnapshotPart, Step, StepDone, Turn, Written};
 pub use queue::Queue;
 pub use recovery::{Home, RecoverError, Recovered, recover};
 pub use rejects::{RejectKeeper, RejectSink};

@@ -5,7 +5,7 @@ use crate::base::{IdRef, Reader, ids::mix};
 use crate::evaluate::{Cohort, Judgement, prequential::SHORT_LIST};
 use crate::learn::{ItemSide, Recent, Seen, Strategy};
 use crate::linalg::axes::diagonal;
-use crate::model::{Attributes, Entry, Event, Schema};
+use crate::model::{Attributes, Entry, Event, RejectReason, Schema};
 use crate::state::arm::{Arm, Tested};
 use crate::state::decisions::Join;
 use crate::state::model::EpochModel;
@@ -17,6 +17,10 @@ pub enum OutcomeKind {
     Applied,
     /// An event with this id was learned before; nothing changed.
     Duplicate,
+    /// What it names is not known; nothing changed.
+    NotFound,
+    /// The event was not learned; nothing changed but counts of such events.
+    Refused(RejectReason),
 }
 
 /// The answer to one operation.
@@ -32,11 +36,20 @@ pub struct Outcome {
     pub rank_before: u32,
     /// What became of the decision that it named.
     pub join: Join,
+    /// Whether the state is as if the operation were part of the events from the beginning (see [`Shard::retract`]).
+    pub exact: bool,
 }
 
 impl Outcome {
     pub(super) fn applied(version: u32) -> Self {
-        Self { kind: OutcomeKind::Applied, version, score_before: f32::NAN, rank_before: 0, join: Join::None }
+        Self {
+            kind: OutcomeKind::Applied,
+            version,
+            score_before: f32::NAN,
+            rank_before: 0,
+            join: Join::None,
+            exact: true,
+        }
     }
 }
 
@@ -68,13 +81,18 @@ impl Shard {
             Op::Outcome { decision, event, list } => self.learn_outcome(*decision, event, list, train),
             Op::Pretrained { part } => self.take_pretrained(part),
             Op::Schema { schema } => self.take_schema(schema),
+            Op::Control { user, time_ms, control } => self.control(*user, *time_ms, control),
+            Op::Retract { user, event_id } => self.retract(*user, *event_id),
         }
     }
 
     /// Goes on under another schema. One that cannot follow changes nothing: who made the operation has seen to that.
     fn take_schema(&mut self, bytes: &[u8]) -> Outcome {
         match Schema::decode(&mut Reader::new(bytes)) {
-            Ok(schema) if self.schema.follow(&schema).is_ok() => self.schema = schema,
+            Ok(schema) if self.schema.follow(&schema).is_ok() => {
+                self.schema = schema;
+                self.redescribe_all();
+            }
             _ => debug_assert!(false, "schemas are checked before they become operations"),
         }
         Outcome::applied(self.schema.version)
@@ -87,10 +105,15 @@ impl Shard {
             let outcome = Outcome::applied(self.users.get(slot).version);
             return Outcome { kind: OutcomeKind::Duplicate, ..outcome };
         }
+        if let Some(reason) = self.refusal(slot, event) {
+            let outcome = Outcome::applied(self.users.get(slot).version);
+            return Outcome { kind: OutcomeKind::Refused(reason), ..outcome };
+        }
         let (known, row) = self.place(slot, event.item);
+        self.touch_item(row);
         let owned = self.items.get(row).owner == self.index;
 
-        let (explicit, weight) = self.weigh(event);
+        let (explicit, weight) = self.weigh(Some(slot), event);
         let tested = self.test(slot, row, known, explicit, weight, event);
         if train {
             self.train(event);
@@ -107,8 +130,7 @@ impl Shard {
         let mean = self.spread.mean as f32;
         let seen = Seen { value: event.value, weight, explicit, mean, since_ms };
         if owned {
-            self.touch_item(row);
-            self.count_item(row, weight, event.time_ms);
+            self.count_item(row, weight, event.time_ms, 1);
         } else {
             self.observe_foreign(slot, row, &seen, event.time_ms);
         }
@@ -118,17 +140,16 @@ impl Shard {
                 arm.learn_one(slot, row, owned, &seen);
             }
         }
-        self.remember(slot, row, event, weight);
+        let described = self.count_person(slot, row, event);
+        self.remember(slot, row, event, weight, described);
         if weight > 0.0 {
             self.bank_learn(slot, row, event.time_ms);
         }
         self.events += 1;
         Outcome {
-            kind: OutcomeKind::Applied,
-            version: self.users.get(slot).version,
             score_before: tested.score,
             rank_before: tested.rank.unwrap_or(0),
-            join: Join::None,
+            ..Outcome::applied(self.users.get(slot).version)
         }
     }
 
@@ -136,16 +157,24 @@ impl Shard {
     ///
     /// A judgement weighs by where it stands among all judgements so far: `0.5 + 0.5 z`, within 0 and 1, so that a low
     /// rating teaches a ranking strategy nothing and a high one counts fully.
-    pub(super) fn weigh(&self, event: &Event<'_>) -> (bool, f32) {
+    ///
+    /// What cleaning takes off comes on top. An event without a value is no judgement, whatever its kind.
+    pub(super) fn weigh(&self, slot: Option<usize>, event: &Event<'_>) -> (bool, f32) {
         let Some(kind) = self.schema.kinds.get(event.kind) else {
             return (false, 0.0); // a kind that was taken out of the configuration since it was journaled
         };
+        let trust = self.trust(slot, event, kind) as f32;
         if !kind.explicit {
-            return (false, kind.weight);
+            return (false, kind.weight * trust);
         }
+        let given = !event.value.is_nan();
+        let value = if given { Some(event.value) } else { self.made_up(slot, event.kind) };
         let deviation = self.spread.deviation();
-        let z = if deviation > 0.0 { (f64::from(event.value) - self.spread.mean) / deviation } else { 1.0 };
-        (true, kind.weight * (0.5 + 0.5 * z).clamp(0.0, 1.0) as f32)
+        let z = match value {
+            Some(value) if deviation > 0.0 => (f64::from(value) - self.spread.mean) / deviation,
+            _ => 1.0,
+        };
+        (given, kind.weight * trust * (0.5 + 0.5 * z).clamp(0.0, 1.0) as f32)
     }
 
     /// Ranks the item of an event by every arm and records it in their figures, without learning the event: for
@@ -259,11 +288,11 @@ impl Shard {
     }
 
     /// Appends the event to the history, and runs the strategies that learn from it.
-    fn remember(&mut self, slot: usize, row: usize, event: &Event<'_>, weight: f32) {
+    fn remember(&mut self, slot: usize, row: usize, event: &Event<'_>, weight: f32, described: u16) {
         let item = u32::try_from(row).expect("rows are numbered in u32");
         let Event { event_id, kind, value, time_ms, .. } = *event;
         let user = self.users.get_mut(slot);
-        user.history.push(Entry { event_id, time_ms, item, value, weight, kind }, self.options.history_max);
+        user.history.push(Entry { event_id, time_ms, item, value, weight, kind, described }, self.options.history_max);
         let readers = self.arms.iter().filter(|arm| arm.strategy.learns_from_history() || arm.sweeps.is_some());
         if let Some(most) = readers.map(|arm| arm.strategy.reads_history().unwrap_or(usize::MAX)).max() {
             self.collect_recent(slot, most);
@@ -322,7 +351,7 @@ impl Shard {
         }
     }
 
-    fn insert_user(&mut self, id: IdRef<'_>) -> usize {
+    pub(super) fn insert_user(&mut self, id: IdRef<'_>) -> usize {
         for arm in &mut self.arms {
             arm.insert_user(id);
         }
@@ -339,11 +368,12 @@ impl Shard {
         self.items.insert(id, owner)
     }
 
-    pub(super) fn count_item(&mut self, row: usize, weight: f32, time_ms: i64) {
+    /// Counts an event of an item (`by` 1), or takes it away (`by` -1).
+    pub(super) fn count_item(&mut self, row: usize, weight: f32, time_ms: i64, by: i64) {
         if self.items.would_rescale(time_ms) {
             self.touch_all_items();
         }
-        self.items.count(row, weight, time_ms);
+        self.items.count(row, weight, time_ms, by);
         self.mark_dirty(row);
     }
 
@@ -374,6 +404,7 @@ impl Shard {
         }
         item.version = item.version.wrapping_add(1);
         let version = item.version;
+        self.redescribe(row);
         self.mark_dirty(row);
         Outcome::applied(version)
     }
@@ -444,7 +475,7 @@ mod tests {
             let value = 1.0 + rng.below(5) as f32;
             let event = Event { event_id: 0, user, item, kind, value, time_ms: 60_000 * at };
             // What weighs nothing is not due for ranking.
-            let weighs = tested.weigh(&event).1 > 0.0;
+            let weighs = tested.weigh(tested.users.find(user), &event).1 > 0.0;
             let before = if weighs { tested.test_event(&event).rank } else { None };
             let (one, two) = (ranked.apply(&Op::Event(event)), tested.apply(&Op::Event(event)));
             assert_eq!((one.rank_before, two.rank_before), (before.unwrap_or(0), 0), "seed 31, event {at}");

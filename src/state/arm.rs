@@ -84,6 +84,12 @@ impl Arm {
         self.strategy.init_user(mix(self.seed ^ id.stable_hash()), self.users.col_mut(column));
     }
 
+    /// Puts the column of a new user in the place of one that has learned.
+    pub fn reset_user(&mut self, user: usize, id: IdRef<'_>) {
+        self.users.col_mut(user).fill(0.0);
+        self.strategy.init_user(mix(self.seed ^ id.stable_hash()), self.users.col_mut(user));
+    }
+
     /// Adds the column of a new item.
     pub fn insert_item(&mut self, id: IdRef<'_>) {
         let column = self.items.push();

@@ -377,8 +377,10 @@ impl Shard {
     fn example_with(&mut self, arm: usize, auto: &Auto, event: &Event<'_>, rng: &mut Rng) -> Option<Example> {
         let row = self.items.find(event.item)?;
         let slot = self.users.find(event.user);
-        let (_, weight) = self.weigh(event);
-        let repeated = slot.is_some_and(|slot| self.users.get(slot).history.holds(event.event_id));
+        let (_, weight) = self.weigh(slot, event);
+        let repeated = slot.is_some_and(|slot| {
+            self.users.get(slot).history.holds(event.event_id) || self.refusal(slot, event).is_some()
+        });
         if weight <= 0.0 || repeated || self.banked.as_ref()?.bank.events() < FIRST_EXAMPLE {
             return None;
         }

@@ -217,7 +217,7 @@ impl Shard {
             _ => Some(self.admissible((decision, event.user), event.time_ms, list)),
         };
         let outcome = self.learn(event, train);
-        if outcome.kind == OutcomeKind::Duplicate {
+        if outcome.kind != OutcomeKind::Applied {
             return outcome;
         }
         let join = match admitted {

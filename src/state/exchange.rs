@@ -1,7 +1,8 @@
 //! What travels between shards: observations to the owner of an item, rows from the owner to all.
 //!
 //! ```text
-//! observation: sequence u64 | item id | weight f32 | value f32 | mean f32 | explicit u8 | time_ms i64
+//! observation: sequence u64 | item id | weight f32 | value f32 | mean f32 | flags u8 | time_ms i64
+//!              (flags: 1 the value is a judgement, 2 an event is taken away: no columns follow)
 //!              | for each arm whose items learn: the user column as it was read, user_rows f32
 //! row:         item id | events u64 | weight f64 | decayed f64 | reference_ms f64 | last_ms i64 | version u32
 //!              | tags_ms i64 | tags (u32 count, texts) | attributes (u8, ...)
@@ -127,6 +128,8 @@ pub struct Observation<'a> {
     pub mean: f32,
     /// Whether the value is a judgement.
     pub explicit: bool,
+    /// Whether an event is taken away; no user columns follow then.
+    pub retracts: bool,
     /// When it happened, in milliseconds.
     pub time_ms: i64,
 }
@@ -135,7 +138,7 @@ impl<'a> Observation<'a> {
     /// Appends everything but the user columns, which follow arm by arm.
     pub fn encode(&self, out: &mut Writer<'_>) {
         out.u64(self.sequence).id(self.item).f32(self.weight).f32(self.value).f32(self.mean);
-        out.u8(u8::from(self.explicit)).i64(self.time_ms);
+        out.u8(u8::from(self.explicit) | u8::from(self.retracts) << 1).i64(self.time_ms);
     }
 
     /// Reads one; the user columns follow.
@@ -143,15 +146,10 @@ impl<'a> Observation<'a> {
     /// # Errors
     /// [`CursorError`] for bytes that are not an observation.
     pub fn decode(from: &mut Reader<'a>) -> Result<Self, CursorError> {
-        Ok(Self {
-            sequence: from.u64()?,
-            item: from.id()?,
-            weight: from.f32()?,
-            value: from.f32()?,
-            mean: from.f32()?,
-            explicit: from.u8()? != 0,
-            time_ms: from.i64()?,
-        })
+        let (sequence, item) = (from.u64()?, from.id()?);
+        let (weight, value, mean, flags) = (from.f32()?, from.f32()?, from.f32()?, from.u8()?);
+        let (explicit, retracts) = (flags & 1 != 0, flags & 2 != 0);
+        Ok(Self { sequence, item, weight, value, mean, explicit, retracts, time_ms: from.i64()? })
     }
 }
 

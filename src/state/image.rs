@@ -6,11 +6,13 @@
 //!                  epoch u32, spread (u64, f64, f64), reference f64, users u32, items u32, tags (u32, texts),
 //!                  arms (u32: name text, model epoch u32, model items u64, gram u32 + f32..., prequential, and what
 //!                  it keeps once, f32..., if it sweeps),
-//!                  from version 2: bank u8 (1: the bank's head, ranker, ratings)
+//!                  from version 2: bank u8 (1: the bank's head, ranker, ratings),
+//!                  from version 4: schema, events by facet (u64, u32: u64...), values by kind (u32: u8, moments)
 //!   kind 2, users: each `User`, then for each arm its column, then the bank's part
 //!   kind 3, items: each `Item`, then for each arm its column, its mark u64 if the arm keeps a queue of items, and its
 //!                  newest users (u32, u32...) if it sweeps, then the bank's part
-//!                  (columns of `auto` are MODEL_DIM long from version 3 on, before that they were DIM long)
+//!                  (columns of `auto` are MODEL_DIM long from version 3 on, before that they were DIM long;
+//!                  from version 4 on users are persons, items have descriptions)
 //!   kind 4, decisions: lists shown and what came of them (decisions.rs); left out as long as no operation named one
 //! ```
 //!
@@ -30,7 +32,7 @@ use crate::base::ids::mix;
 const USER_LEAF: usize = if cfg!(test) { 16 } else { 256 };
 /// Items of one section: fewer, as one event changes a score of them and each may have kilobytes of neighbours.
 const ITEM_LEAF: usize = 16;
-pub(super) const VERSION: u8 = 3;
+pub(super) const VERSION: u8 = 4;
 pub(super) const HEAD: u8 = 1;
 pub(super) const USERS: u8 = 2;
 pub(super) const ITEMS: u8 = 3;
@@ -238,6 +240,9 @@ impl Shard {
             }
             Some(banked) => banked.encode(out.u8(1)),
         }
+        self.schema.encode(out);
+        self.population.encode(out);
+        self.values.encode(out);
     }
 
     /// Hash of every bit that is known (see the module's head).

@@ -1,6 +1,7 @@
 //! Putting a shard together from the sections of its image (format: `image`).
 
 use super::arm::Arm;
+use super::cleaning::Values;
 use super::decisions::Decisions;
 use super::exchange::{Outbox, take_column};
 use super::image::{DECISIONS, HEAD, ITEMS, USERS, VERSION};
@@ -14,6 +15,8 @@ use crate::evaluate::Prequential;
 use crate::learn::Strategy;
 use crate::learn::auto::gather;
 use crate::linalg::padded;
+use crate::model::Schema;
+use crate::person::Population;
 
 /// Why bytes are not an image of this shard.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -108,7 +111,7 @@ impl ImageReader {
             if first as usize != shard.users.len() {
                 return Err(incomplete("next user", first as usize, shard.users.len()));
             }
-            take_users(&mut shard, count, &mut Reader::new(&body))?;
+            take_users(&mut shard, version, count, &mut Reader::new(&body))?;
         }
         for (first, count, body) in in_order(self.items) {
             if first as usize != shard.items.len() {
@@ -117,6 +120,9 @@ impl ImageReader {
             take_items(&mut shard, version, count, &mut Reader::new(&body))?;
         }
         shard.arms.iter_mut().filter_map(|arm| arm.unseen.as_mut()).for_each(Unseen::queue_by_mark);
+        if version < 4 {
+            (0..shard.items.len()).for_each(|row| shard.redescribe(row));
+        }
         match (shard.users.len() == users, shard.items.len() == items) {
             (true, true) => Ok(shard),
             (false, _) => Err(incomplete("users", shard.users.len(), users)),
@@ -144,7 +150,7 @@ fn take_head(from: &mut Reader<'_>, options: Options) -> Result<Head, ImageError
     let version = from.u8()?;
     if !(1..=VERSION).contains(&version) {
         let found = u64::from(version);
-        Err(CursorError::Bad { what: "image version", offset: 0, found, allowed: "1 to 3" })?;
+        Err(CursorError::Bad { what: "image version", offset: 0, found, allowed: "1 to 4" })?;
     }
     let mut shard = Shard::new(from.u16()?.min(options.shards - 1), options);
     shard.sequence = from.u64()?;
@@ -174,6 +180,11 @@ fn take_head(from: &mut Reader<'_>, options: Options) -> Result<Head, ImageError
     if let Some(banked) = &mut shard.banked {
         banked.decode(from)?;
     }
+    if version > 3 {
+        shard.schema = Schema::decode(from)?;
+        shard.population = Population::decode(from)?;
+        shard.values = Values::decode(from)?;
+    }
     from.finish()?;
     Ok(Head { version, shard, users, items })
 }
@@ -201,9 +212,9 @@ fn item_rows(arm: &Arm, version: u8) -> usize {
     if version < 3 && matches!(arm.strategy, Strategy::Auto(_)) { gather::DIM } else { arm.shape.item_rows }
 }
 
-fn take_users(shard: &mut Shard, count: u32, from: &mut Reader<'_>) -> Result<(), ImageError> {
+fn take_users(shard: &mut Shard, version: u8, count: u32, from: &mut Reader<'_>) -> Result<(), ImageError> {
     for _ in 0..count {
-        let user = User::decode(from)?;
+        let user = User::decode(from, version)?;
         let hash = user.id.as_ref().stable_hash();
         shard.users.restore(user);
         for arm in &mut shard.arms {
@@ -219,7 +230,7 @@ fn take_users(shard: &mut Shard, count: u32, from: &mut Reader<'_>) -> Result<()
 
 fn take_items(shard: &mut Shard, version: u8, count: u32, from: &mut Reader<'_>) -> Result<(), ImageError> {
     for _ in 0..count {
-        let item = Item::decode(from)?;
+        let item = Item::decode(from, version)?;
         let hash = item.id.as_ref().stable_hash();
         shard.items.restore(item);
         for arm in &mut shard.arms {

@@ -8,6 +8,7 @@ use super::directory::Directory;
 use crate::base::cursor::{CursorError, Reader, Writer};
 use crate::base::{Id, IdRef};
 use crate::model::Attributes;
+use crate::person::Described;
 
 use super::users::{decode_attributes, encode_attributes};
 
@@ -34,11 +35,60 @@ pub struct Item {
     pub tags_ms: i64,
     /// Typed attributes; most items have none.
     pub attributes: Option<Box<Attributes>>,
+    /// What it was to those who turned to it, the present last; none is [`NOTHING`].
+    described: Vec<Described>,
+    /// Whether an event has counted with the last of them.
+    counted: bool,
     /// Whether this row waits to be published to the other shards.
     pub dirty: bool,
 }
 
+/// Most descriptions that are kept of an item. An event under a later one counts as under the last that is kept.
+const DESCRIPTIONS_MAX: usize = 1_024;
+
+/// What an item is of which nothing was stated.
+static NOTHING: Described = Described { facets: Vec::new(), log_price: f32::NAN };
+
 impl Item {
+    /// What it was under this number.
+    #[must_use]
+    pub fn described(&self, number: u16) -> &Described {
+        self.described.get(usize::from(number)).unwrap_or(&NOTHING)
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn present(&self) -> &Described {
+        self.described.last().unwrap_or(&NOTHING)
+    }
+
+    /// What it is, with its number; an event counts with it from now on.
+    pub fn describe(&mut self) -> (u16, &Described) {
+        self.counted = true;
+        let number = self.described.len().saturating_sub(1) as u16;
+        (number, self.described.last().unwrap_or(&NOTHING))
+    }
+
+    /// It is something else from now on.
+    pub fn redescribe(&mut self, described: Described) {
+        let same = |last: &Described| {
+            last.facets == described.facets && last.log_price.to_bits() == described.log_price.to_bits()
+        };
+        if same(self.described.last().unwrap_or(&NOTHING)) {
+            return;
+        }
+        if self.counted && self.described.is_empty() {
+            self.described.push(NOTHING.clone());
+        }
+        let full = self.described.len() >= DESCRIPTIONS_MAX;
+        match self.described.last_mut() {
+            Some(last) if !self.counted && !full => *last = described,
+            _ if full => {}
+            _ => self.described.push(described),
+        }
+        self.counted = false;
+    }
+
     /// Appends the facts.
     pub fn encode(&self, out: &mut Writer<'_>) {
         out.owned_id(&self.id).u16(self.owner).u32(self.version).u64(self.events).f64(self.weight).f64(self.decayed);
@@ -47,13 +97,16 @@ impl Item {
             out.u32(*tag);
         }
         encode_attributes(self.attributes.as_deref(), out);
+        out.count(self.described.len()).u8(u8::from(self.counted));
+        self.described.iter().for_each(|described| described.encode(out));
     }
 
-    /// Reads what [`Self::encode`] wrote. Rows wait to be published anew: what was on its way is not known.
+    /// Reads what [`Self::encode`] wrote, in an image of this version. Rows wait to be published anew: what was on its way is
+    /// not known.
     ///
     /// # Errors
     /// [`CursorError`] for bytes that are not an item.
-    pub fn decode(from: &mut Reader<'_>) -> Result<Self, CursorError> {
+    pub fn decode(from: &mut Reader<'_>, image: u8) -> Result<Self, CursorError> {
         let id = from.id()?.to_owned();
         let (owner, version, events) = (from.u16()?, from.u32()?, from.u64()?);
         let (weight, decayed) = (from.f64()?, from.f64()?);
@@ -61,7 +114,27 @@ impl Item {
         let count = from.count(4, crate::base::limits::ITEM_TAGS_MAX)?;
         let tags = (0..count).map(|_| from.u32()).collect::<Result<_, _>>()?;
         let attributes = decode_attributes(from)?;
-        Ok(Self { id, owner, version, events, weight, decayed, last_ms, tags, tags_ms, attributes, dirty: false })
+        let (mut described, mut counted) = (Vec::new(), events > 0);
+        if image > 3 {
+            let count = from.count(8, DESCRIPTIONS_MAX)?;
+            counted = from.u8()? != 0;
+            described = (0..count).map(|_| Described::decode(from)).collect::<Result<_, _>>()?;
+        }
+        Ok(Self {
+            id,
+            owner,
+            version,
+            events,
+            weight,
+            decayed,
+            last_ms,
+            tags,
+            tags_ms,
+            attributes,
+            described,
+            counted,
+            dirty: false,
+        })
     }
 }
 
@@ -161,6 +234,8 @@ impl Items {
             tags: Vec::new(),
             tags_ms: i64::MIN,
             attributes: None,
+            described: Vec::new(),
+            counted: false,
             dirty: false,
         })
     }
@@ -184,14 +259,17 @@ impl Items {
         self.reference.decays() && { self.reference }.advance(time_ms) < 1.0
     }
 
-    /// Counts one event of `weight` at `time_ms`.
-    pub fn count(&mut self, row: usize, weight: f32, time_ms: i64) {
-        let decayed = self.decayed_weight(f64::from(weight), time_ms);
+    /// Counts one event of `weight` at `time_ms` (`by` 1), or takes it away (`by` -1). When the latest event was, is not
+    /// taken back.
+    pub fn count(&mut self, row: usize, weight: f32, time_ms: i64, by: i64) {
+        let decayed = by as f64 * self.decayed_weight(f64::from(weight), time_ms);
         let item = &mut self.rows[row];
-        item.last_ms = if item.events == 0 { time_ms } else { item.last_ms.max(time_ms) };
-        item.events += 1;
-        self.events += 1;
-        item.weight += f64::from(weight);
+        if by > 0 {
+            item.last_ms = if item.events == 0 { time_ms } else { item.last_ms.max(time_ms) };
+        }
+        item.events = item.events.saturating_add_signed(by);
+        self.events = self.events.saturating_add_signed(by);
+        item.weight += by as f64 * f64::from(weight);
         item.decayed += decayed;
     }
 
@@ -278,7 +356,7 @@ mod tests {
                 items.insert(IdRef::Int(id), 0);
             }
             for (row, time_ms) in events {
-                items.count(*row, 1.0, *time_ms);
+                items.count(*row, 1.0, *time_ms, 1);
             }
             (0..5).map(|row| items.popularity(row)).collect::<Vec<_>>()
         };
@@ -296,8 +374,8 @@ mod tests {
     fn halves_after_a_half_life() {
         let mut items = Items::new(60.0);
         let (old, new) = (items.insert(IdRef::Int(1), 0), items.insert(IdRef::Int(2), 0));
-        items.count(old, 1.0, 1_000_000_000_000);
-        items.count(new, 1.0, 1_000_000_060_000);
+        items.count(old, 1.0, 1_000_000_000_000, 1);
+        items.count(new, 1.0, 1_000_000_060_000, 1);
         assert!((items.popularity(new) / items.popularity(old) - 2.0).abs() < 1e-9);
         assert!((items.get(old).weight - 1.0).abs() < 1e-12);
     }

@@ -13,7 +13,9 @@ mod ahead;
 mod apply;
 pub mod arm;
 mod banked;
+mod cleaning;
 mod contrast;
+mod controls;
 mod decisions;
 #[cfg(test)]
 mod decisions_tests;
@@ -28,8 +30,10 @@ mod items;
 pub mod model;
 pub mod op;
 mod opinions;
+mod person;
 mod pretrained;
 mod query;
+mod repairs;
 mod select;
 mod trade;
 mod unseen;
@@ -50,6 +54,7 @@ pub use users::User;
 
 use arm::Arm;
 use banked::Banked;
+use cleaning::Values;
 use decisions::Decisions;
 use exchange::Outbox;
 use image::Capture;
@@ -61,6 +66,7 @@ use crate::learn::auto::Training;
 use crate::learn::{ItemSide, Recent, Strategy, Work};
 use crate::linalg::TopK;
 use crate::model::Schema;
+use crate::person::Population;
 
 /// What a shard is made with. The same for all shards of a server, and for every replay of their journals.
 #[derive(Clone, Debug, PartialEq)]
@@ -154,6 +160,19 @@ impl Spread {
         self.squares += off * (value - self.mean);
     }
 
+    /// Takes away a value that was added.
+    #[expect(clippy::cast_precision_loss, reason = "a count of events")]
+    fn remove(&mut self, value: f64) {
+        if self.count <= 1 {
+            *self = Self::default();
+            return;
+        }
+        self.count -= 1;
+        let off = value - self.mean;
+        self.mean -= off / self.count as f64;
+        self.squares = (self.squares - off * (value - self.mean)).max(0.0);
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "a count of events")]
     fn deviation(&self) -> f64 {
         if self.count < 2 { 0.0 } else { (self.squares / (self.count - 1) as f64).sqrt() }
@@ -177,6 +196,10 @@ pub struct Shard {
     users: Users,
     items: Items,
     tags: Tags,
+    /// How many events met each facet.
+    population: Population,
+    /// Values of all users, by kind.
+    values: Values,
     arms: Vec<Arm>,
     /// What strategies over the bank know; `None` if there is none.
     banked: Option<Box<Banked>>,
@@ -257,6 +280,8 @@ impl Shard {
             users: Users::default(),
             items: Items::new(options.popularity_half_life_s),
             tags: Tags::default(),
+            population: Population::default(),
+            values: Values::default(),
             arms: options.strategies.iter().map(arm).collect(),
             banked: Banked::new(&options),
             decisions: Decisions::new(options.strategies.len(), options.fading),

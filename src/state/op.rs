@@ -22,6 +22,7 @@ use crate::base::IdRef;
 use crate::base::cursor::{CursorError, Reader, Writer};
 use crate::base::limits::ITEM_TAGS_MAX;
 use crate::model::{Attributes, Event, Recall, ServedList};
+use crate::person::Control;
 
 /// One operation. Borrowed from the bytes it came in.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,6 +110,22 @@ pub enum Op<'a> {
         /// Its bytes (`model/schema.rs`).
         schema: &'a [u8],
     },
+    /// A user asks something of the profile.
+    Control {
+        /// Who.
+        user: IdRef<'a>,
+        /// When, in milliseconds.
+        time_ms: i64,
+        /// What.
+        control: Control<'a>,
+    },
+    /// An event is taken away as if it had never come.
+    Retract {
+        /// Whose.
+        user: IdRef<'a>,
+        /// The event's id, hashed.
+        event_id: u64,
+    },
     /// Attention goes on from what was learned elsewhere.
     Pretrained {
         /// A part of it (`learn/bank/pretrained.rs`).
@@ -127,6 +144,8 @@ const EXPOSURE: u8 = 8;
 const OUTCOME: u8 = 9;
 const PRETRAINED: u8 = 10;
 const SCHEMA: u8 = 11;
+const CONTROL: u8 = 12;
+const RETRACT: u8 = 13;
 
 /// Bytes of an event whose ids are integers: every field then has a fixed place.
 const INT_EVENT_BYTES: usize = 1 + 8 + 9 + 9 + 1 + 4 + 8;
@@ -224,6 +243,12 @@ impl<'a> Op<'a> {
             Self::Schema { schema } => {
                 writer.u8(SCHEMA).count(schema.len()).bytes(schema);
             }
+            Self::Control { user, time_ms, control } => {
+                control.encode(writer.u8(CONTROL).id(*user).i64(*time_ms));
+            }
+            Self::Retract { user, event_id } => {
+                writer.u8(RETRACT).id(*user).u64(*event_id);
+            }
             Self::Epoch { epoch } => {
                 writer.u8(EPOCH).u32(*epoch);
             }
@@ -293,6 +318,8 @@ impl<'a> Op<'a> {
                 let length = from.count(1, usize::MAX)?;
                 Self::Schema { schema: from.bytes(length)? }
             }
+            CONTROL => Self::Control { user: from.id()?, time_ms: from.i64()?, control: Control::decode(from)? },
+            RETRACT => Self::Retract { user: from.id()?, event_id: from.u64()? },
             PRETRAINED => {
                 let length = from.count(1, usize::MAX)?;
                 Self::Pretrained { part: from.bytes(length)? }
@@ -302,7 +329,7 @@ impl<'a> Op<'a> {
                     what: "operation tag",
                     offset,
                     found: u64::from(tag),
-                    allowed: "1 to 11 (a newer version of mirra may have written this)",
+                    allowed: "1 to 13 (a newer version of mirra may have written this)",
                 });
             }
         })
@@ -360,6 +387,8 @@ mod tests {
             Op::Outcome { decision: 8, event, list: Recall::Known(list) },
             Op::Pretrained { part: &[6, 5, 4] },
             Op::Schema { schema: &[3, 2] },
+            Op::Control { user: IdRef::Int(1), time_ms: 5, control: Control::Less("sport", 0.5) },
+            Op::Retract { user: IdRef::Text("ann"), event_id: 9 },
         ]
     }
 

@@ -285,12 +285,13 @@ impl Shard {
             self.collect_seen(slot);
         }
         self.fill_allowed(filter);
+        self.mute(slot);
         let given = self.few_allowed(filter);
         let learned = self.score_items(arm, slot, None, filter.exclude_seen, given.as_deref());
         if let Some(slot) = slot {
             self.put_back(arm, slot, restore);
         }
-        let items = self.best(k);
+        let items = self.best_for(slot, k);
         Ranking { items, basis: if learned { Basis::Learned } else { Basis::NewUser }, version }
     }
 

@@ -5,6 +5,9 @@ use super::{Filter, Scored, Scratch, Shard};
 /// Most items that are scored because a filter names them; about as many as there are candidates without one.
 const FEW: usize = 512;
 
+/// Times as many items as are wanted that are ranked where a user wants less of some.
+const SPARE: usize = 8;
+
 impl Shard {
     /// Marks which rows the filter allows, into `scratch.allowed`; empty means all.
     pub(super) fn fill_allowed(&mut self, filter: &Filter<'_>) {
@@ -48,8 +51,21 @@ impl Shard {
     /// The best `k` by what [`Shard::score_items`] found, without what `scratch.seen` and `scratch.allowed` leave out.
     pub(super) fn best(&mut self, k: usize) -> Vec<Scored> {
         self.pick(k);
+        self.named(self.scratch.top.best())
+    }
+
+    /// The same for a user, who may want less of something.
+    pub(super) fn best_for(&mut self, slot: Option<usize>, k: usize) -> Vec<Scored> {
+        if !self.wants_less(slot) {
+            return self.best(k);
+        }
+        self.pick((SPARE * k).max(FEW).min(self.items.len()));
+        self.named(&self.keep_less(slot, k))
+    }
+
+    fn named(&self, rows: &[(f32, u32)]) -> Vec<Scored> {
         let item = |&(score, row): &(f32, u32)| Scored { item: self.items.get(row as usize).id.clone(), score };
-        self.scratch.top.best().iter().map(item).collect()
+        rows.iter().map(item).collect()
     }
 
     /// The same, as rows, into `scratch.top`.

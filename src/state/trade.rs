@@ -18,14 +18,24 @@ impl Shard {
         let item = self.items.get(row);
         let Seen { value, weight, explicit, mean, .. } = *seen;
         let (sequence, arms) = (self.sequence, &self.arms);
-        let observation = Observation { sequence, item: item.id.as_ref(), weight, value, mean, explicit, time_ms };
-        self.outboxes[usize::from(item.owner)].add(sequence, |bytes| {
+        let (item, owner) = (item.id.as_ref(), item.owner);
+        let observation = Observation { sequence, item, weight, value, mean, explicit, retracts: false, time_ms };
+        self.outboxes[usize::from(owner)].add(sequence, |bytes| {
             let mut out = Writer::new(bytes);
             observation.encode(&mut out);
             for arm in arms.iter().filter(|arm| arm.shape.items == ItemSide::Learned) {
                 put_column(&mut out, &arm.users.col(slot)[..arm.shape.user_rows]);
             }
         });
+    }
+
+    /// Tells the owner of an item that an event is taken away.
+    pub(super) fn unobserve_foreign(&mut self, row: usize, weight: f32, time_ms: i64) {
+        let (sequence, item) = (self.sequence, self.items.get(row));
+        let (value, mean, explicit, retracts) = (0.0, 0.0, false, true);
+        let (item, owner) = (item.id.as_ref(), item.owner);
+        let observation = Observation { sequence, item, weight, value, mean, explicit, retracts, time_ms };
+        self.outboxes[usize::from(owner)].add(sequence, |bytes| observation.encode(&mut Writer::new(bytes)));
     }
 
     /// Items of this shard learn from events of another shard's users. What was merged before is left out.
@@ -40,8 +50,15 @@ impl Shard {
             let Observation { value, weight, explicit, mean, .. } = observation;
             let seen = Seen { value, weight, explicit, mean, since_ms: 0 };
             self.touch_item(row);
+            if observation.retracts {
+                if fresh {
+                    self.count_item(row, weight, observation.time_ms, -1);
+                }
+                self.merged[usize::from(source)] = observation.sequence.max(newest);
+                continue;
+            }
             if fresh {
-                self.count_item(row, weight, observation.time_ms);
+                self.count_item(row, weight, observation.time_ms, 1);
                 self.heard_of(row);
             }
             for arm in self.arms.iter_mut().filter(|arm| arm.shape.items == ItemSide::Learned) {
@@ -132,7 +149,8 @@ impl Shard {
         }
         self.items.advance(last_ms);
         self.touch_item(row);
-        if version != self.items.get(row).version {
+        let restated = version != self.items.get(row).version;
+        if restated {
             self.set_tags(row, tags_ms, &tags);
         }
         let decayed = self.items.translated(decayed, reference_ms);
@@ -144,6 +162,9 @@ impl Shard {
         debug_assert_eq!(item.owner, owner, "only owners publish");
         (item.weight, item.decayed) = (weight, decayed);
         (item.last_ms, item.version, item.attributes) = (last_ms, version, attributes);
+        if restated {
+            self.redescribe(row);
+        }
         for arm in self.arms.iter_mut().filter(|arm| arm.shape.items == ItemSide::Learned) {
             let (rows, old) = (arm.shape.item_rows, arm.sweeps.is_some().then(|| arm.items.col(row).to_vec()));
             take_column(from, arm.items.col_mut(row), rows)?;

@@ -4,6 +4,7 @@ use super::directory::Directory;
 use crate::base::cursor::{CursorError, Reader, Writer};
 use crate::base::{Id, IdRef};
 use crate::model::{Attributes, History};
+use crate::person::{Controls, Person};
 
 /// Facts of one user.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +29,10 @@ pub struct User {
     pub history: History,
     /// Typed attributes; most users have none.
     pub attributes: Option<Box<Attributes>>,
+    /// What the user does and likes.
+    pub person: Box<Person>,
+    /// What the user asks of the profile; most ask nothing.
+    pub controls: Option<Box<Controls>>,
 }
 
 impl User {
@@ -43,6 +48,8 @@ impl User {
             value_count: 0,
             history: History::default(),
             attributes: None,
+            person: Box::default(),
+            controls: None,
         }
     }
 
@@ -71,13 +78,18 @@ impl User {
         out.f64(self.value_sum).u64(self.value_count);
         self.history.encode(out);
         encode_attributes(self.attributes.as_deref(), out);
+        self.person.encode(out);
+        out.u8(u8::from(self.controls.is_some()));
+        if let Some(controls) = &self.controls {
+            controls.encode(out);
+        }
     }
 
-    /// Reads what [`Self::encode`] wrote.
+    /// Reads what [`Self::encode`] wrote, in an image of this version.
     ///
     /// # Errors
     /// [`CursorError`] for bytes that are not a user.
-    pub fn decode(from: &mut Reader<'_>) -> Result<Self, CursorError> {
+    pub fn decode(from: &mut Reader<'_>, version: u8) -> Result<Self, CursorError> {
         Ok(Self {
             id: from.id()?.to_owned(),
             version: from.u32()?,
@@ -87,8 +99,10 @@ impl User {
             last_ms: from.i64()?,
             value_sum: from.f64()?,
             value_count: from.u64()?,
-            history: History::decode(from)?,
+            history: History::decode(from, version > 3)?,
             attributes: decode_attributes(from)?,
+            person: if version > 3 { Box::new(Person::decode(from)?) } else { Box::default() },
+            controls: if version > 3 && from.u8()? != 0 { Some(Box::new(Controls::decode(from)?)) } else { None },
         })
     }
 }

@@ -11,23 +11,20 @@
 //! changes its fields; what needs others gets a new opcode.
 
 use super::error::WireError;
+pub use super::replies::{
+    EventBatchReply, EventPutReply, ExplainReply, ExposureReply, HelloReply, ItemGetReply, OutcomeReply,
+    ProfileGetReply, UserGetReply,
+};
 use super::schema::{CommandInfo, commands};
 use super::types::{
-    ArmProfile, Attribute, AttributeAt, DecisionsCell, Event, EventError, EventPart, EventResult, KindInfo,
-    MetricsCell, RecentEvent, RejectCount, RejectRow, Score, ScorePart, ScoredItem, ShardAddr, ShardDigest,
+    Attribute, DecisionsCell, Event, MetricsCell, RejectCount, RejectRow, Score, ScoredItem, ShardDigest,
     ShardSequence, Stat, StrategyMetrics, WriteAck,
 };
 use crate::base::Id;
-use crate::base::limits::{
-    ARMS_MAX, ATTRIBUTES_MAX, BATCH_EVENTS_MAX, EXPLAINED_EVENTS_MAX, ITEM_TAGS_MAX, SCORE_PARTS_MAX, SHARDS_MAX,
-    TOP_K_MAX,
-};
+use crate::base::limits::{ARMS_MAX, ATTRIBUTES_MAX, BATCH_EVENTS_MAX, ITEM_TAGS_MAX, SHARDS_MAX, TOP_K_MAX};
 
 /// Most shards in a list of shards.
 const SHARD_LIST_MAX: usize = SHARDS_MAX as usize;
-
-/// Most behaviour kinds: their codes are one byte.
-const KINDS_MAX: usize = 256;
 
 /// Most reasons for which an event is refused: their codes are one byte.
 const REJECT_REASONS_MAX: usize = 255;
@@ -47,28 +44,7 @@ commands! {
         version_max: u8,
         /// Secret; empty if the server asks for none.
         token: String,
-    } -> HelloReply {
-        /// Protocol version of this connection.
-        version: u8,
-        /// Name and version of the server program.
-        server: String,
-        /// Number of shards that ids are routed over.
-        shards: u16,
-        /// Where each shard answers; empty if one address serves all.
-        shard_map: Vec<ShardAddr> [max SHARD_LIST_MAX],
-        /// Behaviour kinds.
-        kinds: Vec<KindInfo> [max KINDS_MAX],
-        /// Strategies that learn here; the first one answers where a request names none.
-        strategies: Vec<String> [max ARMS_MAX],
-        /// Longest frame that the server reads, header included.
-        frame_bytes_max: u32,
-        /// Most events of one batch.
-        batch_events_max: u32,
-        /// Most requests of one connection that may wait for their replies.
-        in_flight_max: u32,
-        /// Durability level of requests that ask for 0.
-        durability: u8,
-    };
+    } -> HelloReply;
 
     /// Asks whether the server answers.
     0x0002 Session PING Ping {} -> PingReply {
@@ -90,20 +66,7 @@ commands! {
         event: Event,
         /// Durability level to reach before the reply: 0 the server's default, 1 applied, 2 journaled, 3 durable.
         durability: u8,
-    } -> EventPutReply {
-        /// Shard that owns the user.
-        shard: u16,
-        /// Number of the shard's record that holds the event.
-        sequence: u64,
-        /// Version of the profile that has learned the event.
-        profile_version: u32,
-        /// Durability level that was reached.
-        durability: u8,
-        /// Score of the item just before the event was learned; NaN when there is none.
-        score_before: f32,
-        /// Rank of the item just before the event was learned, from 1; 0 when it was not ranked.
-        rank_before: u32,
-    };
+    } -> EventPutReply;
 
     /// Records events, in order for each user. Each stands for itself: some may be refused (PARTIAL). The reply is sent
     /// after every profile has learned its events.
@@ -114,22 +77,7 @@ commands! {
         want: u8,
         /// The events.
         events: Vec<Event> [max BATCH_EVENTS_MAX],
-    } -> EventBatchReply {
-        /// Events that were learned.
-        accepted: u32,
-        /// Events whose ids had been seen.
-        duplicates: u32,
-        /// Events that were refused.
-        rejected: u32,
-        /// Lowest durability level that was reached.
-        durability: u8,
-        /// Newest record of each shard that took part.
-        shards: Vec<ShardSequence> [max SHARD_LIST_MAX],
-        /// The events that were refused.
-        errors: Vec<EventError> [max BATCH_EVENTS_MAX],
-        /// A result for each event, in their order, if wanted; else empty.
-        results: Vec<EventResult> [max BATCH_EVENTS_MAX],
-    };
+    } -> EventBatchReply;
 
     /// Sets attributes of a user. Of two values of one attribute the one with the later time wins.
     0x0103 Write USER_UPSERT UserUpsert by (user) {
@@ -147,20 +95,7 @@ commands! {
     0x0104 Read USER_GET UserGet by (user) {
         /// User.
         user: Id,
-    } -> UserGetReply {
-        /// User.
-        user: Id,
-        /// Version of the profile.
-        version: u32,
-        /// Events learned.
-        events: u64,
-        /// Time of the first event, in milliseconds since 1970-01-01 UTC.
-        first_ms: i64,
-        /// Time of the newest event.
-        last_ms: i64,
-        /// Attributes.
-        attributes: Vec<AttributeAt> [max ATTRIBUTES_MAX],
-    };
+    } -> UserGetReply;
 
     /// Sets tags and attributes of an item. The tags replace those it had; of two values of one attribute the one with
     /// the later time wins.
@@ -181,22 +116,7 @@ commands! {
     0x0106 Read ITEM_GET ItemGet by (item) {
         /// Item.
         item: Id,
-    } -> ItemGetReply {
-        /// Item.
-        item: Id,
-        /// Version of the item.
-        version: u32,
-        /// Events that named it.
-        events: u64,
-        /// Decayed count of its events.
-        popularity: f64,
-        /// Time of the newest event, in milliseconds since 1970-01-01 UTC.
-        last_ms: i64,
-        /// Tags.
-        tags: Vec<String> [max ITEM_TAGS_MAX],
-        /// Attributes.
-        attributes: Vec<AttributeAt> [max ATTRIBUTES_MAX],
-    };
+    } -> ItemGetReply;
 
     /// Reports that a recommended list was shown to its user: it counts from now on, whatever comes of it, and outcomes
     /// find it after a restart too. DUPLICATE if it counted before.
@@ -211,19 +131,7 @@ commands! {
         time_ms: i64,
         /// Durability level to reach before the reply, as in EVENT_PUT.
         durability: u8,
-    } -> ExposureReply {
-        /// Shard that owns the user.
-        shard: u16,
-        /// Number of the shard's record that holds the report.
-        sequence: u64,
-        /// Durability level that was reached.
-        durability: u8,
-        /// Whether the list is known: 1 shown, 3 expired (too old, or too many since), 4 unknown (never served to this
-        /// user, or before a restart).
-        join: u8,
-        /// Strategy that ranked the list; empty if it is not known.
-        strategy: String,
-    };
+    } -> ExposureReply;
 
     /// Records an event that came of a recommended list: it is learned like any other, and the list is credited. A list
     /// that no EXPOSURE reported counts as shown with its first outcome. DUPLICATE, for an event whose id was seen,
@@ -235,29 +143,7 @@ commands! {
         event: Event,
         /// Durability level to reach before the reply, as in EVENT_PUT.
         durability: u8,
-    } -> OutcomeReply {
-        /// Shard that owns the user.
-        shard: u16,
-        /// Number of the shard's record that holds the event.
-        sequence: u64,
-        /// Version of the profile that has learned the event.
-        profile_version: u32,
-        /// Durability level that was reached.
-        durability: u8,
-        /// Score of the item just before the event was learned; NaN when there is none.
-        score_before: f32,
-        /// Rank of the item just before the event was learned, from 1; 0 when it was not ranked.
-        rank_before: u32,
-        /// Whether the list was credited: 0 no (DUPLICATE), 1 yes, 2 yes, but the item is none of the list's, 3 expired
-        /// (too old, or too many since), 4 unknown (never served to this user, or before a restart).
-        join: u8,
-        /// Strategy that ranked the list; empty if it is not known.
-        strategy: String,
-        /// Where the item stood in the list, from 1; 0 if nowhere.
-        position: u16,
-        /// Time from the list to the event, in milliseconds.
-        delay_ms: i64,
-    };
+    } -> OutcomeReply;
 
     /// The living profile of a user.
     0x0201 Read PROFILE_GET ProfileGet by (user) {
@@ -267,30 +153,7 @@ commands! {
         recent_max: u16,
         /// Whether the user factors are wanted.
         factors: bool,
-    } -> ProfileGetReply {
-        /// User.
-        user: Id,
-        /// Shard that owns the user.
-        shard: u16,
-        /// Version of the profile: it grows by one with every event learned.
-        version: u32,
-        /// Events learned.
-        events: u64,
-        /// Time of the first event, in milliseconds since 1970-01-01 UTC.
-        first_ms: i64,
-        /// Time of the newest event.
-        last_ms: i64,
-        /// Mean value of the events; NaN when there is none.
-        value_mean: f64,
-        /// Attributes.
-        attributes: Vec<AttributeAt> [max ATTRIBUTES_MAX],
-        /// What each strategy has learned, if wanted; else empty.
-        arms: Vec<ArmProfile> [max ARMS_MAX],
-        /// Newest events, the newest first.
-        recent: Vec<RecentEvent>,
-        /// Digest of all that is held about the user: equal profiles have equal digests.
-        digest: u64,
-    };
+    } -> ProfileGetReply;
 
     /// Scores items for a user.
     0x0202 Read PREDICT Predict by (user) {
@@ -368,20 +231,7 @@ commands! {
         ranking: bool,
         /// Most of the newest events wanted, at most 100.
         events_max: u16,
-    } -> ExplainReply {
-        /// Strategy that answered.
-        strategy: String,
-        /// Version of the profile that was used; 0 if the user was not seen.
-        profile_version: u32,
-        /// The score: the sum of all parts, those of events included.
-        score: f32,
-        /// What it rests on, as in Score.
-        basis: u8,
-        /// Named parts. Of the ranking of `auto`: the score of the mean candidate, then what each group of features adds.
-        parts: Vec<ScorePart> [max SCORE_PARTS_MAX],
-        /// What the score became by each event, less what it was without it; the newest first.
-        events: Vec<EventPart> [max EXPLAINED_EVENTS_MAX],
-    };
+    } -> ExplainReply;
 
     /// How well the strategies do: every event is foretold before it is learned.
     0x0301 Read METRICS Metrics {

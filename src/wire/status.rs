@@ -80,6 +80,8 @@ statuses! {
     17 "ERASED" Erased final;
     /// The user has not consented to this use.
     18 "NO_CONSENT" NoConsent final;
+    /// The user behaves like a machine: what it does is set aside until it stops.
+    19 "QUARANTINED" Quarantined final;
     /// The request is malformed or a value is out of range; the message says which.
     32 "BAD_REQUEST" BadRequest final;
     /// The event is older than the server accepts.
@@ -144,6 +146,7 @@ mod tests {
             (16, "NOT_FOUND"),
             (17, "ERASED"),
             (18, "NO_CONSENT"),
+            (19, "QUARANTINED"),
             (32, "BAD_REQUEST"),
             (33, "TOO_LATE"),
             (34, "UNAUTHORISED"),

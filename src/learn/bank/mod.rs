@@ -150,6 +150,13 @@ impl Bank {
         self.tags.set(item, tags, met);
     }
 
+    /// Puts another trail in the place of a user's: items and times, oldest first. What the items have learned stays.
+    pub fn set_trail(&mut self, user: usize, met: impl Iterator<Item = (u32, i64)>) {
+        let mut trail = Trail::default();
+        met.for_each(|(item, time_ms)| trail.push(item, time_ms));
+        self.trails[user] = trail;
+    }
+
     /// The items beside its own whose sums the next event of `user` changes.
     pub fn touched_by(&self, user: usize) -> impl Iterator<Item = u32> + '_ {
         self.trails[user].newest(pairs::PAIRED)

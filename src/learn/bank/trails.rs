@@ -67,6 +67,8 @@ impl Trail {
     /// The newest `n` items before event `position`, newest first.
     #[inline]
     pub fn before(&self, position: usize, n: usize) -> impl Iterator<Item = u32> + '_ {
+        // A trail that was made anew is shorter than the places that others remember of it.
+        let position = position.min(self.count());
         let oldest = position.saturating_sub(n).max(self.count() - self.items.len());
         (oldest..position).rev().map(|at| self.items[at % TRAIL_MAX])
     }
