@@ -129,6 +129,8 @@ struct Inner {
     stopping: AtomicBool,
     registry: Registry,
     rejects: RejectKeeper,
+    /// How many more may look at refused events now.
+    lookers: Arc<tokio::sync::Semaphore>,
 }
 
 /// Why a turn was not taken.

@@ -103,6 +103,7 @@ impl Engine {
             stopping: AtomicBool::new(false),
             registry: Registry::default(),
             rejects,
+            lookers: Arc::new(tokio::sync::Semaphore::new(rejects::LOOKERS_MAX)),
         };
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let store = describe(&opened);
