@@ -132,6 +132,8 @@ struct Inner {
     registry: Registry,
     schema: schema::InForce,
     rejects: RejectKeeper,
+    /// How many more may look at refused events now.
+    lookers: Arc<tokio::sync::Semaphore>,
 }
 
 /// Why a turn was not taken.

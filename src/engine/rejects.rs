@@ -11,6 +11,9 @@ use crate::storage::rejects::read;
 use crate::storage::{RejectPage, RejectQuery, RejectStore, RejectTotals};
 use crate::telemetry::{Metric, Metrics};
 
+/// Threads that look at once: each holds a segment in memory. Others wait for their turn.
+pub(super) const LOOKERS_MAX: usize = 2;
+
 impl Engine {
     /// Counts a refused event under its reason and keeps it, if there is room. Never waits.
     pub fn reject(&self, reject: Reject) {
@@ -42,6 +45,8 @@ impl Engine {
         if !keeper.keeps() || query.max == 0 {
             return Ok(RejectPage::default());
         }
+        let lookers = Arc::clone(&self.inner.lookers);
+        let turn = lookers.acquire_owned().await.map_err(|_| EngineError::Stopping(WHAT))?;
         let segments = keeper.segments().ok_or(EngineError::Busy(WHAT))?;
         let segments = segments.await.map_err(|_| EngineError::Stopping(WHAT))?;
         let cluster_id = self.inner.home.cluster_id;
@@ -49,6 +54,7 @@ impl Engine {
         spawn_thread("mirra-look", move || {
             // Nobody may wait any more.
             let _ = sender.send(read(&segments, cluster_id, query));
+            drop(turn);
         })?;
         let page = receiver.await.map_err(|_| EngineError::Lost(WHAT))??;
         if page.damaged > 0 {

@@ -109,6 +109,7 @@ impl Engine {
             registry: Registry::default(),
             schema: schema::InForce::new(schema),
             rejects,
+            lookers: Arc::new(tokio::sync::Semaphore::new(rejects::LOOKERS_MAX)),
         };
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let store = describe(&opened);

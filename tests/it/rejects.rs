@@ -1,5 +1,7 @@
 //! Refused events through a real server: counted by reason, listed as they were sent, over restarts, exported, sent again.
 
+use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command as Program;
 use std::sync::Arc;
@@ -10,9 +12,9 @@ use mirra::ingest::{Table, TableOptions};
 use mirra::model::{self, RejectReason};
 use mirra::storage::RejectQuery;
 use mirra::storage::rejects::NEWEST;
-use mirra::wire::Status;
 use mirra::wire::commands::*;
 use mirra::wire::types::{Event, RejectRow};
+use mirra::wire::{Status, put_request};
 use serde_json::Value;
 
 use crate::support::{Connection, ServeProcess, TestServer, options};
@@ -146,6 +148,20 @@ fn refused_events_are_counted_listed_kept_exported_and_sent_again() {
     assert_as_sent(&list(&mut door, u64::MAX, 3, 0).rejects, &sent[9..]);
     let (status, error) = door.ask(&Rejects { from: 0, max: 1, reason: 99 }).expect_err("no such reason");
     assert!(status == Status::BadRequest && error.message.contains("4 unknown_kind"), "{error:?}");
+
+    // Many at once are answered, some after others.
+    let mut bytes = Vec::new();
+    for id in 1_000..1_200 {
+        put_request(&mut bytes, id, &Rejects { from: 0, max: 5, reason: 0 }).expect("it fits");
+    }
+    door.stream.write_all(&bytes).expect("the server reads");
+    let mut answer = || {
+        let header = door.read().0;
+        assert_eq!(Status::from_number(header.code), Some(Status::Ok));
+        header.request_id
+    };
+    let answered: BTreeSet<u64> = (0..200).map(|_| answer()).collect();
+    assert_eq!(answered, (1_000..1_200).collect());
 
     // Over a kill, and over a stop.
     drop(door);
@@ -319,7 +335,7 @@ fn every_refused_event_is_kept_or_counted_as_dropped() {
         let totals = engine.reject_totals();
         let query = RejectQuery { from: 0, max: usize::MAX, reason: Some(RejectReason::TooLate) };
         let page = engine.rejects(query).await.expect("read");
-        let ids: std::collections::BTreeSet<Id> = page.rows.iter().map(|row| row.1.event.event_id.clone()).collect();
+        let ids: BTreeSet<Id> = page.rows.iter().map(|row| row.1.event.event_id.clone()).collect();
         assert_eq!(ids.len(), page.rows.len(), "none is kept twice");
         assert!(ids.iter().all(|id| matches!(id, Id::Int(1..=40_000))), "ids are those that were sent");
         assert_eq!((totals.sum(), totals.dropped), (40_000, 40_000 - ids.len() as u64));

@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn people_see_what_came_and_machines_all() {
         let printed = counts_text(&reply(0));
-        assert!(printed.contains("value_not_finite  1,234") && printed.contains("all"), "{printed}");
+        assert!(printed.contains("value_not_finite   1,234") && printed.contains("all"), "{printed}");
         assert!(!printed.contains("unknown_kind") && !printed.contains("could not"), "{printed}");
         assert!(counts_text(&reply(3)).ends_with("\n3 of them could not be kept"));
         assert_eq!(counts_text(&RejectsReply { counts: vec![], ..reply(0) }), "no event was refused");
