@@ -19,7 +19,7 @@ const FLOORS: &[(u8, &[&str])] = &[
     (6, &["shard"]),
     (5, &["storage"]),
     (4, &["state"]),
-    (3, &["learn", "evaluate", "wire", "pipeline", "mine", "experiment"]),
+    (3, &["learn", "evaluate", "person", "wire", "pipeline", "mine", "experiment"]),
     (2, &["model"]),
     (1, &["linalg", "telemetry"]),
     (0, &["base"]),
