@@ -36,7 +36,7 @@ pub use inputs::{ChurnInputs, FEATURE_NAMES, FEATURES};
 use self::learner::Learner;
 use crate::base::{CursorError, Reader, Rng, Writer};
 
-/// Most probes that wait for their label: 1.4 MB.
+/// Most probes that wait for their label: 1.3 MB.
 pub const PENDING_MAX: usize = 16_384;
 /// Most probes that one event settles. More than the one that it may take, so that what waits too long gets less.
 pub const SETTLED_MAX: usize = 3;
