@@ -4,7 +4,8 @@
 //! lowest floor first (`ARCHITECTURE.md` draws the house; a test keeps it):
 //!
 //! * [`base`], [`linalg`], [`telemetry`], [`model`]: ids, vectors, figures, the words of the field
-//! * [`learn`], [`person`], [`evaluate`], [`wire`]: strategies, what a user is beside vectors, metrics, the protocol: pure
+//! * [`learn`], [`evaluate`], [`person`], [`wire`]: strategies, metrics, what is known of a person, the protocol: pure
+//!   algorithms
 //! * [`state`]: a shard as a deterministic machine
 //! * [`storage`], [`shard`]: journal and snapshots; shards as actors
 //! * [`engine`]: the in-process API

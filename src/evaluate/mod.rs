@@ -3,6 +3,7 @@
 //! Accumulators only: nothing here predicts, nothing takes the time, all sums are `f64`. Bytes that cannot be read
 //! back are told with [`CursorError`](crate::base::CursorError), the only error of this folder.
 
+pub mod auc;
 pub mod distinct;
 pub mod joins;
 pub mod leave_one_out;
@@ -14,6 +15,7 @@ pub mod prequential;
 mod prequential_tests;
 pub mod rank;
 
+pub use auc::{ForecastReport, Forecasts};
 pub use joins::{Joined, Joins, Outcomes, Shown};
 pub use leave_one_out::{LeaveOneOut, position_of};
 pub use ledger::{Cohort, Window};

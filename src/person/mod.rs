@@ -4,9 +4,11 @@
 //! event is taken away by subtracting what it added, and two users become one by addition.
 
 pub mod behaviours;
+pub mod churn;
 pub mod controls;
 pub mod decayed;
 pub mod facets;
+pub mod formula;
 pub mod interests;
 pub mod timeline;
 pub mod traits;
