@@ -82,6 +82,7 @@ pub(super) struct Schema {
     pub(super) version: u64,
     pub(super) closed: bool,
     pub(super) session_gap_s: f64,
+    pub(super) churn_horizon_s: f64,
     pub(super) half_lives_s: Vec<f64>,
 }
 

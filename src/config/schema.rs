@@ -10,11 +10,12 @@ use crate::model::{AttributeRule, AttributeType, Cleaning, Kind, Kinds, Modality
 const LONG_S: f64 = 10.0 * 365.25 * 86_400.0;
 
 pub(super) fn check(raw: &Raw, c: &mut Checker<'_>) -> Schema {
-    let raw::Schema { version, closed, session_gap_s, ref half_lives_s } = raw.schema;
+    let raw::Schema { version, closed, session_gap_s, churn_horizon_s, ref half_lives_s } = raw.schema;
     Schema {
         version: c.whole("schema.version", version, 1..=u64::from(u32::MAX)),
         closed,
         session_gap_ms: (1_000.0 * c.real("schema.session_gap_s", session_gap_s, 1.0..=LONG_S)) as i64,
+        churn_horizon_ms: (1_000.0 * c.real("schema.churn_horizon_s", churn_horizon_s, 60.0..=LONG_S)) as i64,
         half_lives_s: half_lives(half_lives_s, c),
         kinds: kinds(raw, c),
         user: user_rules(raw, c),

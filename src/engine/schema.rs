@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Busy, Engine, EngineError};
-use crate::base::cursor::{Reader, Writer};
-use crate::model::{Durability, Schema};
+use crate::base::cursor::Reader;
+use crate::model::{Durability, Schema, TraitRule};
+use crate::person::formula::Formula;
 use crate::shard::{Recovered, Step, StepDone};
 use crate::state::Op;
 
@@ -64,14 +65,22 @@ impl Engine {
         Arc::clone(&known.schema)
     }
 
-    /// Puts `next` in the place of the schema in force: in every shard's journal, then at the door.
+    /// Puts the schema of these bytes in the place of the one in force: in every shard's journal, then at the door; or only
+    /// says whether it could (`dry_run`). Returns the version in force then.
     ///
     /// # Errors
-    /// [`EngineError::Schema`] if what is kept would lose its meaning, [`EngineError::ShardFailed`].
-    pub async fn change_schema(&self, next: Schema) -> Result<(), EngineError> {
+    /// [`EngineError::Schema`] if what is kept would lose its meaning, [`EngineError::SchemaBytes`],
+    /// [`EngineError::Trait`] for a formula that is none, [`EngineError::ShardFailed`].
+    pub async fn change_schema(&self, bytes: &[u8], dry_run: bool) -> Result<u32, EngineError> {
         let _busy = Busy::take(&self.inner.schema.changing, "change of the schema")?;
-        self.schema().follow(&next)?;
-        let bytes = encode(&next);
+        let (now, next) = (self.schema(), decode(bytes)?);
+        now.follow(&next)?;
+        check_formulas(&next)?;
+        if dry_run {
+            return Ok(now.version);
+        }
+        let version = next.version;
+        let bytes = next.to_bytes();
         let mut op = Vec::new();
         Op::Schema { schema: &bytes }.encode(&mut op);
         let mut waiting = Vec::new();
@@ -87,18 +96,20 @@ impl Engine {
             }
         }
         self.inner.schema.set(next);
-        Ok(())
+        Ok(version)
     }
-}
-
-pub(super) fn encode(schema: &Schema) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    schema.encode(&mut Writer::new(&mut bytes));
-    bytes
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Schema, EngineError> {
     Schema::decode(&mut Reader::new(bytes)).map_err(EngineError::SchemaBytes)
+}
+
+/// Whether every trait's formula is one.
+fn check_formulas(schema: &Schema) -> Result<(), EngineError> {
+    for TraitRule { name, formula } in &schema.traits {
+        Formula::parse(formula).map_err(|why| EngineError::Trait { name: name.clone(), why: why.to_string() })?;
+    }
+    Ok(())
 }
 
 /// The schema that the shards shall have: the configured one, unless they have a newer one already.
@@ -111,5 +122,6 @@ pub(super) fn at_start(recovered: &[Recovered], wanted: Schema) -> Result<Schema
         return Ok(newest.clone());
     }
     newest.follow(&wanted)?;
+    check_formulas(&wanted)?;
     Ok(wanted)
 }

@@ -136,7 +136,7 @@ fn read_or_make_meta(dir: &DataDir, options: &mut Options, now_ms: i64) -> Resul
             && meta.routing_version == ROUTING_VERSION
     };
     if first.is_none() && known.as_ref().is_none_or(fits) {
-        dir.write_schema(&schema::encode(&options.state.schema))?;
+        dir.write_schema(&options.state.schema.to_bytes())?;
     }
     if let Some(meta) = known {
         if !fits(&meta) {
@@ -210,7 +210,7 @@ fn start_actors(
             catch_up(&shard, &state::Op::Epoch { epoch: model.epoch })?;
         }
         if shard.schema() != common.schema {
-            let bytes = schema::encode(common.schema);
+            let bytes = common.schema.to_bytes();
             let op = state::Op::Schema { schema: &bytes };
             shard.apply(&op);
             catch_up(&shard, &op)?;

@@ -64,6 +64,8 @@ pub struct Schema {
     pub closed: bool,
     /// Milliseconds without an event that end a session.
     pub session_gap_ms: i64,
+    /// Milliseconds without an event after which a user counts as gone: what churn risk foretells.
+    pub churn_horizon_ms: i64,
     /// Short, middle and long half-life of sums, in seconds, rising.
     pub half_lives_s: [f64; RUNGS],
     /// Behaviour kinds.
@@ -86,6 +88,7 @@ impl Default for Schema {
             version: 1,
             closed: false,
             session_gap_ms: 1_800_000,
+            churn_horizon_ms: 14 * 86_400_000,
             half_lives_s: [3_600.0, 86_400.0, 2_592_000.0],
             kinds: Kinds::default(),
             user: Vec::new(),
@@ -204,9 +207,17 @@ impl Schema {
         self.user.iter().find(|rule| rule.name == name)
     }
 
+    /// The schema's bytes, as journals and requests carry them.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.encode(&mut Writer::new(&mut bytes));
+        bytes
+    }
+
     /// Appends the schema.
     pub fn encode(&self, out: &mut Writer<'_>) {
-        out.u8(FORMAT).u32(self.version).u8(u8::from(self.closed)).i64(self.session_gap_ms);
+        out.u8(FORMAT).u32(self.version).u8(u8::from(self.closed)).i64(self.session_gap_ms).i64(self.churn_horizon_ms);
         for half_life_s in self.half_lives_s {
             out.f64(half_life_s);
         }
@@ -241,7 +252,8 @@ impl Schema {
                 return Err(CursorError::Bad { what, offset, found, allowed });
             }
         }
-        let (version, closed, session_gap_ms) = (from.u32()?, from.u8()? != 0, from.i64()?);
+        let (version, closed) = (from.u32()?, from.u8()? != 0);
+        let (session_gap_ms, churn_horizon_ms) = (from.i64()?, from.i64()?);
         let mut half_lives_s = [0.0; RUNGS];
         for half_life_s in &mut half_lives_s {
             *half_life_s = from.f64()?;
@@ -268,7 +280,19 @@ impl Schema {
             quarantine: from.u8()? != 0,
         };
         let kinds = Kinds::new(kinds);
-        Ok(Self { version, closed, session_gap_ms, half_lives_s, kinds, user, item, modalities, traits, cleaning })
+        Ok(Self {
+            version,
+            closed,
+            session_gap_ms,
+            churn_horizon_ms,
+            half_lives_s,
+            kinds,
+            user,
+            item,
+            modalities,
+            traits,
+            cleaning,
+        })
     }
 }
 

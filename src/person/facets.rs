@@ -124,6 +124,17 @@ impl Facets {
         facet.fading.value(&self.blocks, ladder, at_ms)
     }
 
+    /// Entropy of the shares of facets, in nats; `None` without any.
+    #[must_use]
+    pub fn entropy(&self) -> Option<f64> {
+        let total: f64 = self.held.iter().map(|facet| f64::from(facet.events)).sum();
+        let part = |facet: &Facet| {
+            let share = f64::from(facet.events) / total;
+            -share * share.ln()
+        };
+        (total > 0.0).then(|| self.held.iter().map(part).sum())
+    }
+
     /// Adds another user's. Numbers are of the same table.
     pub fn merge(&mut self, mut other: Self) {
         self.events += other.events;

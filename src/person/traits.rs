@@ -151,7 +151,7 @@ fn breadth(facets: &Facets) -> Option<Told> {
         return None;
     }
     let shares = || facets.held().iter().map(|facet| f64::from(facet.events) / total);
-    let entropy: f64 = -shares().map(|share| share * share.ln()).sum::<f64>();
+    let entropy = facets.entropy()?;
     let second: f64 = shares().map(|share| share * share.ln().powi(2)).sum();
     let corrected = entropy + (facets.held().len() as f64 - 1.0) / (2.0 * total);
     let deviation = ((second - entropy * entropy).max(0.0) / total).sqrt();

@@ -9,8 +9,8 @@ use crate::engine::{Engine, EngineError};
 use crate::telemetry::Metric;
 use crate::wire::Status;
 use crate::wire::commands::{
-    Decisions, Digest, DigestReply, Metrics, Ping, PingReply, Refit, RefitReply, Request, Shutdown, ShutdownReply,
-    Snapshot, SnapshotReply, Stats, StatsReply,
+    Decisions, Digest, DigestReply, Metrics, Ping, PingReply, Refit, RefitReply, Request, SchemaGet, SchemaGetReply,
+    SchemaSet, SchemaSetReply, Shutdown, ShutdownReply, Snapshot, SnapshotReply, Stats, StatsReply,
 };
 use crate::wire::types::{ShardDigest, ShardSequence, Stat};
 
@@ -42,6 +42,17 @@ pub(super) async fn carry_out(session: Rc<Session>, request_id: u64, request: Re
             session.reply::<Digest>(request_id, &DigestReply { shards });
         }),
         Request::Rejects(wanted) => rejects::answer(&session, request_id, &wanted).await,
+        Request::SchemaGet(SchemaGet {}) => {
+            let schema = engine.schema();
+            let reply = SchemaGetReply { version: schema.version, schema: schema.to_bytes() };
+            session.reply::<SchemaGet>(request_id, &reply);
+            Ok(())
+        }
+        Request::SchemaSet(SchemaSet { schema, dry_run }) => {
+            engine.change_schema(&schema, dry_run).await.map(|version| {
+                session.reply::<SchemaSet>(request_id, &SchemaSetReply { version });
+            })
+        }
         Request::Shutdown(Shutdown { snapshot }) => shutdown(&session, request_id, snapshot).await,
         other => {
             let message = format!("{} has no place here: this is a fault of the server", other.info().name);
@@ -57,6 +68,7 @@ pub(super) async fn carry_out(session: Rc<Session>, request_id: u64, request: Re
 fn status(error: &EngineError) -> Status {
     match error {
         EngineError::Busy(_) | EngineError::Stopping(_) => Status::Overloaded,
+        EngineError::Schema(_) | EngineError::SchemaBytes(_) | EngineError::Trait { .. } => Status::BadRequest,
         EngineError::NothingToFit { .. } | EngineError::Fit(_) => Status::BadRequest,
         _ => Status::Internal,
     }

@@ -30,6 +30,10 @@ pub(super) enum Invalid {
     Want { code: u8 },
     #[error("attribute `{name}` is {value}: numbers must be finite")]
     Number { name: String, value: f64 },
+    #[error("an event without an id cannot be taken back: name the id that it came with")]
+    NoEventId,
+    #[error("control {control} needs {what}")]
+    Control { control: u8, what: &'static str },
     #[error(transparent)]
     Rule(#[from] RuleFault),
     #[error("k is 0 or more than {max}")]
@@ -49,6 +53,7 @@ impl Invalid {
             Self::Past { .. } => RejectReason::Before1970,
             Self::Future { .. } => RejectReason::InTheFuture,
             Self::Number { .. } | Self::Rule(_) => RejectReason::Attribute,
+            Self::NoEventId | Self::Control { .. } => return None,
             Self::Durability { .. } | Self::Want { .. } | Self::TopK { .. } | Self::Events { .. } => return None,
         })
     }
@@ -102,7 +107,7 @@ pub(super) fn time(time_ms: i64, now_ms: i64) -> Result<i64, Invalid> {
 }
 
 /// An event id as it is remembered: 64 bits of its stable hash, 0 for none.
-fn event_key(event_id: IdRef<'_>) -> u64 {
+pub(super) fn event_key(event_id: IdRef<'_>) -> u64 {
     match event_id {
         IdRef::Int(0) => 0,
         id => id.stable_hash().max(1),
@@ -143,16 +148,21 @@ pub(super) fn attributes(
 pub(super) fn attributes_out(attributes: &Attributes) -> Vec<AttributeAt> {
     let out = |(name, value, time_ms): (&str, &Value, i64)| AttributeAt {
         name: name.to_owned(),
-        value: match value {
-            Value::Removed => AttributeValue::Removed,
-            Value::Number(number) => AttributeValue::Number(*number),
-            Value::Text(text) => AttributeValue::Text(text.clone()),
-            Value::Bool(yes) => AttributeValue::Bool(*yes),
-            Value::List(texts) => AttributeValue::Texts(texts.clone()),
-        },
+        value: attribute_value_out(value),
         time_ms,
     };
     attributes.iter().map(out).collect()
+}
+
+/// A value, as the wire says it.
+pub(super) fn attribute_value_out(value: &Value) -> AttributeValue {
+    match value {
+        Value::Removed => AttributeValue::Removed,
+        Value::Number(number) => AttributeValue::Number(*number),
+        Value::Text(text) => AttributeValue::Text(text.clone()),
+        Value::Bool(yes) => AttributeValue::Bool(*yes),
+        Value::List(texts) => AttributeValue::Texts(texts.clone()),
+    }
 }
 
 #[cfg(test)]

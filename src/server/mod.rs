@@ -14,6 +14,7 @@ mod explain;
 mod listener;
 mod metrics;
 mod output;
+mod person;
 mod plan;
 mod refused;
 mod rejects;

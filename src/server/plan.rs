@@ -8,8 +8,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot::Receiver;
 
 use super::convert::{self, Invalid};
-use crate::base::IdRef;
 use crate::base::limits::{EXPLAINED_EVENTS_MAX, TEXT_BYTES_MAX, TOP_K_MAX};
+use crate::base::{Id, IdRef};
 use crate::engine::{Engine, TurnError};
 use crate::model::{Durability, Event, Recall, Reject, Schema};
 use crate::shard::messages::OwnedFilter;
@@ -64,6 +64,11 @@ pub(super) enum PlannedKind {
     Exposure(Place),
     Outcome(Place),
     Explain(Place),
+    UserControl(Place),
+    EventRetract(Place),
+    ProfileParts(Place),
+    ProfilesGet(Vec<(Id, Place)>),
+    ProfileHistory(Place),
 }
 
 /// One shard's part.
@@ -124,6 +129,10 @@ impl Plan {
     pub(super) fn new(shards: u16, now_ms: i64, schema: Arc<Schema>, client: Rc<str>) -> Self {
         let parts = (0..shards).map(|_| Part::default()).collect();
         Self { parts, requests: Vec::new(), slow: false, now_ms, schema, client }
+    }
+
+    pub(super) fn now_ms(&self) -> i64 {
+        self.now_ms
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -267,6 +276,11 @@ impl Plan {
                 let op = Op::Outcome { decision: request.decision_id, event, list: Recall::Unknown };
                 PlannedKind::Outcome(self.join(engine, wire.user, &op, request.durability)?)
             }
+            Request::UserControl(request) => self.user_control(engine, &request)?,
+            Request::EventRetract(request) => self.event_retract(engine, &request)?,
+            Request::ProfileParts(request) => self.profile_parts(engine, request),
+            Request::ProfilesGet(request) => self.profiles_get(engine, request),
+            Request::ProfileHistory(request) => self.profile_history(engine, request),
             request => return Ok(Some(request)),
         };
         self.requests.push(Planned { request_id, kind });
@@ -293,7 +307,13 @@ impl Plan {
         Ok(PlannedKind::ItemUpsert(place))
     }
 
-    fn write(&mut self, engine: &Engine, id: IdRef<'_>, op: &Op<'_>, durability: u8) -> Result<Place, Refused> {
+    pub(super) fn write(
+        &mut self,
+        engine: &Engine,
+        id: IdRef<'_>,
+        op: &Op<'_>,
+        durability: u8,
+    ) -> Result<Place, Refused> {
         let durability = convert::durability(durability, engine.options().durability)?;
         self.slow |= durability == Durability::Durable;
         let shard = engine.route(id);
@@ -316,7 +336,7 @@ impl Plan {
         Ok(Place { shard, step: part.steps.len() - 1, outcome: 0, at: 0 })
     }
 
-    fn ask(&mut self, engine: &Engine, id: IdRef<'_>, query: Query) -> Place {
+    pub(super) fn ask(&mut self, engine: &Engine, id: IdRef<'_>, query: Query) -> Place {
         let shard = engine.route(id);
         let part = &mut self.parts[usize::from(shard)];
         part.steps.push(Step::Ask(query));

@@ -11,8 +11,8 @@ use crate::shard::{Answer, Refusal, StepDone, Written};
 use crate::state::{ArmView, Basis, Outcome, OutcomeKind, Scored};
 use crate::wire::commands::{
     EventBatch, EventBatchReply, EventPut, EventPutReply, ItemGet, ItemGetReply, ItemUpsert, Predict, PredictReply,
-    ProfileGet, ProfileGetReply, Recommend, RecommendReply, SimilarItems, SimilarItemsReply, UserGet, UserGetReply,
-    UserUpsert,
+    ProfileGet, ProfileGetReply, Recommend, RecommendReply, SimilarItems, SimilarItemsReply, UserControl, UserGet,
+    UserGetReply, UserUpsert,
 };
 use crate::wire::types::{
     ArmProfile, EventError, EventResult, RecentEvent, Score, ScoredItem, ShardSequence, WriteAck,
@@ -33,8 +33,15 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    fn new(status: Status, message: &'static str) -> Self {
+    pub(super) fn new(status: Status, message: &'static str) -> Self {
         Self { status, retry_after_ms: 0, message }
+    }
+}
+
+impl Failure {
+    /// Whether what was asked for is not known.
+    pub(super) fn is_not_found(&self) -> bool {
+        self.status == Status::NotFound
     }
 }
 
@@ -93,6 +100,11 @@ impl Replies<'_> {
             PlannedKind::Exposure(place) => self.exposure(request_id, place),
             PlannedKind::Outcome(place) => self.outcome(request_id, place),
             PlannedKind::Explain(place) => self.explain(request_id, place),
+            PlannedKind::UserControl(place) => self.ack::<UserControl>(request_id, place),
+            PlannedKind::EventRetract(place) => self.event_retract(request_id, place),
+            PlannedKind::ProfileParts(place) => self.profile_parts(request_id, place),
+            PlannedKind::ProfilesGet(places) => self.profiles_get(request_id, places),
+            PlannedKind::ProfileHistory(place) => self.profile_history(request_id, place),
         };
         if let Err(Failure { status, retry_after_ms, message }) = made {
             put_error(self.out, request_id, status, retry_after_ms, message);

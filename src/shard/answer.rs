@@ -9,6 +9,20 @@ use crate::state::{Filter, Shard};
 pub(super) fn answer(shard: &mut Shard, query: &Query) -> Answer {
     match query {
         Query::Profile { user, factors, recent_max } => profile(shard, user, *factors, *recent_max),
+        Query::Portrait { user, parts, facets_max, now_ms } => {
+            match shard.portrait(user.as_ref(), *parts, *facets_max, *now_ms) {
+                Some(portrait) => Answer::Portrait(Box::new(portrait), shard.schema().half_lives_s),
+                None => Answer::NotFound,
+            }
+        }
+        Query::History { user, span_ms, kinds, skip, max } => match shard.retained(user.as_ref(), *span_ms, kinds) {
+            Some(entries) => {
+                let page = entries.iter().skip(*skip).take(*max);
+                let page = page.map(|entry| (shard.item_id(entry.item).clone(), *entry)).collect();
+                Answer::History(entries.len(), page)
+            }
+            None => Answer::NotFound,
+        },
         Query::Item { item } => item_facts(shard, item),
         Query::Predict { user, items, strategy } => {
             let Some(arm) = shard.arm_named(strategy) else { return Answer::NoStrategy };

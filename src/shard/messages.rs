@@ -10,7 +10,8 @@ use super::queue::Credits;
 use crate::base::Id;
 use crate::model::{Attributes, Durability, Entry, RejectReason, SentEvent};
 use crate::state::{
-    ArmView, EpochModel, Explanation, Missing, Outcome, Prediction, Ranking, Scored, Section, Shard, StrategyReport,
+    ArmView, EpochModel, Explanation, Missing, Outcome, Portrait, Prediction, Ranking, Scored, Section, Shard,
+    StrategyReport,
 };
 use crate::storage::SyncHandle;
 
@@ -119,6 +120,30 @@ pub enum Query {
         /// How many of the newest events are wanted.
         recent_max: usize,
     },
+    /// A whole person.
+    Portrait {
+        /// Who.
+        user: Id,
+        /// Which parts of it (`state/portrait.rs`).
+        parts: u16,
+        /// Most facets.
+        facets_max: usize,
+        /// What time it is.
+        now_ms: i64,
+    },
+    /// Retained events, the newest first.
+    History {
+        /// Whose.
+        user: Id,
+        /// From when to when, in milliseconds.
+        span_ms: (i64, i64),
+        /// Of which kinds; empty: all.
+        kinds: Vec<u8>,
+        /// How many of those are passed over.
+        skip: usize,
+        /// Most that are told.
+        max: usize,
+    },
     /// An item.
     Item {
         /// Which.
@@ -207,6 +232,10 @@ pub enum Answer {
     NoStrategy,
     /// To [`Query::Profile`].
     Profile(Box<ProfileAnswer>),
+    /// To [`Query::Portrait`], with the half-lives of the schema in force.
+    Portrait(Box<Portrait>, [f64; 3]),
+    /// To [`Query::History`]: how many match, and the page of them.
+    History(usize, Vec<(Id, Entry)>),
     /// To [`Query::Item`].
     Item(Box<ItemAnswer>),
     /// To [`Query::Predict`]: the strategy, the profile's version (0: not known), scores in the order asked.

@@ -1,12 +1,13 @@
 //! What each operation does. Nothing here can fail or wait.
 
-use super::{Op, Shard};
+use super::{Op, Shard, portrait};
 use crate::base::{IdRef, Reader, ids::mix};
 use crate::evaluate::{Cohort, Judgement, prequential::SHORT_LIST};
 use crate::learn::{ItemSide, Recent, Seen, Strategy};
 use crate::linalg::axes::diagonal;
 use crate::model::{Attributes, Entry, Event, RejectReason, Schema};
 use crate::state::arm::{Arm, Tested};
+use crate::state::churn::Leaving;
 use crate::state::decisions::Join;
 use crate::state::model::EpochModel;
 
@@ -90,7 +91,11 @@ impl Shard {
     fn take_schema(&mut self, bytes: &[u8]) -> Outcome {
         match Schema::decode(&mut Reader::new(bytes)) {
             Ok(schema) if self.schema.follow(&schema).is_ok() => {
-                self.schema = schema;
+                let horizon_ms = std::mem::replace(&mut self.schema, schema).churn_horizon_ms;
+                if horizon_ms != self.schema.churn_horizon_ms {
+                    *self.leaving = Leaving::new(&self.schema, mix(self.options.seed ^ 5));
+                }
+                self.formulas = portrait::formulas(&self.schema);
                 self.redescribe_all();
             }
             _ => debug_assert!(false, "schemas are checked before they become operations"),
@@ -109,6 +114,7 @@ impl Shard {
             let outcome = Outcome::applied(self.users.get(slot).version);
             return Outcome { kind: OutcomeKind::Refused(reason), ..outcome };
         }
+        self.foretell(slot, event.time_ms);
         let (known, row) = self.place(slot, event.item);
         self.touch_item(row);
         let owned = self.items.get(row).owner == self.index;

@@ -1,22 +1,24 @@
 //! Putting a shard together from the sections of its image (format: `image`).
 
 use super::arm::Arm;
+use super::churn::Leaving;
 use super::cleaning::Values;
 use super::decisions::Decisions;
 use super::exchange::{Outbox, take_column};
 use super::image::{DECISIONS, HEAD, ITEMS, USERS, VERSION};
 use super::items::Item;
+use super::portrait::formulas;
 use super::unseen::Unseen;
 use super::users::User;
 use super::{Options, Shard, Spread};
 use crate::base::cursor::{CursorError, Reader};
 use crate::base::limits::{ARMS_MAX, AUDIENCE_MAX, DIM_MAX, SHARDS_MAX};
-use crate::evaluate::Prequential;
+use crate::evaluate::{Forecasts, Prequential};
 use crate::learn::Strategy;
 use crate::learn::auto::gather;
 use crate::linalg::padded;
 use crate::model::Schema;
-use crate::person::Population;
+use crate::person::{Population, churn::Churn};
 
 /// Why bytes are not an image of this shard.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -182,8 +184,10 @@ fn take_head(from: &mut Reader<'_>, options: Options) -> Result<Head, ImageError
     }
     if version > 3 {
         shard.schema = Schema::decode(from)?;
+        shard.formulas = formulas(&shard.schema);
         shard.population = Population::decode(from)?;
         shard.values = Values::decode(from)?;
+        *shard.leaving = Leaving { churn: Churn::decode(from)?, forecasts: Forecasts::decode(from)? };
     }
     from.finish()?;
     Ok(Head { version, shard, users, items })

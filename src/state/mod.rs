@@ -13,6 +13,7 @@ mod ahead;
 mod apply;
 pub mod arm;
 mod banked;
+mod churn;
 mod cleaning;
 mod contrast;
 mod controls;
@@ -31,6 +32,7 @@ pub mod model;
 pub mod op;
 mod opinions;
 mod person;
+pub mod portrait;
 mod pretrained;
 mod query;
 mod repairs;
@@ -49,11 +51,13 @@ pub use image_reader::{ImageError, ImageReader};
 pub use items::Item;
 pub use model::{EpochModel, EpochPart};
 pub use op::Op;
+pub use portrait::Portrait;
 pub use query::{ArmView, Basis, Filter, ItemView, Prediction, ProfileView, Ranking, Scored, StrategyReport};
 pub use users::User;
 
 use arm::Arm;
 use banked::Banked;
+use churn::Leaving;
 use cleaning::Values;
 use decisions::Decisions;
 use exchange::Outbox;
@@ -61,12 +65,13 @@ use image::Capture;
 use items::Items;
 use users::Users;
 
-use crate::base::IdRef;
+use crate::base::{IdRef, ids::mix};
 use crate::learn::auto::Training;
 use crate::learn::{ItemSide, Recent, Strategy, Work};
 use crate::linalg::TopK;
 use crate::model::Schema;
 use crate::person::Population;
+use crate::person::formula::Formula;
 
 /// What a shard is made with. The same for all shards of a server, and for every replay of their journals.
 #[derive(Clone, Debug, PartialEq)]
@@ -185,6 +190,8 @@ pub struct Shard {
     options: Options,
     /// The schema in force.
     schema: Schema,
+    /// Its traits.
+    formulas: Vec<(String, Formula)>,
     index: u16,
     /// Sequence of the newest operation applied; 0 before the first.
     sequence: u64,
@@ -200,6 +207,8 @@ pub struct Shard {
     population: Population,
     /// Values of all users, by kind.
     values: Values,
+    /// Who may leave.
+    leaving: Box<Leaving>,
     arms: Vec<Arm>,
     /// What strategies over the bank know; `None` if there is none.
     banked: Option<Box<Banked>>,
@@ -282,6 +291,7 @@ impl Shard {
             tags: Tags::default(),
             population: Population::default(),
             values: Values::default(),
+            leaving: Box::new(Leaving::new(&options.schema, mix(options.seed ^ 5))),
             arms: options.strategies.iter().map(arm).collect(),
             banked: Banked::new(&options),
             decisions: Decisions::new(options.strategies.len(), options.fading),
@@ -291,6 +301,7 @@ impl Shard {
             published: 0,
             capture: None,
             scratch: Scratch::default(),
+            formulas: portrait::formulas(&options.schema),
             schema: options.schema.clone(),
             options,
         }
@@ -355,5 +366,7 @@ impl Shard {
 
 #[cfg(test)]
 mod auto_tests;
+#[cfg(test)]
+mod person_tests;
 #[cfg(test)]
 mod tests;

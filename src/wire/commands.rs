@@ -11,13 +11,14 @@
 //! changes its fields; what needs others gets a new opcode.
 
 use super::error::WireError;
+use super::portrait::Person;
 pub use super::replies::{
     EventBatchReply, EventPutReply, ExplainReply, ExposureReply, HelloReply, ItemGetReply, OutcomeReply,
     ProfileGetReply, UserGetReply,
 };
 use super::schema::{CommandInfo, commands};
 use super::types::{
-    Attribute, DecisionsCell, Event, MetricsCell, RejectCount, RejectRow, Score, ScoredItem, ShardDigest,
+    Attribute, DecisionsCell, Event, MetricsCell, RecentEvent, RejectCount, RejectRow, Score, ScoredItem, ShardDigest,
     ShardSequence, Stat, StrategyMetrics, WriteAck,
 };
 use crate::base::Id;
@@ -28,6 +29,12 @@ const SHARD_LIST_MAX: usize = SHARDS_MAX as usize;
 
 /// Most reasons for which an event is refused: their codes are one byte.
 const REJECT_REASONS_MAX: usize = 255;
+
+/// Most profiles of one PROFILES_GET: with everything in them they fit a frame.
+pub const PROFILES_MAX: usize = 64;
+
+/// Longest schema, in bytes.
+pub const SCHEMA_BYTES_MAX: usize = 1 << 20;
 
 /// Most figures of METRICS_BY: five cohorts and all, three windows.
 const METRICS_CELLS_MAX: usize = ARMS_MAX * 6 * 3;
@@ -145,6 +152,50 @@ commands! {
         durability: u8,
     } -> OutcomeReply;
 
+    /// Carries out what a user asks of the profile: in force at the next request, kept like any write, taken back with `on`
+    /// false.
+    0x0109 Write USER_CONTROL UserControl by (user) {
+        /// User.
+        user: Id,
+        /// 1 mute a facet: nothing that has it is recommended; 2 mute an item; 3 less of a facet; 4 pause learning; 5 reset
+        /// a dimension: what was learned in it is set aside.
+        control: u8,
+        /// Whether it is to be in force, or no longer.
+        on: bool,
+        /// The facet (1, 3), or the dimension (5): `behaviours`, `facets`, `rhythm`, `prices` or `history`; else empty.
+        name: String,
+        /// The item (2); else none.
+        item: Option<Id>,
+        /// Greatest share of a list that may have the facet (3), 0 to 1.
+        share: f32,
+        /// When, in milliseconds since 1970-01-01 UTC. 0: when the server gets it.
+        time_ms: i64,
+        /// Durability level to reach before the reply, as in EVENT_PUT.
+        durability: u8,
+    } -> WriteAck;
+
+    /// Takes an event away as if it had never come; NOT_FOUND if it is not retained.
+    0x010A Write EVENT_RETRACT EventRetract by (user) {
+        /// Whose.
+        user: Id,
+        /// The event's id.
+        event_id: Id,
+        /// Durability level to reach before the reply, as in EVENT_PUT.
+        durability: u8,
+    } -> EventRetractReply {
+        /// Shard that owns the user.
+        shard: u16,
+        /// Number of the shard's record that holds the write.
+        sequence: u64,
+        /// Version of the profile after it.
+        version: u32,
+        /// Durability level that was reached.
+        durability: u8,
+        /// Whether all is as if the event had never come. Else sums, history and facets are, and vectors that learn event by
+        /// event (`auto`'s statistics over all users, `biased_mf`...) keep a trace that newer events outweigh.
+        exact: bool,
+    };
+
     /// The living profile of a user.
     0x0201 Read PROFILE_GET ProfileGet by (user) {
         /// User.
@@ -232,6 +283,54 @@ commands! {
         /// Most of the newest events wanted, at most 100.
         events_max: u16,
     } -> ExplainReply;
+
+    /// The whole person, or parts of it: attributes, behaviours, facets, rhythm, interests, traits, controls, each value with
+    /// its age, evidence and uncertainty.
+    0x0206 Read PROFILE_PARTS ProfileParts by (user) {
+        /// User.
+        user: Id,
+        /// Sum of the parts that are wanted: 1 attributes, 2 behaviours, 4 facets, 8 rhythm and sessions, 16 interests, 32
+        /// traits, 64 controls, 128 sensitive attributes as well. 0: all but the last.
+        parts: u16,
+        /// Most facets.
+        facets_max: u16,
+    } -> Person;
+
+    /// Retained events of a user, the newest first.
+    0x0207 Read PROFILE_HISTORY ProfileHistory by (user) {
+        /// User.
+        user: Id,
+        /// The earliest wanted, in milliseconds since 1970-01-01 UTC.
+        from_ms: i64,
+        /// The latest wanted. 0: up to now.
+        to_ms: i64,
+        /// Kinds that are wanted; empty for all.
+        kinds: Vec<u8>,
+        /// How many of those are to be passed over: the next page.
+        skip: u32,
+        /// Most events, at most 4,096.
+        max: u16,
+    } -> ProfileHistoryReply {
+        /// Events that match, in all.
+        matching: u32,
+        /// The page of them.
+        events: Vec<RecentEvent>,
+    };
+
+    /// Several whole persons at once, by whatever shards own them.
+    0x0208 Read PROFILES_GET ProfilesGet {
+        /// Users.
+        users: Vec<Id> [max PROFILES_MAX],
+        /// As in PROFILE_PARTS.
+        parts: u16,
+        /// Most facets of each.
+        facets_max: u16,
+    } -> ProfilesGetReply {
+        /// Those that are known, in the order asked.
+        profiles: Vec<Person> [max PROFILES_MAX],
+        /// Those that are not.
+        missing: Vec<Id> [max PROFILES_MAX],
+    };
 
     /// How well the strategies do: every event is foretold before it is learned.
     0x0301 Read METRICS Metrics {
@@ -333,5 +432,24 @@ commands! {
         damaged: u64,
         /// The events, the oldest first.
         rejects: Vec<RejectRow>,
+    };
+
+    /// The schema in force.
+    0x0406 Admin SCHEMA_GET SchemaGet {} -> SchemaGetReply {
+        /// Its version.
+        version: u32,
+        /// Its bytes (`docs/storage.md`).
+        schema: Vec<u8> [max SCHEMA_BYTES_MAX],
+    };
+
+    /// Puts another schema in the place of the one in force, if all that is kept keeps its meaning.
+    0x0407 Admin SCHEMA_SET SchemaSet {
+        /// Its bytes.
+        schema: Vec<u8> [max SCHEMA_BYTES_MAX],
+        /// Whether only to say whether it could.
+        dry_run: bool,
+    } -> SchemaSetReply {
+        /// Version in force now.
+        version: u32,
     };
 }

@@ -67,6 +67,7 @@ fn values() -> String {
 | `id` | an integer: byte 0, then `u64`. A text: its byte length (1 to {ID_BYTES_MAX}), then UTF-8 |
 | `list of T` | `u32` count, then that many T. At most {LIST_MAX} unless said |
 | `AttributeValue` | `u8` tag, then the value: 0 removed (nothing follows), 1 `f64`, 2 `text`, 3 `bool`, 4 `list of text` (at most {ITEM_TAGS_MAX}) |
+| `optional T` | a `bool`; if it is 1, T follows |
 | a record | its fields in order |
 
 **Ids have one canonical form.** A text that is exactly the decimal form of a number from 0 to 18446744073709551615, without
@@ -235,7 +236,10 @@ fn kind_in_words(row: &FieldInfo) -> String {
     match (list, row.max) {
         (Some(each), LIST_MAX) => format!("list of {}", word(each)),
         (Some(each), max) => format!("list of {}, at most {max}", word(each)),
-        (None, 0 | TEXT_BYTES_MAX) => word(&bare),
+        (None, 0 | TEXT_BYTES_MAX) => match bare.strip_prefix("Option<").and_then(|rest| rest.strip_suffix('>')) {
+            Some(inner) => format!("optional {}", word(inner)),
+            None => word(&bare),
+        },
         (None, max) => format!("{}, at most {max} bytes", word(&bare)),
     }
 }
@@ -343,7 +347,12 @@ mod tests {
         let rows = COMMANDS.iter().flat_map(|row| row.request.iter().chain(row.reply));
         for row in rows.chain(TYPES.iter().flat_map(|row| row.fields)) {
             let kind = kind_in_words(row);
-            let word = kind.trim_start_matches("list of ").split([',', ']']).next().unwrap_or_default();
+            let word = kind
+                .trim_start_matches("list of ")
+                .trim_start_matches("optional ")
+                .split([',', ']'])
+                .next()
+                .unwrap_or_default();
             let record = TYPES.iter().any(|known| word == format!("[{}", known.name));
             assert!(record || known.contains(&word), "{}: {kind}", row.name);
         }

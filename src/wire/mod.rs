@@ -21,6 +21,7 @@ pub mod event;
 pub mod field;
 pub mod frame;
 pub mod message;
+pub mod portrait;
 pub mod replies;
 pub mod status;
 pub mod types;

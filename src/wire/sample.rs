@@ -75,6 +75,12 @@ impl<T: Sample> Sample for Vec<T> {
     }
 }
 
+impl<T: Sample> Sample for Option<T> {
+    fn sample(rng: &mut Rng) -> Self {
+        (rng.below(3) > 0).then(|| T::sample(rng))
+    }
+}
+
 impl Sample for AttributeValue {
     fn sample(rng: &mut Rng) -> Self {
         match rng.below(5) {

@@ -4,6 +4,7 @@
 
 use super::error::OverLimit;
 use super::field::Field;
+use super::portrait::{AttributeFact, BehaviourSums, ControlInForce, FacetAffinity, InterestOf, Person, TraitValue};
 use super::schema::{Keyed, Record, TypeInfo, records};
 use crate::base::limits::{ATTRIBUTES_MAX, DIM_MAX, ITEM_TAGS_MAX, LIST_MAX, OUTCOME_KINDS_MAX, TEXT_BYTES_MAX};
 use crate::base::{CursorError, Id, Reader, Writer};
@@ -40,6 +41,13 @@ pub const TYPES: &[TypeInfo] = &[
     ShardDigest::INFO,
     RejectCount::INFO,
     RejectRow::INFO,
+    Person::INFO,
+    AttributeFact::INFO,
+    BehaviourSums::INFO,
+    FacetAffinity::INFO,
+    InterestOf::INFO,
+    TraitValue::INFO,
+    ControlInForce::INFO,
 ];
 
 /// The value of an attribute: a `u8` tag, then the value.
