@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 
 use super::rhythm::{DAY_MS, HOUR_MS};
+use super::stream::ids_from;
 use super::world::{pick, wait_ms};
 use super::{FieldEvent, FieldKind, FieldOptions};
 use crate::base::{Id, Rng};
@@ -88,7 +89,7 @@ const UNKNOWN_KINDS: [&str; 4] = ["veiw", "legacy_click", "test_event", "undefin
 const BOT_HOUR: i64 = 3;
 /// Time between two of its events; less where a day's share would not fit into the day.
 const BOT_STEP_MS: i64 = 2_000;
-/// First of its event ids, far above those of people.
+/// Where its event ids begin, far from those of people.
 const BOT_IDS: u64 = 1 << 40;
 
 /// Dirt over a clean stream.
@@ -98,6 +99,7 @@ pub(super) struct Soiled {
     rng: Rng,
     kinds: &'static [FieldKind],
     bot_user: Id,
+    ids_from: u64,
     /// The next event of the clean stream, looked at.
     ahead: Option<FieldEvent>,
     /// Events by when they arrive and the order in which they were put there.
@@ -119,6 +121,7 @@ impl Soiled {
             rng: Rng::new(options.seed ^ 0xD1_27),
             kinds: options.field.kinds(),
             bot_user: Id::Int(u64::from(options.users) + 1),
+            ids_from: ids_from(options),
             ahead: None,
             waiting: BTreeMap::new(),
             serial: 0,
@@ -221,7 +224,7 @@ impl Soiled {
                 time_ms,
                 kind: Some(kind.name.to_owned()),
             };
-            let event_id = BOT_IDS + self.planned + at;
+            let event_id = self.ids_from.wrapping_add(BOT_IDS + self.planned + at);
             self.wait(FieldEvent { event_id, row, arrives_ms: time_ms, label: Label::Bot });
         }
         self.planned += owed;

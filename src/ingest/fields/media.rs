@@ -180,7 +180,13 @@ impl Cinema {
 impl Behaviour for Cinema {
     fn session(&mut self, user: usize, time_ms: i64, rng: &mut Rng, acts: &mut Vec<Act>) -> i64 {
         let viewer = &self.viewers[user];
-        let shown: Vec<usize> = (0..3 + below(rng, 4)).map(|_| self.offer(viewer, rng)).collect();
+        let mut shown: Vec<usize> = Vec::new();
+        for _ in 0..3 + below(rng, 4) {
+            let item = self.offer(viewer, rng);
+            if !shown.contains(&item) {
+                shown.push(item);
+            }
+        }
         let mut at_ms = time_ms;
         for &item in &shown {
             acts.push(Act { time_ms: at_ms, item, kind: "impression", value: 1.0 });

@@ -235,7 +235,7 @@ pub struct Truth {
 /// One event of a generated field.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FieldEvent {
-    /// Its id; only a [`Label::Duplicate`] has that of another event.
+    /// Its id, differing between seeds and fields too; only a [`Label::Duplicate`] has that of another event.
     pub event_id: u64,
     /// The event; its line is its number in the stream, from 1.
     pub row: Row,

@@ -39,6 +39,8 @@ const ACCOUNT_IN: usize = 10;
 const OWN_TOPIC: f64 = 0.85;
 /// Accounts that a user follows at most.
 const FOLLOWED_MAX: usize = 30;
+/// Draws after which a feed has nothing new.
+const TRIES: usize = 8;
 /// Posts of a topic among which the feed mostly chooses, newest first, at least.
 const FRESH: usize = 12;
 
@@ -225,9 +227,13 @@ impl Network {
 impl Behaviour for Network {
     fn session(&mut self, user: usize, time_ms: i64, rng: &mut Rng, acts: &mut Vec<Act>) -> i64 {
         let mut at_ms = time_ms;
+        let mut seen = Vec::new();
         for _ in 0..count(12.0, 80, rng) {
             let member = &self.members[user];
-            let Some(item) = self.next_post(member, at_ms, rng) else { break };
+            // A feed shows a post once; where there are few, it ends sooner.
+            let mut posts = (0..TRIES).filter_map(|_| self.next_post(member, at_ms, rng));
+            let Some(item) = posts.find(|item| !seen.contains(item)) else { break };
+            seen.push(item);
             debug_assert!(item >= self.accounts, "accounts are not viewed");
             let (end_ms, follows) = self.react(member, item, at_ms, rng, acts);
             self.members[user].follows.extend(follows);

@@ -13,7 +13,7 @@ use super::people::Person;
 use super::rhythm::{DAY_MS, Habits};
 use super::{Field, FieldData, FieldEvent, FieldOptions, ItemRow, Label, UserRow};
 use super::{ecommerce, finance, health, media, social};
-use crate::base::{Id, Rng};
+use crate::base::{Id, IdRef, Rng};
 use crate::ingest::Row;
 use crate::ingest::generate::{Draw, below};
 
@@ -73,12 +73,19 @@ pub(super) fn generate(options: &FieldOptions) -> FieldData {
         serial: 0,
         made: 0,
         events: options.events,
+        ids_from: ids_from(options),
         start_ms: options.start_ms,
         acts: Vec::new(),
     };
     clean.begin(options, set_share);
     let soiled = options.dirty.map(|dirty| Soiled::new(dirty, options));
     FieldData { users, items, events: FieldStream { clean, soiled, lines: 0 } }
+}
+
+/// Where event ids begin: elsewhere for every seed and field, so that one server can take several streams.
+pub(super) fn ids_from(options: &FieldOptions) -> u64 {
+    let field = IdRef::text(options.field.name()).stable_hash();
+    IdRef::Int(options.seed ^ field).stable_hash()
 }
 
 /// Sessions of the trial.
@@ -174,6 +181,8 @@ struct Clean {
     serial: u64,
     made: u64,
     events: u64,
+    /// Event ids are this and the number of the event.
+    ids_from: u64,
     start_ms: i64,
     /// Room for the acts of a session.
     acts: Vec<Act>,
@@ -243,7 +252,8 @@ impl Iterator for Clean {
                 time_ms,
                 kind: Some(act.kind.to_owned()),
             };
-            return Some(FieldEvent { event_id: self.made, row, arrives_ms: time_ms, label: Label::Clean });
+            let event_id = self.ids_from.wrapping_add(self.made);
+            return Some(FieldEvent { event_id, row, arrives_ms: time_ms, label: Label::Clean });
         }
         None
     }
