@@ -3,7 +3,7 @@
 //! *Order.* One connection sends the rows in the order of the files. With several, a user's rows all go over the same
 //! one, so that each user's order is kept. `sender.rs` says what OVERLOADED does to it.
 //!
-//! *Repeats.* Every event carries an id made of the file's name and the row's line: what a server has in the user's
+//! *Repeats.* Every event carries its `event_id`, or where it has none an id made of the file's name and the row's line: what a server has in the user's
 //! kept history already (`history.events_max` newest events) is recognised as a duplicate and not learned again.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -32,7 +32,7 @@ const TIMEOUT_MS: u64 = 60_000;
 /// Options of `mirra replay`.
 #[derive(Clone, Debug, Args)]
 pub struct ReplayArgs {
-    /// TSV or CSV, plain or gzip, with a header naming `user item value timestamp [kind]`; sent in the order given.
+    /// TSV or CSV, plain or gzip, with a header naming `user item value timestamp [kind] [event_id]`; sent in the order given.
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     /// The server.
@@ -124,15 +124,15 @@ pub fn run(args: &ReplayArgs) -> Result<(), CliError> {
     failure.map_or_else(|| report.outcome(), Err)
 }
 
-/// Two files of one name would be taken for one: their event ids are the same.
+/// Two files of one name would be taken for one: the ids of their events are the same, where they have none of their own.
 fn check_names(args: &ReplayArgs) -> Result<(), CliError> {
     let mut seen = BTreeSet::new();
     for path in args.files.iter().filter(|_| !args.no_event_ids) {
         let name = file_name(path);
         if !seen.insert(name.clone()) {
             return Err(CliError::Usage(format!(
-                "two files are called {name}: event ids are made of name and line, so rename one, replay them one by \
-                 one to learn the first only, or use --no-event-ids"
+                "two files are called {name}: event ids, where a file has none, are made of name and line, so rename one, \
+                 replay them one by one to learn the first only, or use --no-event-ids"
             )));
         }
     }
@@ -192,8 +192,12 @@ impl<'a> Reading<'a> {
     fn read_file(&mut self, path: &Path) -> Result<(), CliError> {
         let mut table = Table::open(path, TableOptions::default())?;
         let name = file_name(path);
-        let peeked: VecDeque<_> = table.by_ref().take(PEEK_ROWS).collect();
-        let values = || peeked.iter().filter_map(|row| row.as_ref().ok()).map(|row| row.value);
+        let mut rows = std::iter::from_fn(move || {
+            let row = table.next()?;
+            Some(row.map(|row| (row, table.event_id().cloned())))
+        });
+        let peeked: VecDeque<_> = rows.by_ref().take(PEEK_ROWS).collect();
+        let values = || peeked.iter().filter_map(|row| row.as_ref().ok()).map(|(row, _)| row).map(|row| row.value);
         let varies = values().zip(values().skip(1)).any(|(one, next)| one.to_bits() != next.to_bits());
         let (fallback, why) = match &self.args.kind {
             Some(name) => (name.clone(), "by --kind"),
@@ -205,13 +209,13 @@ impl<'a> Reading<'a> {
         let number = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
         self.files.push(FileReport::new(name, fallback, why));
         let limit = self.args.limit.unwrap_or(u64::MAX);
-        for row in peeked.into_iter().chain(table) {
+        for row in peeked.into_iter().chain(rows) {
             if self.sent >= limit {
                 break;
             }
             // Pushed above.
             let Some(file) = self.files.last_mut() else { break };
-            let row = match row {
+            let (row, event_id) = match row {
                 Ok(row) => row,
                 Err(IngestError::Row(error)) => {
                     file.bad_row(error);
@@ -220,17 +224,21 @@ impl<'a> Reading<'a> {
                 Err(error) => return Err(error.into()),
             };
             let code = file.kind_of(&row, self.kinds, fallback_code);
-            let event_id = if self.args.no_event_ids { 0 } else { base.wrapping_add(row.line).max(1) };
+            let event_id = match event_id {
+                _ if self.args.no_event_ids => Id::Int(0),
+                Some(id) => id,
+                None => Id::Int(base.wrapping_add(row.line).max(1)),
+            };
             self.put(number, event_id, row, code)?;
         }
         Ok(())
     }
 
-    fn put(&mut self, file: u32, event_id: u64, row: Row, kind: u8) -> Result<(), CliError> {
+    fn put(&mut self, file: u32, event_id: Id, row: Row, kind: u8) -> Result<(), CliError> {
         // At most 64 connections.
         let to = usize::from(row.user.as_ref().shard(self.outlets.len() as u16));
         let Row { line, user, item, value, time_ms, .. } = row;
-        let event = Event { event_id: Id::Int(event_id), user, item, kind, value, time_ms };
+        let event = Event { event_id, user, item, kind, value, time_ms };
         self.batches[to].push(Numbered { number: self.sent, file, line, event });
         self.sent += 1;
         self.progress.advance(1);

@@ -14,6 +14,7 @@ pub(super) struct Columns {
     pub(super) value: Option<usize>,
     pub(super) timestamp: Option<usize>,
     pub(super) kind: Option<usize>,
+    pub(super) event_id: Option<usize>,
     pub(super) negatives: Option<usize>,
 }
 
@@ -37,6 +38,7 @@ impl Columns {
             value: place("value")?,
             timestamp: place("timestamp")?,
             kind: place("kind")?,
+            event_id: place("event_id")?,
             negatives: place("negatives")?,
         })
     }

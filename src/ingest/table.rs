@@ -1,7 +1,7 @@
 //! Reading events from TSV or CSV files, plain or gzip, one row at a time.
 //!
 //! The first line names the columns, in any order and in any case: `user` and `item` must be there; `value`, `timestamp`
-//! and `kind` may be; `negatives` (ids separated by blanks) makes it a leave-one-out test file, see
+//! and `kind` may be; `event_id` tells an event that comes twice ([`Table::event_id`]); `negatives` (ids separated by blanks) makes it a leave-one-out test file, see
 //! [`Table::held_out`]; others are ignored. Tab, comma or semicolon separate, whichever the header has first in that
 //! order. Only files with commas or semicolons may quote. Gzip is told by its first bytes.
 //!
@@ -62,6 +62,7 @@ pub struct Table {
     header: Vec<String>,
     time_unit: Option<TimeUnit>,
     record: csv::ByteRecord,
+    event_id: Option<Id>,
     since_row: Arc<AtomicUsize>,
     line: u64,
     ended: bool,
@@ -119,13 +120,19 @@ impl Table {
             .from_reader(guarded);
         let time_unit = options.time_unit;
         let record = csv::ByteRecord::new();
-        Ok(Self { name, rows, columns, header, time_unit, record, since_row, line: 1, ended: false })
+        Ok(Self { name, rows, columns, header, time_unit, record, event_id: None, since_row, line: 1, ended: false })
     }
 
     /// Unit of the time stamps: the one asked for, or the one told by the first row (`None` before that).
     #[must_use]
     pub fn time_unit(&self) -> Option<TimeUnit> {
         self.time_unit
+    }
+
+    /// Id of the event of the row that was read last, where the file has ids and the row has one.
+    #[must_use]
+    pub fn event_id(&self) -> Option<&Id> {
+        self.event_id.as_ref()
     }
 
     /// The rows with their `negatives`.
@@ -164,7 +171,11 @@ impl Table {
         if kind.is_some_and(|kind| kind.len() > TEXT_BYTES_MAX) {
             return Err(self.bad("kind", kind.unwrap_or_default(), KIND));
         }
-        Ok(Row { line: self.line, user, item, value, time_ms, kind: kind.map(str::to_owned) })
+        let event_id = columns.event_id.map_or(Ok(""), |at| self.field(at, "event_id", ID))?;
+        let event_id = if event_id.is_empty() { None } else { Some(self.id(event_id, "event_id")?) };
+        let row = Row { line: self.line, user, item, value, time_ms, kind: kind.map(str::to_owned) };
+        self.event_id = event_id;
+        Ok(row)
     }
 
     fn field(&self, at: usize, column: &'static str, expected: &'static str) -> Result<&str, RowError> {
@@ -227,6 +238,7 @@ impl Iterator for Table {
             match self.rows.read_byte_record(&mut self.record) {
                 Ok(true) => {
                     self.line = self.line_of_record();
+                    self.event_id = None;
                     if !(self.record.len() == 1 && self.record[0].trim_ascii().is_empty()) {
                         return Some(self.parse().map_err(IngestError::from));
                     }
@@ -294,6 +306,21 @@ mod tests {
         assert_eq!(rows(b"user;item\n1;2"), [row(2, "1", "2", 1.0, 0, None)]);
         assert_eq!(rows(b"user\titem\n\"q\tz"), [row(2, "\"q", "z", 1.0, 0, None)], "tabs need no quotes");
         assert_eq!(rows(b"user\titem\n"), []);
+    }
+
+    #[test]
+    fn event_ids_are_those_of_the_row_read_last() {
+        let long = "x".repeat(129);
+        let bytes = format!("user\titem\tEvent_Id\n1\t2\t77\n1\t2\t\n1\t2\ta-b\n1\t2\t{long}\n1\t2\n1\t2\t5\n");
+        let mut table = table(bytes.as_bytes()).unwrap();
+        let mut read = Vec::new();
+        while let Some(row) = table.next() {
+            read.push((row.is_ok(), table.event_id().cloned()));
+        }
+        let id = |text: &str| Some(Id::parse(text));
+        let expected =
+            [(true, id("77")), (true, None), (true, id("a-b")), (false, None), (false, None), (true, id("5"))];
+        assert_eq!(read, expected);
     }
 
     #[test]

@@ -155,6 +155,27 @@ fn every_field_is_served_by_its_configuration_alone() {
 }
 
 #[test]
+fn duplicates_are_learned_once_and_bad_values_not_at_all() {
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    let out = scratch.path().join("files");
+    let out = out.to_str().expect("a plain path");
+    let sizes = ["--users", "100", "--items", "200", "--events", "5000", "--days", "20", "--dirty"];
+    let made = ask(&[&["generate", "ecommerce", "--out", out][..], &sizes].concat());
+    // The built-in kinds: what a shop sends beside them goes in as `view`.
+    let server = ServeProcess::start(&scratch.path().join("data"), &["--shards", "1"]);
+    let events = format!("{out}/events.tsv.gz");
+    let report = ask(&["replay", &events, "--kind", "view", "--addr", &server.addr.to_string()]);
+    server.stop();
+    let label = |name: &str| made["labels"][name].as_u64().expect("a count");
+    let count = |name: &str| report[name].as_u64().expect("a count");
+    assert_eq!(count("duplicates"), label("duplicate"), "{made} {report}");
+    // Those that are NaN; the others are out of a range that this configuration does not state.
+    assert!((1..=label("bad_value")).contains(&count("bad_rows")), "{made} {report}");
+    assert_eq!(count("accepted") + count("duplicates") + count("bad_rows"), count("read"), "{report}");
+    assert!(report["files"][0]["unknown_kinds"]["veiw"].as_u64() > Some(0), "{report}");
+}
+
+#[test]
 fn generate_writes_the_same_bytes_again_and_over_nothing() {
     let scratch = tempfile::tempdir().expect("a temporary directory");
     let folder = |name: &str| scratch.path().join(name).to_str().expect("a plain path").to_owned();

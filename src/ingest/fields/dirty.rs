@@ -210,12 +210,12 @@ impl Soiled {
         let share = self.dirty.bot;
         let owed = ((self.people as f64 * share / (1.0 - share)).round() as u64).saturating_sub(self.planned);
         let step_ms = BOT_STEP_MS.min(20 * HOUR_MS / (owed as i64).max(1)).max(1);
-        // The kind that users have most: it looks at things.
+        // A page seen, a payment of 1 to try a card: the first kind of its field, with as little as that.
         let kind = self.kinds[0];
         let first = below(&mut self.rng, items.len());
         for at in 0..owed {
             let time_ms = from_ms + at as i64 * step_ms;
-            let value = kind.range.map_or(1.0, |(low, _)| low.max(0.0));
+            let value = kind.range.map_or(1.0, |(low, high)| 1.0_f32.clamp(low, high));
             let row = Row {
                 line: 0,
                 user: self.bot_user.clone(),

@@ -19,8 +19,8 @@ use crate::model::Value;
 const MONEY: Option<(f32, f32)> = Some((0.0, 10_000_000.0));
 
 pub(super) const KINDS: &[FieldKind] = &[
-    FieldKind { name: "login", range: None },
     FieldKind { name: "payment", range: MONEY },
+    FieldKind { name: "login", range: None },
     FieldKind { name: "transfer", range: MONEY },
     FieldKind { name: "card_decline", range: MONEY },
     FieldKind { name: "deposit", range: MONEY },

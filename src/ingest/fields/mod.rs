@@ -87,7 +87,7 @@ impl Field {
         Self::ALL.into_iter().find(|field| field.name() == name)
     }
 
-    /// The kinds that its events have.
+    /// The kinds that its events have; the first is what a bot makes.
     #[must_use]
     pub fn kinds(self) -> &'static [FieldKind] {
         match self {
