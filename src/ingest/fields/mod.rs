@@ -12,7 +12,7 @@
 //! * *Cold start*: three in ten users join while the stream runs.
 //!
 //! What only one field has (price, loyalty, binges, risk, routine) is described in its file. The same options give the
-//! same rows on every machine with the same `exp`, `ln` and `cos`. Memory: some hundred bytes a user and an item, none an event.
+//! same rows on every machine with the same `exp`, `ln` and `cos`. Memory: some three kilobytes a user, one an item, none an event.
 
 use crate::base::Id;
 use crate::model::Value;
