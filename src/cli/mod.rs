@@ -12,6 +12,7 @@ pub mod demo;
 pub mod error;
 pub mod evaluate;
 pub mod explain;
+pub mod generate;
 pub mod journal;
 pub mod metrics;
 mod outcomes;
@@ -87,6 +88,8 @@ pub enum Command {
     Journal(journal::JournalArgs),
     /// Compare strategies on recorded events, by the code that serves them.
     Evaluate(evaluate::EvaluateArgs),
+    /// Write users, items and events of a shop, a bank, media, a social network or health to files.
+    Generate(generate::GenerateArgs),
     /// Look at the configuration.
     Config(config::ConfigArgs),
 }
@@ -163,6 +166,7 @@ fn dispatch(cli: &Cli) -> Result<(), CliError> {
         Command::Snapshot(args) => snapshot::run(args),
         Command::Journal(args) => journal::run(args),
         Command::Evaluate(args) => evaluate_with_progress(args),
+        Command::Generate(args) => generate::run(args),
         Command::Config(args) => config::run(args, cli.config.as_deref()),
     }
 }
@@ -187,7 +191,7 @@ mod tests {
     #[test]
     fn every_subcommand_is_sound_and_helps() {
         Cli::command().debug_assert();
-        let commands: [(&str, clap::Command); 17] = [
+        let commands: [(&str, clap::Command); 18] = [
             ("refit", refit::RefitArgs::augment_args(clap::Command::new("refit"))),
             ("demo", demo::DemoArgs::augment_args(clap::Command::new("demo"))),
             ("serve", serve::ServeArgs::augment_args(clap::Command::new("serve"))),
@@ -204,6 +208,7 @@ mod tests {
             ("stats", stats::StatsArgs::augment_args(clap::Command::new("stats"))),
             ("rejects", rejects::RejectsArgs::augment_args(clap::Command::new("rejects"))),
             ("metrics", metrics::MetricsArgs::augment_args(clap::Command::new("metrics"))),
+            ("generate", generate::GenerateArgs::augment_args(clap::Command::new("generate"))),
             ("config", config::ConfigArgs::augment_args(clap::Command::new("config"))),
         ];
         for (name, mut command) in commands {

@@ -265,18 +265,19 @@ fn affinity(taste: &[f64], genres: &[(usize, f64)]) -> f64 {
     genres.iter().map(|&(genre, share)| taste[genre] * share).sum()
 }
 
-fn below(rng: &mut Rng, bound: usize) -> usize {
+/// Uniform in `0..bound`.
+pub(super) fn below(rng: &mut Rng, bound: usize) -> usize {
     usize::try_from(rng.below(bound as u64)).unwrap_or(0)
 }
 
 /// Draws indices in proportion to fixed weights, by bisection of their running sums.
 #[derive(Clone, Debug)]
-struct Draw {
+pub(super) struct Draw {
     sums: Vec<f64>,
 }
 
 impl Draw {
-    fn new(weights: impl Iterator<Item = f64>) -> Self {
+    pub(super) fn new(weights: impl Iterator<Item = f64>) -> Self {
         let mut sum = 0.0;
         let sums = weights.map(|weight| {
             sum += weight;
@@ -285,7 +286,7 @@ impl Draw {
         Self { sums: sums.collect() }
     }
 
-    fn draw(&self, rng: &mut Rng) -> usize {
+    pub(super) fn draw(&self, rng: &mut Rng) -> usize {
         let total = self.sums.last().copied().unwrap_or(0.0);
         let point = rng.unit() * total;
         self.sums.partition_point(|&sum| sum <= point).min(self.sums.len().saturating_sub(1))

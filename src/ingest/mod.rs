@@ -2,12 +2,14 @@
 //! flate2 and safetensors ([`tensors`]).
 //!
 //! [`Table`] reads what people have (TSV or CSV, plain or gzip); [`DriftStream`] makes what nobody has at hand: a stream
-//! whose users change. Both are iterators of [`Row`], so that whatever replays one replays the other.
+//! whose users change; [`fields`] makes shops, banks, media, networks and health, with known truth, clean or dirty. All are
+//! iterators of [`Row`] (or hold one), so that whatever replays one replays the other.
 
 use std::path::PathBuf;
 
 use crate::base::Id;
 
+pub mod fields;
 pub mod generate;
 mod header;
 mod source;

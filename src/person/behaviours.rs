@@ -9,6 +9,9 @@ use crate::base::cursor::{CursorError, Reader, Writer};
 use crate::model::schema::RUNGS;
 use crate::model::{Kind, Schema};
 
+/// Amounts are summed in multiples of this: values of 10^9 still fit, on a grid of a thousandth.
+const AMOUNT: f64 = 1_024.0;
+
 /// The sums of one behaviour kind.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KindSums {
@@ -44,7 +47,7 @@ impl KindSums {
         self.counts.add(&self.blocks, at, by as f64);
         if let Some(value) = value {
             self.values.count(value, by);
-            self.amounts.add(&self.blocks, at, by as f64 * value);
+            self.amounts.add(&self.blocks, at, by as f64 * value / AMOUNT);
         }
     }
 
@@ -73,7 +76,7 @@ impl KindSums {
     /// Sum of values, faded at each half-life.
     #[must_use]
     pub fn recent_amounts(&self, ladder: &Ladder, at_ms: i64) -> [f64; RUNGS] {
-        self.amounts.value(&self.blocks, ladder, at_ms)
+        self.amounts.value(&self.blocks, ladder, at_ms).map(|amount| AMOUNT * amount)
     }
 
     fn encode(&self, out: &mut Writer<'_>) {
@@ -269,7 +272,7 @@ mod tests {
         let sums = behaviours.of(4).expect("there");
         assert_eq!((sums.events, sums.values.number(), sums.values.sum()), (2, 1, 20.0));
         let faded = sums.recent_amounts(&ladder, 6_000);
-        assert!((faded[0] - 10.0).abs() < 1e-4, "{faded:?}");
+        assert!((faded[0] - 10.0).abs() < 1e-2, "{faded:?}");
         behaviours.count(4, &at, 5_000, None, -1);
         behaviours.count(4, &at, 5_000, Some(20.0), -1);
         behaviours.count(9, &at, 5_000, None, -1);

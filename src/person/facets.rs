@@ -184,7 +184,7 @@ impl Facets {
     /// [`CursorError`] for bytes that are no facets.
     pub fn decode(from: &mut Reader<'_>) -> Result<Self, CursorError> {
         let (events, dropped, blocks) = (from.u64()?, from.u32()?, Blocks::decode(from)?);
-        let count = from.count(48, FACETS_MAX)?;
+        let count = from.count(64, FACETS_MAX)?;
         let mut held = Vec::with_capacity(count);
         for _ in 0..count {
             let (number, events, liked) = (from.u32()?, from.u32()?, from.i64()?);

@@ -8,6 +8,7 @@ mod crash;
 mod decisions;
 mod demo;
 mod docs_in_step;
+mod fields;
 mod regression;
 mod rejects;
 mod same_figures;

@@ -1,0 +1,230 @@
+//! The five fields: their configurations load, fit what is generated, and serve it; `mirra generate` as people run it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command as Program, Output};
+
+use mirra::config::Config;
+use mirra::ingest::fields::{Field, FieldOptions, generate};
+use mirra::model::Value;
+use toml::Table;
+
+use crate::support::ServeProcess;
+
+fn config_path(field: Field) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/config").join(field.name()).with_extension("toml")
+}
+
+fn written(field: Field) -> Table {
+    fs::read_to_string(config_path(field)).expect("the file is there").parse().expect("it is TOML")
+}
+
+fn section<'a>(table: &'a Table, name: &str) -> &'a Table {
+    table.get(name).and_then(toml::Value::as_table).unwrap_or_else(|| panic!("no [{name}]"))
+}
+
+/// Runs the program to its end.
+fn mirra(arguments: &[&str]) -> Output {
+    Program::new(env!("CARGO_BIN_EXE_mirra")).args(arguments).env_clear().output().expect("the program runs")
+}
+
+/// Runs it with `--json`, expects success, gives the only object.
+fn ask(arguments: &[&str]) -> serde_json::Value {
+    let output = mirra(&[arguments, &["--json"]].concat());
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {told}");
+    serde_json::from_slice(&output.stdout).expect("one object")
+}
+
+#[test]
+fn every_configuration_loads() {
+    for field in Field::ALL {
+        let path = config_path(field);
+        let (config, _) = Config::load(Some(&path), [], &[]).unwrap_or_else(|error| panic!("{error}"));
+        for kind in field.kinds() {
+            let found = config.schema.kinds.iter().find(|held| held.name == kind.name);
+            let found = found.unwrap_or_else(|| panic!("{} has no kind {}", field.name(), kind.name));
+            assert_eq!(found.range, kind.range, "{} {}", field.name(), kind.name);
+        }
+        assert!(config.strategy.active.len() > 1, "{}: nothing to compare auto with", field.name());
+    }
+}
+
+#[test]
+fn kinds_are_declared_in_full_and_no_code_stands_for_two() {
+    // Codes of the built-in kinds, which stay beside those of a file.
+    let built_in: Table = mirra::config::BUILT_IN.parse().expect("the built-in file is TOML");
+    for field in Field::ALL {
+        let table = written(field);
+        let mut codes = BTreeSet::new();
+        let mut all = section(&built_in, "kinds").clone();
+        all.extend(section(&table, "kinds").clone());
+        for (name, kind) in &all {
+            let code = kind.get("code").and_then(toml::Value::as_integer).expect("a code");
+            assert!((0..256).contains(&code) && codes.insert(code), "{}: kinds.{name}.code {code}", field.name());
+        }
+        for (name, kind) in section(&table, "kinds") {
+            let keys: Vec<&str> = kind.as_table().expect("a table").keys().map(String::as_str).collect();
+            let mut expected = ["code", "explicit", "half_life_s", "range", "sign", "unit", "weight"];
+            expected.sort_unstable();
+            assert_eq!(keys, expected, "{} kinds.{name}", field.name());
+            let sign = kind.get("sign").and_then(toml::Value::as_integer);
+            assert!(matches!(sign, Some(-1..=1)), "{} kinds.{name}.sign {sign:?}", field.name());
+            let made = field.kinds().iter().find(|kind| kind.name == name);
+            let range: Option<Vec<f64>> =
+                made.map(|kind| kind.range.map_or_else(Vec::new, |(low, high)| vec![low.into(), high.into()]));
+            let stated = kind.get("range").and_then(toml::Value::as_array).expect("a range");
+            let stated: Vec<f64> = stated.iter().filter_map(toml::Value::as_float).collect();
+            assert_eq!(Some(stated), range, "{} kinds.{name}.range", field.name());
+        }
+    }
+}
+
+/// What an attribute's declaration says against a value.
+fn refusal(declared: &toml::Value, value: &Value) -> Option<String> {
+    let list = |key: &str| declared.get(key).and_then(toml::Value::as_array).cloned().unwrap_or_default();
+    let range: Vec<f64> = list("range").iter().filter_map(toml::Value::as_float).collect();
+    let values: Vec<String> = list("values").iter().filter_map(toml::Value::as_str).map(str::to_owned).collect();
+    let kind = declared.get("type").and_then(toml::Value::as_str).unwrap_or_default();
+    let fits = match (kind, value) {
+        ("number", Value::Number(number)) => range.is_empty() || (range[0]..=range[1]).contains(number),
+        ("category", Value::Text(text)) => values.is_empty() || values.contains(text),
+        ("text", Value::Text(_)) | ("boolean", Value::Bool(_)) | ("list", Value::List(_)) => true,
+        // YYYY-MM-DD, or milliseconds.
+        ("date", Value::Text(text)) => {
+            let parts: Vec<u32> = text.split('-').filter_map(|part| part.parse().ok()).collect();
+            text.len() == 10 && matches!(parts[..], [1900..=2100, 1..=12, 1..=31])
+        }
+        ("date", Value::Number(time_ms)) => time_ms.fract() == 0.0 && *time_ms > 0.0,
+        ("geo", Value::Text(text)) => {
+            let parts: Vec<f64> = text.split(',').filter_map(|part| part.parse().ok()).collect();
+            matches!(parts[..], [latitude, longitude] if latitude.abs() <= 90.0 && longitude.abs() <= 180.0)
+        }
+        _ => false,
+    };
+    (!fits).then(|| format!("{value:?} is no {kind} of {range:?} {values:?}"))
+}
+
+#[test]
+fn attributes_are_declared_and_generated_as_declared() {
+    for field in Field::ALL {
+        let table = written(field);
+        let data = generate(&FieldOptions { users: 300, items: 900, events: 1, ..FieldOptions::new(field) });
+        let users: Vec<_> = data.users.iter().map(|user| &user.attributes).collect();
+        let items: Vec<_> = data.items.iter().map(|item| &item.attributes).collect();
+        let (of_users, of_items) = (field.user_attributes(), field.item_attributes());
+        for (name, columns, rows) in [("user_attributes", of_users, users), ("item_attributes", of_items, items)] {
+            let declared = section(&table, name);
+            let names: BTreeSet<&str> = declared.keys().map(String::as_str).collect();
+            assert_eq!(names, columns.iter().copied().collect(), "{} [{name}]", field.name());
+            for attributes in rows {
+                for (attribute, value) in attributes {
+                    let refused = refusal(&declared[*attribute], value);
+                    assert!(refused.is_none(), "{} {name}.{attribute}: {}", field.name(), refused.unwrap_or_default());
+                }
+                for (attribute, declaration) in declared {
+                    let required = declaration.get("required").and_then(toml::Value::as_bool).expect("required");
+                    let there = attributes.iter().any(|(held, _)| held == attribute);
+                    assert!(there || !required, "{} {name}.{attribute} is required: {attributes:?}", field.name());
+                }
+            }
+        }
+        let traits = section(&table, "traits").len();
+        assert!((2..=4).contains(&traits), "{}: {traits} traits", field.name());
+    }
+}
+
+#[test]
+fn every_field_is_served_by_its_configuration_alone() {
+    for field in Field::ALL {
+        let scratch = tempfile::tempdir().expect("a temporary directory");
+        let out = scratch.path().join("files");
+        let out = out.to_str().expect("a plain path");
+        let config = config_path(field);
+        let sizes = ["--users", "60", "--items", "200", "--events", "2000", "--days", "20"];
+        ask(&[&["generate", field.name(), "--out", out][..], &sizes].concat());
+        let arguments = ["--shards", "1", "--config", config.to_str().expect("a plain path")];
+        let server = ServeProcess::start(&scratch.path().join("data"), &arguments);
+        let addr = server.addr.to_string();
+        let report = ask(&["replay", &format!("{out}/events.tsv.gz"), "--addr", &addr]);
+        assert_eq!((&report["accepted"], &report["rejected"]), (&2_000.into(), &0.into()), "{report}");
+        assert_eq!(report["files"][0]["unknown_kinds"], serde_json::json!({}), "{report}");
+        server.stop();
+    }
+}
+
+#[test]
+fn duplicates_are_learned_once_and_bad_values_not_at_all() {
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    let out = scratch.path().join("files");
+    let out = out.to_str().expect("a plain path");
+    let sizes = ["--users", "100", "--items", "200", "--events", "5000", "--days", "20", "--dirty"];
+    let made = ask(&[&["generate", "ecommerce", "--out", out][..], &sizes].concat());
+    // The built-in kinds: what a shop sends beside them goes in as `view`.
+    let server = ServeProcess::start(&scratch.path().join("data"), &["--shards", "1"]);
+    let events = format!("{out}/events.tsv.gz");
+    let report = ask(&["replay", &events, "--kind", "view", "--addr", &server.addr.to_string()]);
+    server.stop();
+    let label = |name: &str| made["labels"][name].as_u64().expect("a count");
+    let count = |name: &str| report[name].as_u64().expect("a count");
+    assert_eq!(count("duplicates"), label("duplicate"), "{made} {report}");
+    // Those that are NaN; the others are out of a range that this configuration does not state.
+    assert!((1..=label("bad_value")).contains(&count("bad_rows")), "{made} {report}");
+    assert_eq!(count("accepted") + count("duplicates") + count("bad_rows"), count("read"), "{report}");
+    assert!(report["files"][0]["unknown_kinds"]["veiw"].as_u64() > Some(0), "{report}");
+}
+
+#[test]
+fn generate_writes_the_same_bytes_again_and_over_nothing() {
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    let folder = |name: &str| scratch.path().join(name).to_str().expect("a plain path").to_owned();
+    let sizes = ["--users", "50", "--items", "100", "--events", "3000", "--days", "30", "--dirty", "--truth"];
+    let make = |out: &str, more: &[&str]| [&["generate", "media", "--out", out][..], &sizes, more].concat().join(" ");
+    let run = |line: &str| ask(&line.split(' ').collect::<Vec<_>>());
+    let (one, two, other) = (folder("one"), folder("two"), folder("other"));
+    let report = run(&make(&one, &[]));
+    run(&make(&two, &[]));
+    run(&make(&other, &["--seed", "2"]));
+    let names = ["users.tsv.gz", "items.tsv.gz", "events.tsv.gz", "truth.tsv.gz"];
+    for (at, name) in names.iter().enumerate() {
+        let read = |folder: &str| fs::read(Path::new(folder).join(name)).expect("the file is there");
+        assert_eq!(read(&one), read(&two), "{name}");
+        assert_ne!(read(&one), read(&other), "{name}");
+        assert_eq!(report["files"][at]["bytes"], read(&one).len() as u64, "{report}");
+    }
+    let labels = report["labels"].as_object().expect("labels");
+    let rows: u64 = labels.values().filter_map(serde_json::Value::as_u64).sum();
+    assert_eq!((labels.len(), Some(rows)), (6, report["files"][2]["rows"].as_u64()), "{report}");
+    let again = make(&one, &[]);
+    let refused = mirra(&again.split(' ').collect::<Vec<_>>());
+    assert_eq!(refused.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(told.contains("users.tsv.gz is there already") && told.contains("--force"), "{told}");
+    run(&make(&one, &["--force"]));
+    assert_eq!(fs::read_dir(&one).expect("a folder").count(), 4, "nothing half-written is left");
+}
+
+#[test]
+fn generate_tells_what_to_do_next_and_refuses_what_is_no_field() {
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    let out = scratch.path().to_str().expect("a plain path");
+    let output = mirra(&["generate", "health", "--out", out, "--events", "500", "--users", "20", "--items", "60"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    for line in [
+        "mirra serve --config examples/config/health.toml --data-dir",
+        "mirra load users",
+        "mirra replay",
+        "500  events",
+    ] {
+        assert!(text.contains(line), "{line:?} is not in {text}");
+    }
+    for arguments in [
+        &["generate", "farming", "--out", out][..],
+        &["generate", "media"],
+        &["generate", "media", "--out", out, "--churn", "2"],
+        &["generate", "media", "--out", out, "--items", "3"],
+    ] {
+        assert_eq!(mirra(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
