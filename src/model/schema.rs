@@ -337,7 +337,8 @@ mod tests {
     #[test]
     fn what_would_lose_its_meaning_may_not() {
         let now = sample();
-        let cases: [(&str, fn(&mut Schema)); 6] = [
+        type Change = fn(&mut Schema);
+        let cases: [(&str, Change); 6] = [
             ("older", |next| next.version = 0),
             ("half_lives_s", |next| next.half_lives_s[0] = 1.0),
             ("kind `rate` is gone", |next| next.kinds = Kinds::new(next.kinds.iter().take(1).cloned())),

@@ -47,7 +47,7 @@ impl Facet {
 }
 
 /// The facets of one user, by rising number.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facets {
     /// Events with items that have any facet.
     pub events: u64,
@@ -55,12 +55,6 @@ pub struct Facets {
     pub dropped: u32,
     blocks: Blocks<2>,
     held: Vec<Facet>,
-}
-
-impl Default for Facets {
-    fn default() -> Self {
-        Self { events: 0, dropped: 0, blocks: Blocks::default(), held: Vec::new() }
-    }
 }
 
 impl Facets {

@@ -44,16 +44,19 @@ impl Plan {
 
     pub(super) fn profile_parts(&mut self, engine: &Engine, request: ProfileParts) -> PlannedKind {
         let ProfileParts { user, parts, facets_max } = request;
-        PlannedKind::ProfileParts(self.ask_portrait(engine, user, parts, facets_max))
+        PlannedKind::ProfileParts(self.ask_portrait(engine, &user, parts, facets_max))
     }
 
     pub(super) fn profiles_get(&mut self, engine: &Engine, request: ProfilesGet) -> PlannedKind {
         let ProfilesGet { users, parts, facets_max } = request;
-        let place = |user: Id| (user.clone(), self.ask_portrait(engine, user, parts, facets_max));
+        let place = |user: Id| {
+            let place = self.ask_portrait(engine, &user, parts, facets_max);
+            (user, place)
+        };
         PlannedKind::ProfilesGet(users.into_iter().take(PROFILES_MAX).map(place).collect())
     }
 
-    fn ask_portrait(&mut self, engine: &Engine, user: Id, wanted: u16, facets_max: u16) -> Place {
+    fn ask_portrait(&mut self, engine: &Engine, user: &Id, wanted: u16, facets_max: u16) -> Place {
         let wanted = if wanted == 0 { parts::ALL } else { wanted };
         let (facets_max, now_ms) = (usize::from(facets_max), self.now_ms());
         let query = Query::Portrait { user: user.clone(), parts: wanted, facets_max, now_ms };
