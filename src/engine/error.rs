@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::base::CursorError;
+use crate::base::{CursorError, Id};
 use crate::linalg::LinalgError;
 use crate::model::Incompatible;
 use crate::shard::RecoverError;
@@ -36,6 +36,18 @@ pub enum EngineError {
     /// What should be a schema is none.
     #[error("the bytes are no schema that this version of mirra reads")]
     SchemaBytes(#[source] CursorError),
+    /// A user cannot be merged into itself.
+    #[error("user {user} cannot be merged into itself")]
+    MergeSelf {
+        /// Who.
+        user: Id,
+    },
+    /// The user became another before.
+    #[error("user {user} was merged into another before; USER_GET of it shows which")]
+    MergeTaken {
+        /// Who.
+        user: Id,
+    },
     /// A trait's formula is none.
     #[error("trait `{name}`: {why}")]
     Trait {

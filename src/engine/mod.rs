@@ -6,6 +6,7 @@
 
 mod background;
 mod error;
+mod merge;
 mod pretrained;
 mod refit;
 mod registry;
@@ -131,6 +132,7 @@ struct Inner {
     stopping: AtomicBool,
     registry: Registry,
     schema: schema::InForce,
+    aliases: merge::Aliases,
     rejects: RejectKeeper,
     /// How many more may look at refused events now.
     lookers: Arc<tokio::sync::Semaphore>,

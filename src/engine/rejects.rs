@@ -94,6 +94,7 @@ fn metric(reason: RejectReason) -> Metric {
         RejectReason::Quarantined => Metric::RejectedQuarantined,
         RejectReason::Paused => Metric::RejectedPaused,
         RejectReason::Attribute => Metric::RejectedAttribute,
+        RejectReason::Merged => Metric::RejectedMerged,
     }
 }
 

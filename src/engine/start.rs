@@ -8,6 +8,7 @@ use std::time::Instant;
 use actix::Actor;
 use actix_rt::{Arbiter, ArbiterHandle};
 
+use super::merge::Aliases;
 use super::registry::Registry;
 use super::{
     Engine, EngineError, Inner, Options, Peers, Queue, ShardActor, ShardHandle, pretrained, rejects, schema, state,
@@ -88,6 +89,7 @@ impl Engine {
             None => Vec::new(),
         };
         let schema = schema::at_start(&recovered, wanted)?;
+        let (aliases, unfinished) = Aliases::of(&recovered);
         let common = Common { epoch, schema: &schema };
         let rejects = rejects::open_store(&home, options.rejects_bytes_max)?;
         let (shards, mut arbiters) = start_actors(recovered, &home, &options, &clock, common)?;
@@ -108,6 +110,7 @@ impl Engine {
             stopping: AtomicBool::new(false),
             registry: Registry::default(),
             schema: schema::InForce::new(schema),
+            aliases,
             rejects,
             lookers: Arc::new(tokio::sync::Semaphore::new(rejects::LOOKERS_MAX)),
         };
@@ -118,6 +121,7 @@ impl Engine {
         if let Some(given) = &given {
             pretrained::hand_out(&engine, given, &lacking)?;
         }
+        engine.finish_merges(unfinished);
         teach::start_refits(&engine, &engine.inner.shards[0].arbiter);
         Ok(Opened { engine, report })
     }

@@ -60,6 +60,8 @@ reasons! {
     Paused = 10 "paused";
     /// An attribute of an upsert is not what its schema says. Reserved for upserts.
     Attribute = 11 "attribute";
+    /// The user was merged into another while the event was on its way: send it again, it goes to the other.
+    Merged = 12 "merged";
 }
 
 impl RejectReason {
@@ -171,7 +173,7 @@ impl Reject {
             what: "reason",
             offset,
             found: u64::from(code),
-            allowed: "1 to 11",
+            allowed: "1 to 12",
         })?;
         let source = text(reader, SOURCE_BYTES_MAX)?;
         let message = text(reader, TEXT_BYTES_MAX)?;
@@ -222,6 +224,7 @@ mod tests {
             "quarantined",
             "paused",
             "attribute",
+            "merged",
         ];
         for (code, name) in (1_u8..).zip(frozen) {
             let reason = RejectReason::from_code(code).unwrap();
@@ -230,7 +233,7 @@ mod tests {
             assert!(reason.help().ends_with('.'), "{name}");
         }
         assert_eq!(RejectReason::COUNT, frozen.len());
-        assert_eq!([0, 12, 255].map(RejectReason::from_code), [None; 3]);
+        assert_eq!([0, 13, 255].map(RejectReason::from_code), [None; 3]);
         assert_eq!(RejectReason::named("late"), None);
     }
 
@@ -245,7 +248,7 @@ mod tests {
             for cut in 0..bytes.len() {
                 assert!(Reject::decode(&mut Reader::new(&bytes[..cut])).is_err(), "cut at {cut}");
             }
-            for code in [0, 12] {
+            for code in [0, 13] {
                 bytes[8] = code;
                 let found = Reject::decode(&mut Reader::new(&bytes));
                 assert!(matches!(found, Err(CursorError::Bad { what: "reason", offset: 8, .. })), "{found:?}");

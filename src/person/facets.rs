@@ -211,6 +211,19 @@ impl Population {
         }
     }
 
+    /// Adds all events of a user (`by` 1), or takes them away (`by` -1).
+    #[expect(clippy::cast_possible_wrap, reason = "counts of events are far below 2^63")]
+    pub fn take(&mut self, facets: &Facets, by: i64) {
+        self.events = self.events.saturating_add_signed(by * facets.events as i64);
+        for facet in &facets.held {
+            let at = facet.number as usize;
+            if self.by_number.len() <= at {
+                self.by_number.resize(at + 1, 0);
+            }
+            self.by_number[at] = self.by_number[at].saturating_add_signed(by * i64::from(facet.events));
+        }
+    }
+
     /// Share of events that met a facet; 0 before any.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts of events")]

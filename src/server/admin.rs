@@ -10,7 +10,8 @@ use crate::telemetry::Metric;
 use crate::wire::Status;
 use crate::wire::commands::{
     Decisions, Digest, DigestReply, Metrics, Ping, PingReply, Refit, RefitReply, Request, SchemaGet, SchemaGetReply,
-    SchemaSet, SchemaSetReply, Shutdown, ShutdownReply, Snapshot, SnapshotReply, Stats, StatsReply,
+    SchemaSet, SchemaSetReply, Shutdown, ShutdownReply, Snapshot, SnapshotReply, Stats, StatsReply, UserMerge,
+    UserMergeReply,
 };
 use crate::wire::types::{ShardDigest, ShardSequence, Stat};
 
@@ -42,6 +43,12 @@ pub(super) async fn carry_out(session: Rc<Session>, request_id: u64, request: Re
             session.reply::<Digest>(request_id, &DigestReply { shards });
         }),
         Request::Rejects(wanted) => rejects::answer(&session, request_id, &wanted).await,
+        Request::UserMerge(UserMerge { user, into }) => {
+            engine.merge_users(&user, &into).await.map(|(version, exact)| {
+                let user = engine.alias(user.as_ref()).unwrap_or(into);
+                session.reply::<UserMerge>(request_id, &UserMergeReply { user, version, exact });
+            })
+        }
         Request::SchemaGet(SchemaGet {}) => {
             let schema = engine.schema();
             let reply = SchemaGetReply { version: schema.version, schema: schema.to_bytes() };
@@ -68,6 +75,7 @@ pub(super) async fn carry_out(session: Rc<Session>, request_id: u64, request: Re
 fn status(error: &EngineError) -> Status {
     match error {
         EngineError::Busy(_) | EngineError::Stopping(_) => Status::Overloaded,
+        EngineError::MergeSelf { .. } | EngineError::MergeTaken { .. } => Status::BadRequest,
         EngineError::Schema(_) | EngineError::SchemaBytes(_) | EngineError::Trait { .. } => Status::BadRequest,
         EngineError::NothingToFit { .. } | EngineError::Fit(_) => Status::BadRequest,
         _ => Status::Internal,

@@ -13,7 +13,7 @@ use crate::state::{Op, OutcomeKind};
 use crate::wire::Status;
 use crate::wire::commands::{
     EventRetract, EventRetractReply, PROFILES_MAX, ProfileHistory, ProfileHistoryReply, ProfileParts, ProfilesGet,
-    ProfilesGetReply, UserControl,
+    ProfilesGetReply, Request, UserControl,
 };
 use crate::wire::message::cut_text;
 use crate::wire::portrait::{
@@ -50,6 +50,7 @@ impl Plan {
     pub(super) fn profiles_get(&mut self, engine: &Engine, request: ProfilesGet) -> PlannedKind {
         let ProfilesGet { users, parts, facets_max } = request;
         let place = |user: Id| {
+            let user = engine.alias(user.as_ref()).unwrap_or(user);
             let place = self.ask_portrait(engine, &user, parts, facets_max);
             (user, place)
         };
@@ -69,6 +70,27 @@ impl Plan {
         let (skip, max) = (skip as usize, usize::from(max).min(LIST_MAX));
         let query = Query::History { user: user.clone(), span_ms, kinds, skip, max };
         PlannedKind::ProfileHistory(self.ask(engine, user.as_ref(), query))
+    }
+}
+
+impl Request {
+    /// The user whom a request that shards carry out is about.
+    pub(super) fn user_mut(&mut self) -> Option<&mut Id> {
+        match self {
+            Self::UserUpsert(request) => Some(&mut request.user),
+            Self::UserGet(request) => Some(&mut request.user),
+            Self::ProfileGet(request) => Some(&mut request.user),
+            Self::Predict(request) => Some(&mut request.user),
+            Self::Recommend(request) => Some(&mut request.user),
+            Self::Explain(request) => Some(&mut request.user),
+            Self::Exposure(request) => Some(&mut request.user),
+            Self::Outcome(request) => Some(&mut request.event.user),
+            Self::UserControl(request) => Some(&mut request.user),
+            Self::EventRetract(request) => Some(&mut request.user),
+            Self::ProfileParts(request) => Some(&mut request.user),
+            Self::ProfileHistory(request) => Some(&mut request.user),
+            _ => None,
+        }
     }
 }
 

@@ -190,6 +190,8 @@ impl Plan {
         durability: Durability,
         each: bool,
     ) -> Result<Place, Refused> {
+        let alias = engine.alias(wire.user);
+        let wire = &EventRef { user: alias.as_ref().map_or(wire.user, Id::as_ref), ..*wire };
         let shard = engine.route(wire.user);
         let event = self.checked(engine, wire)?;
         self.slow |= durability == Durability::Durable;
@@ -214,8 +216,13 @@ impl Plan {
         &mut self,
         engine: &Engine,
         request_id: u64,
-        request: Request,
+        mut request: Request,
     ) -> Result<Option<Request>, Refused> {
+        if let Some(user) = request.user_mut()
+            && let Some(into) = engine.alias(user.as_ref())
+        {
+            *user = into;
+        }
         let kind = match request {
             Request::UserUpsert(request) => self.user_upsert(engine, request)?,
             Request::ItemUpsert(request) => self.item_upsert(engine, request)?,

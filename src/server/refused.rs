@@ -22,6 +22,10 @@ pub(super) fn told(reason: RejectReason) -> (Status, &'static str) {
             "the user behaves like a machine: its events are set aside until it stops (`mirra rejects` has them)",
         ),
         RejectReason::Paused => (Status::NoConsent, "the user has paused learning: the event was not learned"),
+        RejectReason::Merged => (
+            Status::Overloaded,
+            "the user was merged into another while the event was on its way: send it again, it goes to the other",
+        ),
         _ => (Status::BadRequest, "the event was not learned"),
     }
 }

@@ -15,6 +15,7 @@ pub(super) fn answer(shard: &mut Shard, query: &Query) -> Answer {
                 None => Answer::NotFound,
             }
         }
+        Query::Export { user } => shard.export_user(user.as_ref()).map_or(Answer::NotFound, Answer::Exported),
         Query::History { user, span_ms, kinds, skip, max } => match shard.retained(user.as_ref(), *span_ms, kinds) {
             Some(entries) => {
                 let page = entries.iter().skip(*skip).take(*max);

@@ -131,6 +131,11 @@ pub enum Query {
         /// What time it is.
         now_ms: i64,
     },
+    /// What is kept of a user, for another shard.
+    Export {
+        /// Whose.
+        user: Id,
+    },
     /// Retained events, the newest first.
     History {
         /// Whose.
@@ -234,6 +239,8 @@ pub enum Answer {
     Profile(Box<ProfileAnswer>),
     /// To [`Query::Portrait`], with the half-lives of the schema in force.
     Portrait(Box<Portrait>, [f64; 3]),
+    /// To [`Query::Export`].
+    Exported(Vec<u8>),
     /// To [`Query::History`]: how many match, and the page of them.
     History(usize, Vec<(Id, Entry)>),
     /// To [`Query::Item`].

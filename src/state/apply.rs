@@ -84,6 +84,9 @@ impl Shard {
             Op::Schema { schema } => self.take_schema(schema),
             Op::Control { user, time_ms, control } => self.control(*user, *time_ms, control),
             Op::Retract { user, event_id } => self.retract(*user, *event_id),
+            Op::Seal { user, into } => self.seal(*user, *into),
+            Op::Absorb { into, user, bytes } => self.absorb(*into, *user, bytes),
+            Op::Empty { user } => self.empty(*user),
         }
     }
 

@@ -66,6 +66,9 @@ impl Shard {
     pub(super) fn refusal(&self, slot: usize, event: &Event<'_>) -> Option<RejectReason> {
         let cleaning = &self.schema.cleaning;
         let user = self.users.get(slot);
+        if user.merged.as_ref().is_some_and(|merged| merged.into.is_some()) {
+            return Some(RejectReason::Merged);
+        }
         if self.is_paused(slot) {
             return Some(RejectReason::Paused);
         }

@@ -29,8 +29,12 @@ impl Shard {
             _ => {
                 let controls = self.users.get_mut(slot).controls.get_or_insert_default();
                 match *control {
-                    Control::MuteFacet(_, on) => drop(Controls::switch(&mut controls.muted_facets, facet, on)),
-                    Control::MuteItem(_, on) => drop(Controls::switch(&mut controls.muted_items, row, on)),
+                    Control::MuteFacet(_, on) => {
+                        Controls::switch(&mut controls.muted_facets, facet, on);
+                    }
+                    Control::MuteItem(_, on) => {
+                        Controls::switch(&mut controls.muted_items, row, on);
+                    }
                     Control::Less(_, share) => controls.limit(facet, share),
                     Control::Pause(on) => controls.paused_ms = on.then_some(controls.paused_ms.unwrap_or(time_ms)),
                     Control::Reset(..) => {}

@@ -28,6 +28,7 @@ mod explain_tests;
 mod image;
 mod image_reader;
 mod items;
+mod merge;
 pub mod model;
 pub mod op;
 mod opinions;

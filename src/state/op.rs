@@ -126,6 +126,27 @@ pub enum Op<'a> {
         /// The event's id, hashed.
         event_id: u64,
     },
+    /// A user learns nothing more: it became another.
+    Seal {
+        /// Who.
+        user: IdRef<'a>,
+        /// Whom it became.
+        into: IdRef<'a>,
+    },
+    /// A user takes over what was kept of one that became it.
+    Absorb {
+        /// Who.
+        into: IdRef<'a>,
+        /// Whom.
+        user: IdRef<'a>,
+        /// What was kept (`state/merge.rs`).
+        bytes: &'a [u8],
+    },
+    /// What was kept of a user that became another is elsewhere now.
+    Empty {
+        /// Who.
+        user: IdRef<'a>,
+    },
     /// Attention goes on from what was learned elsewhere.
     Pretrained {
         /// A part of it (`learn/bank/pretrained.rs`).
@@ -146,6 +167,9 @@ const PRETRAINED: u8 = 10;
 const SCHEMA: u8 = 11;
 const CONTROL: u8 = 12;
 const RETRACT: u8 = 13;
+const SEAL: u8 = 14;
+const ABSORB: u8 = 15;
+const EMPTY: u8 = 16;
 
 /// Bytes of an event whose ids are integers: every field then has a fixed place.
 const INT_EVENT_BYTES: usize = 1 + 8 + 9 + 9 + 1 + 4 + 8;
@@ -249,6 +273,15 @@ impl<'a> Op<'a> {
             Self::Retract { user, event_id } => {
                 writer.u8(RETRACT).id(*user).u64(*event_id);
             }
+            Self::Seal { user, into } => {
+                writer.u8(SEAL).id(*user).id(*into);
+            }
+            Self::Absorb { into, user, bytes } => {
+                writer.u8(ABSORB).id(*into).id(*user).count(bytes.len()).bytes(bytes);
+            }
+            Self::Empty { user } => {
+                writer.u8(EMPTY).id(*user);
+            }
             Self::Epoch { epoch } => {
                 writer.u8(EPOCH).u32(*epoch);
             }
@@ -320,6 +353,13 @@ impl<'a> Op<'a> {
             }
             CONTROL => Self::Control { user: from.id()?, time_ms: from.i64()?, control: Control::decode(from)? },
             RETRACT => Self::Retract { user: from.id()?, event_id: from.u64()? },
+            SEAL => Self::Seal { user: from.id()?, into: from.id()? },
+            ABSORB => {
+                let (into, user) = (from.id()?, from.id()?);
+                let length = from.count(1, usize::MAX)?;
+                Self::Absorb { into, user, bytes: from.bytes(length)? }
+            }
+            EMPTY => Self::Empty { user: from.id()? },
             PRETRAINED => {
                 let length = from.count(1, usize::MAX)?;
                 Self::Pretrained { part: from.bytes(length)? }
@@ -329,7 +369,7 @@ impl<'a> Op<'a> {
                     what: "operation tag",
                     offset,
                     found: u64::from(tag),
-                    allowed: "1 to 13 (a newer version of mirra may have written this)",
+                    allowed: "1 to 16 (a newer version of mirra may have written this)",
                 });
             }
         })
@@ -389,6 +429,9 @@ mod tests {
             Op::Schema { schema: &[3, 2] },
             Op::Control { user: IdRef::Int(1), time_ms: 5, control: Control::Less("sport", 0.5) },
             Op::Retract { user: IdRef::Text("ann"), event_id: 9 },
+            Op::Seal { user: IdRef::Text("ann"), into: IdRef::Int(3) },
+            Op::Absorb { into: IdRef::Int(3), user: IdRef::Text("ann"), bytes: &[4, 5] },
+            Op::Empty { user: IdRef::Text("ann") },
         ]
     }
 

@@ -186,6 +186,52 @@ fn vectors_of_a_retracted_event_are_as_if_it_had_never_come() {
     }
 }
 
+/// Two users that became one are as if all had come under one id: to the bit in sums, to 1e-6 in vectors.
+#[test]
+fn merged_users_are_one_as_if_they_always_were() {
+    let (anonymous, known) = (IdRef::Text("visitor"), IdRef::Text("customer"));
+    let strategies = ["decay", "mean", "fold_in"];
+    let (mut two, mut one) = (shard(schema(), &strategies), shard(schema(), &strategies));
+    let mut rng = Rng::new(31);
+    for at in 0..300_u64 {
+        let drawn = Event { kind: VIEW, time_ms: START_MS + 60_000 * at as i64, ..draw(&mut rng, at + 1) };
+        let user = if rng.below(3) == 0 { anonymous } else { known };
+        two.apply(&Op::Event(Event { user, ..drawn }));
+        one.apply(&Op::Event(Event { user: known, ..drawn }));
+    }
+    for (user, age, time_ms) in [(anonymous, 30.0, 5), (known, 20.0, 3)] {
+        let mut attributes = Attributes::default();
+        attributes.patch("age", Value::Number(age), time_ms);
+        two.apply(&Op::UserUpsert { user, time_ms, attributes: attributes.clone() });
+        one.apply(&Op::UserUpsert { user: known, time_ms, attributes });
+    }
+    let control = Control::MuteFacet("t1", true);
+    two.apply(&Op::Control { user: anonymous, time_ms: 9, control });
+    one.apply(&Op::Control { user: known, time_ms: 9, control });
+    assert_eq!(two.apply(&Op::Seal { user: anonymous, into: known }).kind, OutcomeKind::Applied);
+    let late = Event { user: anonymous, ..draw(&mut rng, 900) };
+    assert_eq!(two.apply(&Op::Event(late)).kind, OutcomeKind::Refused(RejectReason::Merged));
+    let bytes = two.export_user(anonymous).expect("known");
+    let absorbed = two.apply(&Op::Absorb { into: known, user: anonymous, bytes: &bytes });
+    assert!(absorbed.exact && absorbed.kind == OutcomeKind::Applied);
+    two.apply(&Op::Empty { user: anonymous });
+    let again = two.apply(&Op::Absorb { into: known, user: anonymous, bytes: &bytes });
+    assert_eq!(again.kind, OutcomeKind::Duplicate, "sent again it changes nothing");
+    assert_eq!(two.apply(&Op::Seal { user: anonymous, into: IdRef::Int(5) }).kind, OutcomeKind::NotFound);
+    assert_eq!(two.merges(), [(anonymous.to_owned(), known.to_owned(), true)]);
+
+    let whole = |shard: &Shard| {
+        let portrait = shard.portrait(known, parts::ALL, 1_000, START_MS + 200 * DAY_MS).expect("known");
+        (order_free(&portrait), portrait.attributes, portrait.controls)
+    };
+    assert_eq!(whole(&two), whole(&one));
+    let arms = |shard: &mut Shard| shard.profile(known, true).map(|view| view.arms).expect("known");
+    for (one, other) in arms(&mut two).iter().zip(arms(&mut one)) {
+        let off = one.factor.iter().zip(&other.factor).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(off < 1e-6, "{} is off by {off}", one.strategy);
+    }
+}
+
 #[test]
 fn what_a_user_asks_is_in_force_at_the_next_request() {
     let mut shard = shard(schema(), &["popularity"]);

@@ -1,6 +1,7 @@
 //! The users of one shard: what is known of each beside the vectors.
 
 use super::directory::Directory;
+use super::merge::Merged;
 use crate::base::cursor::{CursorError, Reader, Writer};
 use crate::base::{Id, IdRef};
 use crate::model::{Attributes, History};
@@ -33,6 +34,8 @@ pub struct User {
     pub person: Box<Person>,
     /// What the user asks of the profile; most ask nothing.
     pub controls: Option<Box<Controls>>,
+    /// Who it became, and whom it absorbed; most are themselves.
+    pub merged: Option<Box<Merged>>,
 }
 
 impl User {
@@ -50,6 +53,7 @@ impl User {
             attributes: None,
             person: Box::default(),
             controls: None,
+            merged: None,
         }
     }
 
@@ -83,6 +87,10 @@ impl User {
         if let Some(controls) = &self.controls {
             controls.encode(out);
         }
+        out.u8(u8::from(self.merged.is_some()));
+        if let Some(merged) = &self.merged {
+            merged.encode(out);
+        }
     }
 
     /// Reads what [`Self::encode`] wrote, in an image of this version.
@@ -103,6 +111,7 @@ impl User {
             attributes: decode_attributes(from)?,
             person: if version > 3 { Box::new(Person::decode(from)?) } else { Box::default() },
             controls: if version > 3 && from.u8()? != 0 { Some(Box::new(Controls::decode(from)?)) } else { None },
+            merged: if version > 3 && from.u8()? != 0 { Some(Box::new(Merged::decode(from)?)) } else { None },
         })
     }
 }

@@ -111,6 +111,8 @@ metrics! {
     RejectedPaused "rejected_paused" counter sum;
     /// Refused events whose attributes are not what their schema says. Reserved for upserts.
     RejectedAttribute "rejected_attribute" counter sum;
+    /// Refused events of users who were merged into others while the events were on their way.
+    RejectedMerged "rejected_merged" counter sum;
     /// Refused events that were kept for inspection (REJECTS).
     RejectsKept "rejects_kept" counter sum;
     /// Refused events that were counted and not kept: too many at once, or the disk failed.

@@ -196,6 +196,22 @@ commands! {
         exact: bool,
     };
 
+    /// Makes two users one, for instance an anonymous visitor and the customer that it turned out to be. Durable when it is
+    /// answered; sent again it changes nothing. What comes later for the one goes to the other.
+    0x010B Write USER_MERGE UserMerge by (user) {
+        /// Who is no longer a user of its own.
+        user: Id,
+        /// Who it becomes.
+        into: Id,
+    } -> UserMergeReply {
+        /// Who it is in the end, where `into` became another before.
+        user: Id,
+        /// Version of that profile.
+        version: u32,
+        /// Whether all is as if it had come under one id; else as in EVENT_RETRACT.
+        exact: bool,
+    };
+
     /// The living profile of a user.
     0x0201 Read PROFILE_GET ProfileGet by (user) {
         /// User.

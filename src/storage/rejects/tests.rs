@@ -64,7 +64,7 @@ fn golden_segment() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path());
     keep(&mut store, 0..4);
-    store.missed(&[0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0]);
+    store.missed(&[0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     store.tell_totals().unwrap();
     keep(&mut store, 4..5);
     let path = only_file(dir.path());
@@ -119,7 +119,7 @@ fn a_restart_goes_on_where_it_was() {
         let mut store = open(dir.path());
         assert_eq!((store.totals().sum(), store.totals().dropped), (start * 12, start * 2));
         keep(&mut store, start * 10..start * 10 + 10);
-        store.missed(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        store.missed(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
         store.tell_totals().unwrap();
         let page = all(&store);
         assert!(page.rows.last().unwrap().0 > last && page.damaged == 0);
