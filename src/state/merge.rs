@@ -126,6 +126,9 @@ impl Shard {
         let nothing = Controls::default();
         let controls = user.controls.as_deref().unwrap_or(&nothing);
         out.count(controls.muted_facets.len());
+        for facet in &controls.muted_facets {
+            out.text(name(*facet));
+        }
         out.count(controls.muted_items.len());
         for row in &controls.muted_items {
             out.owned_id(self.item_id(*row));
