@@ -400,7 +400,9 @@ impl Shard {
         let user = self.users.get_mut(slot);
         user.attributes.get_or_insert_default().merge(attributes);
         user.version = user.version.wrapping_add(1);
-        Outcome::applied(user.version)
+        let version = user.version;
+        self.regroup(slot);
+        Outcome::applied(version)
     }
 
     fn upsert_item(&mut self, id: IdRef<'_>, time_ms: i64, tags: &[&str], attributes: &Attributes) -> Outcome {

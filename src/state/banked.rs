@@ -94,15 +94,17 @@ impl Banked {
         if let Some(ratings) = &self.ratings {
             ratings.encode_head(out);
         }
+        self.bank.groups.encode_head(out);
     }
 
-    /// Reads what [`Self::encode`] wrote, into an empty bank of the same options.
-    pub(super) fn decode(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
+    /// Reads what [`Self::encode`] wrote in an image of this version, into an empty bank of the same options.
+    pub(super) fn decode(&mut self, from: &mut Reader<'_>, image: u8) -> Result<(), CursorError> {
         self.next_fit = from.u64()?;
         self.rng = Rng::from_words([from.u64()?, from.u64()?, from.u64()?, from.u64()?]);
         self.bank.decode_head(from)?;
         self.ranker.as_mut().map_or(Ok(()), |ranker| ranker.decode(from))?;
-        self.ratings.as_mut().map_or(Ok(()), |ratings| ratings.decode_head(from))
+        self.ratings.as_mut().map_or(Ok(()), |ratings| ratings.decode_head(from))?;
+        if image > 3 { self.bank.groups.decode_head(from) } else { Ok(()) }
     }
 
     /// Adds a user whose id hashes to `hash`.
@@ -127,14 +129,22 @@ impl Banked {
         if let Some(ratings) = &self.ratings {
             ratings.encode_user(slot, out);
         }
+        self.bank.groups.encode_user(slot, out);
     }
 
-    /// Adds a user as [`Self::encode_user`] wrote it.
-    pub(super) fn decode_user(&mut self, hash: u64, from: &mut Reader<'_>) -> Result<(), CursorError> {
+    /// Adds a user as [`Self::encode_user`] wrote it in an image of this version.
+    pub(super) fn decode_user(&mut self, hash: u64, from: &mut Reader<'_>, image: u8) -> Result<(), CursorError> {
         self.bank.decode_user(from)?;
-        let Some(ratings) = &mut self.ratings else { return Ok(()) };
-        ratings.insert_user(hash);
-        ratings.decode_user(ratings.users() - 1, from)
+        if let Some(ratings) = &mut self.ratings {
+            ratings.insert_user(hash);
+            ratings.decode_user(ratings.users() - 1, from)?;
+        }
+        if image > 3 {
+            self.bank.groups.decode_user(from)
+        } else {
+            self.bank.groups.insert_user();
+            Ok(())
+        }
     }
 
     /// Appends what is kept of one item.
@@ -161,7 +171,8 @@ impl Banked {
         excluded: &'a [u32],
         time_ms: i64,
     ) -> Asker<'a> {
-        let user = slot.filter(|slot| self.bank.trail(*slot).count() > 0);
+        let known = |slot: &usize| self.bank.trail(*slot).count() > 0 || self.bank.groups.knows(*slot);
+        let user = slot.filter(known);
         Asker { user, met, excluded, time_ms }
     }
 

@@ -124,6 +124,7 @@ impl ImageReader {
         shard.arms.iter_mut().filter_map(|arm| arm.unseen.as_mut()).for_each(Unseen::queue_by_mark);
         if version < 4 {
             (0..shard.items.len()).for_each(|row| shard.redescribe(row));
+            (0..shard.users.len()).for_each(|slot| shard.regroup(slot));
         }
         match (shard.users.len() == users, shard.items.len() == items) {
             (true, true) => Ok(shard),
@@ -180,7 +181,7 @@ fn take_head(from: &mut Reader<'_>, options: Options) -> Result<Head, ImageError
         return Err(ImageError::Incomplete { what: "banks", found, expected });
     }
     if let Some(banked) = &mut shard.banked {
-        banked.decode(from)?;
+        banked.decode(from, version)?;
     }
     if version > 3 {
         shard.schema = Schema::decode(from)?;
@@ -226,7 +227,7 @@ fn take_users(shard: &mut Shard, version: u8, count: u32, from: &mut Reader<'_>)
             take_column(from, arm.users.col_mut(column), rows)?;
         }
         if let Some(banked) = &mut shard.banked {
-            banked.decode_user(hash, from)?;
+            banked.decode_user(hash, from, version)?;
         }
     }
     Ok(from.finish()?)

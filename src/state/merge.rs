@@ -158,6 +158,7 @@ impl Shard {
         let taken = self.take_export(slot, &mut Reader::new(bytes));
         debug_assert!(taken.is_ok(), "exports are made by export_user: {taken:?}");
         self.rebuild_user(slot);
+        self.regroup(slot);
         let user = self.users.get_mut(slot);
         user.version = user.version.wrapping_add(1);
         let version = user.version;

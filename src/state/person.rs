@@ -4,8 +4,12 @@
 //! so that taking the event away takes away what it added.
 
 use super::Shard;
+use crate::base::IdRef;
 use crate::model::{Event, Role, Value};
 use crate::person::{Described, Person, Seen};
+
+/// Longest text that is a group: what is longer is about one user alone.
+const GROUP_BYTES_MAX: usize = 32;
 
 impl Shard {
     /// Counts an event; returns the number of the item's description that it was counted with.
@@ -38,6 +42,26 @@ impl Shard {
         described.facets.sort_unstable();
         described.facets.dedup();
         self.items.get_mut(row).redescribe(described);
+    }
+
+    /// A user belongs to the groups of its attributes, but for sensitive ones: of numbers, all with the same first digit
+    /// and size are one group.
+    pub(super) fn regroup(&mut self, slot: usize) {
+        let Self { users, schema, banked: Some(banked), .. } = self else { return };
+        let held = users.get(slot).attributes.iter().flat_map(|attributes| attributes.iter());
+        let told = held.filter(|(name, ..)| !schema.user_rule(name).is_some_and(|rule| rule.sensitive));
+        let names = told.filter_map(|(name, value, _)| match value {
+            Value::Number(number) if *number != 0.0 => {
+                let step = 10_f64.powf(number.abs().log10().floor());
+                Some(format!("{name}={}", (number / step).trunc() * step))
+            }
+            Value::Number(_) => Some(format!("{name}=0")),
+            Value::Bool(yes) => Some(format!("{name}={yes}")),
+            Value::Text(text) if text.len() <= GROUP_BYTES_MAX => Some(format!("{name}={text}")),
+            _ => None,
+        });
+        let hashes: Vec<u64> = names.map(|name| IdRef::Text(&name).stable_hash()).collect();
+        banked.bank.groups.set(slot, hashes.into_iter());
     }
 
     /// Every item is what the schema in force says.

@@ -1,4 +1,4 @@
-//! What the ranker sees of a candidate: 69 numbers, most of them logarithms.
+//! What the ranker sees of a candidate: 70 numbers, most of them logarithms.
 //!
 //! Logarithms make products linear: the exponent of popularity or of a cosine, a trend (short over long half-life) and
 //! recency become weights that are learned a stream, instead of settings that somebody has to choose.
@@ -6,7 +6,7 @@
 //! Columns, in order: popularity, pair sums, session sums, cohort, ages, count, what came right after, the sitting, support
 //! (logarithms up to here); distance to the profile, three plain sums; products of vectors, likeness to the newest items;
 //! the products once more, standardised within the query; tags; gates, which are the same for all candidates; the product
-//! of the whole history, plain and standardised.
+//! of the whole history, plain and standardised; what people alike turn to.
 
 use super::gather::{Asker, DIM, Factors, Gather, bucket, moment, norm, sum};
 use crate::learn::bank::counts::{GRID, ItemCounts, Moment};
@@ -18,7 +18,10 @@ use crate::linalg::scatter::{SUMS, Sums};
 use crate::linalg::score::{inverse_lengths, score_some};
 
 /// Numbers a candidate.
-pub const FEATURES: usize = 69;
+pub const FEATURES: usize = 70;
+/// How many random first weights are drawn for: later ones begin at 0, so that where nothing is told by them all is as if
+/// they were not there.
+pub const FEATURES_DRAWN: usize = 69;
 /// How many there were at first: weights over fewer are read as weights of 0 for the later ones.
 pub const FEATURES_FIRST: usize = 67;
 /// Floats from one candidate to the next, in whole lane groups; the rest are zero.
@@ -43,6 +46,8 @@ const GATES: usize = TAGS + 1;
 const GATE_COUNT: usize = 5;
 /// Where the product of the whole history stands, and the same standardised.
 const WHOLE: usize = GATES + GATE_COUNT;
+/// Where the groups that the user belongs to stand.
+const GROUP: usize = WHOLE + 2;
 /// What orders candidates as long as nobody has taught the ranker: columns and weights. Together with the newest items,
 /// discounted slowly, and popularity of late.
 pub const UNTAUGHT: [(usize, f32); 2] = [(GRID + 2 * sum::FAR, 1.0), (2, 0.5)];
@@ -121,6 +126,7 @@ pub fn fill(gather: &mut Gather, bank: &Bank, factors: Factors<'_>, asker: Asker
         fill_plain(row, &common, norm, &sums);
         row[TAGS] = bank.tags.affinity(&gather.liking, *item as usize);
         row[GATES..WHOLE].copy_from_slice(&common.gates);
+        row[GROUP] = asker.user.map_or(0.0, |user| bank.groups.affinity(user, *item));
     }
     fill_vectors(rows, gather, bank, factors);
     (0..PRODUCT_COUNT).for_each(|at| standardise(rows, gather.proposed, PRODUCTS + at, STANDARDISED + at));
@@ -245,15 +251,16 @@ pub const GROUPS: &[(&str, &[[usize; 2]])] = &[
     ("profile", &[[LOGS_END, LOGS_END + 4]]),
     (
         "factors",
-        &[[PRODUCTS, PRODUCTS + 3], [PRODUCTS + 5, PRODUCTS + 7], [STANDARDISED, STANDARDISED + 3], [WHOLE, FEATURES]],
+        &[[PRODUCTS, PRODUCTS + 3], [PRODUCTS + 5, PRODUCTS + 7], [STANDARDISED, STANDARDISED + 3], [WHOLE, GROUP]],
     ),
     ("sequence", &[[PRODUCTS + 3, PRODUCTS + 4], [PRODUCTS + 7, STANDARDISED], [STANDARDISED + 3, STANDARDISED + 4]]),
     ("attention", &[[PRODUCTS + 4, PRODUCTS + 5], [STANDARDISED + 4, STANDARDISED + 5]]),
     ("tags", &[[TAGS, GATES]]),
     ("context", &[[GATES, WHOLE]]),
+    ("groups", &[[GROUP, FEATURES]]),
 ];
 const SESSIONS: usize = GRID + 2 * (SHARES.len() - 2);
 const COHORT: usize = SESSIONS + 4;
 const SITTING: usize = COHORT + 6;
 
-const _: () = assert!(LOGS_END <= LOGS && WHOLE + 2 == FEATURES && FEATURES <= STRIDE && DIM == 32);
+const _: () = assert!(LOGS_END <= LOGS && GROUP + 1 == FEATURES && FEATURES <= STRIDE && DIM == 32);

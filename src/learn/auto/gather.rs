@@ -46,6 +46,8 @@ pub const DIM: usize = 32;
 pub const COMPARED: usize = 5;
 /// Items found among neighbours that suffice to look for the best by vector among them alone.
 pub(super) const FOUND_ENOUGH: usize = 500;
+/// Events up to which a user is asked about by its groups.
+const FEW: usize = 20;
 /// The user's newest items whose tags are liked.
 const LIKED: usize = 20;
 /// Sources among the sums, and the power of the item's count that divides them.
@@ -189,6 +191,7 @@ impl Gather {
         self.propose_vectors(bank, factors, each);
         self.propose_popular(bank, each);
         self.propose_fresh(bank, each);
+        self.propose_groups(bank, asker, each);
         self.proposed = self.candidates.len();
     }
 
@@ -293,6 +296,19 @@ impl Gather {
             self.scores.push(if self.scatter.open(*item) { liked } else { f32::NEG_INFINITY });
         }
         self.choose_best(fresh, each);
+    }
+
+    /// To a user of few events: what people alike turn to, by how much they do and how much everybody does.
+    fn propose_groups(&mut self, bank: &Bank, asker: Asker<'_>, each: usize) {
+        let Some(user) = asker.user.filter(|user| bank.groups.knows(*user) && bank.trail(*user).count() < FEW) else {
+            return;
+        };
+        let mut items: Vec<u32> = bank.groups.items(user).filter(|item| self.scatter.open(*item)).collect();
+        items.sort_unstable(); // the order in which they are kept means nothing
+        self.scores.clear();
+        let score = |item: &u32| bank.groups.affinity(user, *item) + bank.counts.get(*item as usize).log_events;
+        self.scores.extend(items.iter().map(score));
+        self.choose_best(&items, each);
     }
 
     /// Makes the best of `items` by `self.scores` candidates.

@@ -3,7 +3,7 @@
 //! `score = w2 . relu(W1' f + b1) + wl . f`, over features standardised with the running mean and deviation of all
 //! candidates and held within +-5.
 
-use super::features::{FEATURES, STRIDE};
+use super::features::{FEATURES, FEATURES_DRAWN, STRIDE};
 use crate::base::Rng;
 use crate::linalg::dense::{Product, Row, WIDTH};
 use crate::linalg::kernels;
@@ -36,7 +36,8 @@ impl Network {
     pub fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let mut draw = |std: f64| -> Row { std::array::from_fn(|_| (std * rng.normal()) as f32) };
-        let hidden = (0..FEATURES).map(|_| draw(1.0 / (FEATURES as f64).sqrt())).collect();
+        let mut hidden: Vec<Row> = (0..FEATURES_DRAWN).map(|_| draw(1.0 / (FEATURES_DRAWN as f64).sqrt())).collect();
+        hidden.resize(FEATURES, [0.0; WIDTH]);
         let output = draw(0.3 / (WIDTH as f64).sqrt());
         Self { hidden, bias: [0.0; WIDTH], output, linear: [0.0; STRIDE] }
     }

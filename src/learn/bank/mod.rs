@@ -8,6 +8,7 @@
 pub mod alive;
 pub mod attention;
 pub mod counts;
+pub mod groups;
 pub mod loss;
 pub mod pairs;
 pub mod pretrained;
@@ -21,6 +22,7 @@ pub mod window;
 use alive::Alive;
 use attention::Attention;
 use counts::{Counts, GRID, cohort};
+use groups::Groups;
 use pairs::PairSums;
 use sequence::Sequence;
 use tags::Tags;
@@ -58,6 +60,8 @@ pub struct Bank {
     pub visitors: Visitors,
     /// What items are about.
     pub tags: Tags,
+    /// What people alike turn to.
+    pub groups: Groups,
     /// What follows what.
     pub sequence: Sequence,
     /// The newest events.
@@ -83,6 +87,7 @@ impl Bank {
             pairs: PairSums::default(),
             visitors: Visitors::default(),
             tags: Tags::default(),
+            groups: Groups::default(),
             sequence: Sequence::new(seed),
             window: Window::default(),
             attention: None,
@@ -111,6 +116,7 @@ impl Bank {
     /// Adds a user.
     pub fn insert_user(&mut self) {
         self.trails.push(Trail::default());
+        self.groups.insert_user();
     }
 
     /// Adds an item; `seed` belongs to its id.
@@ -168,6 +174,7 @@ impl Bank {
         self.keep_time(time_ms);
         let position = self.trails[user].count() as u32;
         let met = Met { user: user as u32, item: item as u32, position };
+        self.groups.learn(user, met.item);
         self.visitors.learn(item, Visit { user: met.user, position });
         let rescaled = self.counts.learn(item, cohort(position as usize), x);
         for (list, at) in self.lists.iter_mut().zip(LISTED) {
