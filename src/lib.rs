@@ -4,7 +4,7 @@
 //! lowest floor first (`ARCHITECTURE.md` draws the house; a test keeps it):
 //!
 //! * [`base`], [`linalg`], [`telemetry`], [`model`]: ids, vectors, figures, the words of the field
-//! * [`learn`], [`evaluate`], [`wire`]: strategies, metrics, the protocol: pure algorithms
+//! * [`learn`], [`pipeline`], [`evaluate`], [`wire`]: strategies, cleaning, metrics, the protocol: pure algorithms
 //! * [`state`]: a shard as a deterministic machine
 //! * [`storage`], [`shard`]: journal and snapshots; shards as actors
 //! * [`engine`]: the in-process API
@@ -21,6 +21,7 @@ pub mod ingest;
 pub mod learn;
 pub mod linalg;
 pub mod model;
+pub mod pipeline;
 pub mod server;
 pub mod shard;
 pub mod state;
