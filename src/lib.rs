@@ -4,8 +4,8 @@
 //! lowest floor first (`ARCHITECTURE.md` draws the house; a test keeps it):
 //!
 //! * [`base`], [`linalg`], [`telemetry`], [`model`]: ids, vectors, figures, the words of the field
-//! * [`learn`], [`evaluate`], [`person`], [`wire`]: strategies, metrics, what is known of a person, the protocol: pure
-//!   algorithms
+//! * [`learn`], [`pipeline`], [`person`], [`evaluate`], [`wire`]: strategies, cleaning, what is known of a person, metrics,
+//!   the protocol: pure algorithms
 //! * [`state`]: a shard as a deterministic machine
 //! * [`storage`], [`shard`]: journal and snapshots; shards as actors
 //! * [`engine`]: the in-process API
@@ -23,6 +23,7 @@ pub mod learn;
 pub mod linalg;
 pub mod model;
 pub mod person;
+pub mod pipeline;
 pub mod server;
 pub mod shard;
 pub mod state;

@@ -46,7 +46,7 @@ impl KindSums {
         }
         self.counts.add(&self.blocks, at, by as f64);
         if let Some(value) = value {
-            self.values.count(value, by);
+            self.values.count_by(value, by);
             self.amounts.add(&self.blocks, at, by as f64 * value / AMOUNT);
         }
     }
@@ -270,7 +270,7 @@ mod tests {
         behaviours.count(4, &at, 5_000, Some(20.0), 1);
         behaviours.count(4, &at, 5_000, None, 1);
         let sums = behaviours.of(4).expect("there");
-        assert_eq!((sums.events, sums.values.number(), sums.values.sum()), (2, 1, 20.0));
+        assert_eq!((sums.events, sums.values.count(), sums.values.sum()), (2, 1, 20.0));
         let faded = sums.recent_amounts(&ladder, 6_000);
         assert!((faded[0] - 10.0).abs() < 1e-2, "{faded:?}");
         behaviours.count(4, &at, 5_000, None, -1);

@@ -102,9 +102,9 @@ impl Person {
         self.rhythm.count(time_ms, by);
         if !item.log_price.is_nan() && kind.sign >= 0 {
             let prices = self.prices.get_or_insert_default();
-            prices.met.count(f64::from(item.log_price), by);
+            prices.met.count_by(f64::from(item.log_price), by);
             if kind.spends() && kind.sign > 0 {
-                prices.bought.count(f64::from(item.log_price), by);
+                prices.bought.count_by(f64::from(item.log_price), by);
             }
         }
     }

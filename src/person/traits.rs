@@ -101,12 +101,12 @@ fn beta(hits: usize, of: usize) -> Option<Told> {
 
 #[expect(clippy::cast_precision_loss, reason = "counts of events")]
 fn price_sensitivity(prices: &Prices) -> Option<Told> {
-    let (met, bought) = (prices.met.number(), prices.bought.number());
-    let deviation = prices.met.variance().sqrt();
+    let (met, bought) = (prices.met.count(), prices.bought.count());
+    let deviation = prices.met.variance()?.sqrt();
     if bought == 0 || met < 2 || deviation <= 0.0 {
         return None;
     }
-    let z = (prices.met.mean() - prices.bought.mean()) / deviation;
+    let z = (prices.met.mean()? - prices.bought.mean()?) / deviation;
     let variance = 1.0 / bought as f64 + 1.0 / met as f64;
     Some((z / (1.0 + variance), (variance / (1.0 + variance)).sqrt(), bought))
 }

@@ -117,6 +117,11 @@ impl Shard {
             let outcome = Outcome::applied(self.users.get(slot).version);
             return Outcome { kind: OutcomeKind::Refused(reason), ..outcome };
         }
+        self.touch_user(slot);
+        if self.is_machine(slot, event) {
+            let outcome = Outcome::applied(self.users.get(slot).version);
+            return Outcome { kind: OutcomeKind::Refused(RejectReason::Quarantined), ..outcome };
+        }
         self.foretell(slot, event.time_ms);
         let (known, row) = self.place(slot, event.item);
         self.touch_item(row);

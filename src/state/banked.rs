@@ -390,7 +390,9 @@ impl Shard {
         let slot = self.users.find(event.user);
         let (_, weight) = self.weigh(slot, event);
         let repeated = slot.is_some_and(|slot| {
-            self.users.get(slot).history.holds(event.event_id) || self.refusal(slot, event).is_some()
+            self.users.get(slot).history.holds(event.event_id)
+                || self.refusal(slot, event).is_some()
+                || self.is_held(slot, event.time_ms)
         });
         if weight <= 0.0 || repeated || self.banked.as_ref()?.bank.events() < FIRST_EXAMPLE {
             return None;

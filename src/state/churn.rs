@@ -84,7 +84,7 @@ fn inputs(user: &User, schema: &Schema, at_ms: i64) -> ChurnInputs {
     let mean = gaps / count;
     let value_mean = schema.kinds.iter().find(|kind| kind.explicit && kind.range.is_some()).and_then(|kind| {
         let (sums, (low, high)) = (person.behaviours.of(kind.code)?, kind.range?);
-        Some((sums.values.mean() - f64::from(low)) / f64::from(high - low))
+        Some((sums.values.mean()? - f64::from(low)) / f64::from(high - low))
     });
     ChurnInputs {
         horizon_s: seconds(schema.churn_horizon_ms),

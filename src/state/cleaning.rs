@@ -1,17 +1,16 @@
 //! Cleaning: which events are not learned, and what those that are weigh. The schema says how strictly.
 //!
-//! The profile is a weighted mean of behaviour with a noise term, `p = sum w_i (g(x_i) + d_i) / sum w_i`; here is what
-//! stands for `d_i` (`docs/cleaning.md`). *Outliers*: an event whose value stands `z` deviations from what is usual for its
-//! user weighs `min(1, k / |z|)` of what it would (Huber, "Robust estimation of a location parameter", 1964). *Missing
-//! values* are made up from the user's mean drawn to the population's, `(n m_u + 5 m) / (n + 5)`, and weigh half.
+//! The profile is a weighted mean of behaviour with a noise term (`pipeline/noise.rs`, `docs/cleaning.md`). *Outliers*: an
+//! event whose value stands `z` deviations from what is usual for its user weighs `min(1, k / |z|)` of what it would.
+//! *Missing values* are made up from the user's mean drawn to the population's, and weigh half. *Machines*: users whose
+//! events come like a timer's (`pipeline/abuse.rs`) are set aside until they stop.
 
 use super::Shard;
 use crate::base::Moments;
 use crate::base::cursor::{CursorError, Reader, Writer};
 use crate::model::{Event, Kind, RejectReason};
-
-/// Values whose worth the population's mean has against a user's own.
-const PRIOR_VALUES: f64 = 5.0;
+use crate::pipeline::noise::{huber, impute, residual};
+use crate::pipeline::{AbuseLimits, Verdict};
 
 /// What an event with a made-up value weighs, against one with a value.
 const MISSING_WEIGHT: f64 = 0.5;
@@ -38,7 +37,7 @@ impl Values {
             self.by_kind.insert(place, (code, Moments::default()));
             place
         });
-        self.by_kind[place].1.count(f64::from(value), by);
+        self.by_kind[place].1.count_by(f64::from(value), by);
     }
 
     fn of(&self, code: u8) -> Option<&Moments> {
@@ -96,28 +95,36 @@ impl Shard {
         }
         let most = self.schema.cleaning.outlier_deviations;
         let measures = kind.explicit || !kind.unit.is_empty();
-        let Some(all) =
-            self.values.of(kind.code).filter(|all| most > 0.0 && measures && all.number() >= OUTLIER_VALUES)
-        else {
-            return 1.0;
-        };
-        let deviation = all.variance().sqrt();
-        let off = (f64::from(event.value) - self.usual(slot, kind.code, all)).abs();
-        if off > most * deviation { most * deviation / off } else { 1.0 }
+        let all = self.values.of(kind.code).filter(|all| most > 0.0 && measures && all.count() >= OUTLIER_VALUES);
+        let z = all.and_then(|all| residual(f64::from(event.value), &self.own_values(slot, kind.code), all));
+        z.map_or(1.0, |z| huber(z, most))
     }
 
     /// A value for an event that came without one; `None` where nobody has given any.
     pub(super) fn made_up(&self, slot: Option<usize>, code: u8) -> Option<f32> {
-        let all = self.values.of(code).filter(|all| all.number() > 0)?;
-        Some(self.usual(slot, code, all) as f32)
+        Some(impute(&self.own_values(slot, code), self.values.of(code)?)?.value as f32)
     }
 
-    /// The user's mean value of a kind, drawn to the population's where it rests on few.
-    #[expect(clippy::cast_precision_loss, reason = "a count of values")]
-    fn usual(&self, slot: Option<usize>, code: u8, all: &Moments) -> f64 {
+    /// The user's own values of a kind.
+    fn own_values(&self, slot: Option<usize>, code: u8) -> Moments {
         let sums = slot.and_then(|slot| self.users.get(slot).person.behaviours.of(code));
-        let own = sums.map(|sums| sums.values);
-        let (count, sum) = own.map_or((0.0, 0.0), |own| (own.number() as f64, own.sum()));
-        (sum + PRIOR_VALUES * all.mean()) / (count + PRIOR_VALUES)
+        sums.map(|sums| sums.values).unwrap_or_default()
+    }
+
+    /// Whether a user is set aside at a time.
+    pub(super) fn is_held(&self, slot: usize, time_ms: i64) -> bool {
+        self.schema.cleaning.quarantine && self.users.get(slot).pulse.verdict(time_ms) != Verdict::Clear
+    }
+
+    /// Takes note of an event, and says whether its user behaves like a machine.
+    pub(super) fn is_machine(&mut self, slot: usize, event: &Event<'_>) -> bool {
+        if !self.schema.cleaning.quarantine {
+            return false;
+        }
+        self.grain.observe(event.time_ms);
+        let pulse = &mut self.users.get_mut(slot).pulse;
+        let limits = AbuseLimits::default();
+        let suspicion = pulse.observe(event.time_ms, event.item.stable_hash(), &self.grain, &limits);
+        suspicion.verdict != Verdict::Clear
     }
 }

@@ -8,7 +8,7 @@
 //!                  it keeps once, f32..., if it sweeps),
 //!                  from version 2: bank u8 (1: the bank's head, ranker, ratings),
 //!                  from version 4: schema, events by facet (u64, u32: u64...), values by kind (u32: u8,
-//!                  moments), churn risk, forecasts
+//!                  moments), grain of time, churn risk, forecasts
 //!   kind 2, users: each `User`, then for each arm its column, then the bank's part
 //!   kind 3, items: each `Item`, then for each arm its column, its mark u64 if the arm keeps a queue of items, and its
 //!                  newest users (u32, u32...) if it sweeps, then the bank's part
@@ -244,6 +244,7 @@ impl Shard {
         self.schema.encode(out);
         self.population.encode(out);
         self.values.encode(out);
+        self.grain.encode(out);
         self.leaving.churn.encode(out);
         self.leaving.forecasts.encode(out);
     }

@@ -19,6 +19,7 @@ use crate::learn::auto::gather;
 use crate::linalg::padded;
 use crate::model::Schema;
 use crate::person::{Population, churn::Churn};
+use crate::pipeline::Grain;
 
 /// Why bytes are not an image of this shard.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -188,6 +189,7 @@ fn take_head(from: &mut Reader<'_>, options: Options) -> Result<Head, ImageError
         shard.formulas = formulas(&shard.schema);
         shard.population = Population::decode(from)?;
         shard.values = Values::decode(from)?;
+        shard.grain = Grain::decode(from)?;
         *shard.leaving = Leaving { churn: Churn::decode(from)?, forecasts: Forecasts::decode(from)? };
     }
     from.finish()?;

@@ -73,6 +73,7 @@ use crate::linalg::TopK;
 use crate::model::Schema;
 use crate::person::Population;
 use crate::person::formula::Formula;
+use crate::pipeline::Grain;
 
 /// What a shard is made with. The same for all shards of a server, and for every replay of their journals.
 #[derive(Clone, Debug, PartialEq)]
@@ -208,6 +209,8 @@ pub struct Shard {
     population: Population,
     /// Values of all users, by kind.
     values: Values,
+    /// How finely time is told.
+    grain: Grain,
     /// Who may leave.
     leaving: Box<Leaving>,
     arms: Vec<Arm>,
@@ -292,6 +295,7 @@ impl Shard {
             tags: Tags::default(),
             population: Population::default(),
             values: Values::default(),
+            grain: Grain::default(),
             leaving: Box::new(Leaving::new(&options.schema, mix(options.seed ^ 5))),
             arms: options.strategies.iter().map(arm).collect(),
             banked: Banked::new(&options),

@@ -356,3 +356,29 @@ fn events_are_cleaned_before_they_are_learned() {
     let trust = |value| shard.trust(slot, &event(900, 3, RATE, value, START_MS), &kind);
     assert!((trust(4.0) - 1.0).abs() < 1e-12 && trust(1.0) < 0.5, "an outlier weighs less: {}", trust(1.0));
 }
+
+/// A timer over many items is set aside within a few dozen events and let out when it has stopped; a person who does as
+/// much in bursts is not. Neither leaves a trace of what was refused.
+#[test]
+fn machines_are_set_aside_and_people_are_not() {
+    let cleaning = Cleaning { quarantine: true, ..Cleaning::default() };
+    let mut shard = shard(Schema { cleaning, ..schema() }, &["popularity"]);
+    let mut rng = Rng::new(41);
+    let event = |user: u64, item: u64, time_ms: i64| {
+        let (user, item) = (IdRef::Int(user), IdRef::Int(item));
+        Event { event_id: 0, user, item, kind: VIEW, value: 1.0, time_ms }
+    };
+    let quarantined = OutcomeKind::Refused(RejectReason::Quarantined);
+    let (mut held, mut lost, mut person_ms) = (0, 0, START_MS + 3);
+    for at in 0..400_i64 {
+        let machine = event(1, rng.below(60), START_MS + 20_000 * at + 7);
+        held += u32::from(shard.apply(&Op::Event(machine)).kind == quarantined);
+        person_ms +=
+            [1_100, 2_300, 4_700, 9_100, 31_000, 180_000, 5_000_000][rng.below(7) as usize] + rng.below(900) as i64;
+        lost += u32::from(shard.apply(&Op::Event(event(2, rng.below(60), person_ms))).kind == quarantined);
+    }
+    assert_eq!((held > 300, lost), (true, 0), "seed 41: {held} of the timer's 400 were held");
+    assert_eq!(portrait(&shard, 1).events, u64::from(400 - held));
+    let later = START_MS + 20_000 * 400 + 7 * 3_600_000;
+    assert_eq!(shard.apply(&Op::Event(event(1, 5, later))).kind, OutcomeKind::Applied, "it has stopped");
+}

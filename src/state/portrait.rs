@@ -243,7 +243,11 @@ impl Shard {
                 unit: kind.unit.clone(),
                 events: sums.events,
                 last_ms: sums.last_ms,
-                values: [sums.values.sum(), sums.values.mean(), sums.values.variance().sqrt()],
+                values: [
+                    sums.values.sum(),
+                    sums.values.mean().unwrap_or(f64::NAN),
+                    sums.values.variance().map_or(f64::NAN, f64::sqrt),
+                ],
                 counts: sums.recent_counts(&ladder, at_ms),
                 amounts: sums.recent_amounts(&ladder, at_ms),
             })
@@ -362,7 +366,7 @@ impl Shard {
             ReadingName::Mean => {
                 let (ladder, sums) = (ladder()?, sums()?);
                 let (amounts, counts) = (sums.recent_amounts(&ladder, at_ms), sums.recent_counts(&ladder, at_ms));
-                Some(faded(std::array::from_fn(|rung| amounts[rung] / counts[rung])).unwrap_or(sums.values.mean()))
+                faded(std::array::from_fn(|rung| amounts[rung] / counts[rung])).or_else(|| sums.values.mean())
             }
             ReadingName::Share => {
                 let facet = self.tags.find(text?.strip_prefix("tag:").unwrap_or(text?));

@@ -6,6 +6,7 @@ use crate::base::cursor::{CursorError, Reader, Writer};
 use crate::base::{Id, IdRef};
 use crate::model::{Attributes, History};
 use crate::person::{Controls, Person};
+use crate::pipeline::Pulse;
 
 /// Facts of one user.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +35,8 @@ pub struct User {
     pub person: Box<Person>,
     /// What the user asks of the profile; most ask nothing.
     pub controls: Option<Box<Controls>>,
+    /// How its events come.
+    pub pulse: Pulse,
     /// Who it became, and whom it absorbed; most are themselves.
     pub merged: Option<Box<Merged>>,
 }
@@ -53,6 +56,7 @@ impl User {
             attributes: None,
             person: Box::default(),
             controls: None,
+            pulse: Pulse::default(),
             merged: None,
         }
     }
@@ -87,6 +91,7 @@ impl User {
         if let Some(controls) = &self.controls {
             controls.encode(out);
         }
+        self.pulse.encode(out);
         out.u8(u8::from(self.merged.is_some()));
         if let Some(merged) = &self.merged {
             merged.encode(out);
@@ -111,6 +116,7 @@ impl User {
             attributes: decode_attributes(from)?,
             person: if version > 3 { Box::new(Person::decode(from)?) } else { Box::default() },
             controls: if version > 3 && from.u8()? != 0 { Some(Box::new(Controls::decode(from)?)) } else { None },
+            pulse: if version > 3 { Pulse::decode(from)? } else { Pulse::default() },
             merged: if version > 3 && from.u8()? != 0 { Some(Box::new(Merged::decode(from)?)) } else { None },
         })
     }
