@@ -1,6 +1,6 @@
 //! What each operation does. Nothing here can fail or wait.
 
-use super::{Op, Shard, portrait};
+use super::{Op, Outcome, OutcomeKind, Shard, portrait};
 use crate::base::{IdRef, Reader, ids::mix};
 use crate::evaluate::{Cohort, Judgement, prequential::SHORT_LIST};
 use crate::learn::{ItemSide, Recent, Seen, Strategy};
@@ -8,51 +8,7 @@ use crate::linalg::axes::diagonal;
 use crate::model::{Attributes, Entry, Event, RejectReason, Schema};
 use crate::state::arm::{Arm, Tested};
 use crate::state::churn::Leaving;
-use crate::state::decisions::Join;
 use crate::state::model::EpochModel;
-
-/// What became of an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutcomeKind {
-    /// It was applied.
-    Applied,
-    /// An event with this id was learned before; nothing changed.
-    Duplicate,
-    /// What it names is not known; nothing changed.
-    NotFound,
-    /// The event was not learned; nothing changed but counts of such events.
-    Refused(RejectReason),
-}
-
-/// The answer to one operation.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Outcome {
-    /// What became of it.
-    pub kind: OutcomeKind,
-    /// Version of the profile (of the item, for item operations) after it.
-    pub version: u32,
-    /// The first arm's score of the item before it learned this event; NaN where there is none.
-    pub score_before: f32,
-    /// The first arm's rank of the item before it learned this event; 0 if it was not ranked.
-    pub rank_before: u32,
-    /// What became of the decision that it named.
-    pub join: Join,
-    /// Whether the state is as if the operation were part of the events from the beginning (see [`Shard::retract`]).
-    pub exact: bool,
-}
-
-impl Outcome {
-    pub(super) fn applied(version: u32) -> Self {
-        Self {
-            kind: OutcomeKind::Applied,
-            version,
-            score_before: f32::NAN,
-            rank_before: 0,
-            join: Join::None,
-            exact: true,
-        }
-    }
-}
 
 impl Shard {
     /// Applies the operation with the next sequence. Epochs come with their model through [`Shard::install`] instead.

@@ -7,8 +7,8 @@
 
 use std::ops::ControlFlow;
 
+use super::Outcome;
 use super::Shard;
-use super::apply::Outcome;
 use super::arm::Arm;
 use crate::base::cursor::{CursorError, Reader, Writer};
 use crate::base::ids::mix;

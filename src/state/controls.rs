@@ -1,6 +1,6 @@
 //! What users ask of their profiles, in force.
 
-use super::apply::Outcome;
+use super::Outcome;
 use super::{Scratch, Shard};
 use crate::base::IdRef;
 use crate::model::History;

@@ -14,8 +14,8 @@
 //! ```
 
 use super::Shard;
-use super::apply::{Outcome, OutcomeKind};
 use super::users::{decode_attributes, encode_attributes};
+use super::{Outcome, OutcomeKind};
 use crate::base::cursor::{CursorError, Reader, Writer};
 use crate::base::limits::{CONTROLS_MAX, HISTORY_MAX};
 use crate::base::{Id, IdRef};

@@ -4,6 +4,7 @@ use super::Shard;
 use super::users::User;
 use crate::base::{Id, IdRef};
 use crate::model::{AttributeRule, Entry, Schema, Value};
+use crate::person::facets::Facet;
 use crate::person::formula::{Formula, Reading, ReadingName, order};
 use crate::person::interests::{Interest, Met, interests};
 use crate::person::traits::{Facts, built_in};
@@ -371,8 +372,16 @@ impl Shard {
             ReadingName::Share => {
                 let facet = self.tags.find(text?.strip_prefix("tag:").unwrap_or(text?));
                 let held = facet.and_then(|number| person.facets.of(number));
-                let share = |events: u32| f64::from(events) / person.facets.events as f64;
-                (person.facets.events > 0).then(|| held.map_or(0.0, |facet| share(facet.events)))
+                let Some(rung) = half_life else {
+                    let share = |events: u32| f64::from(events) / person.facets.events as f64;
+                    return (person.facets.events > 0).then(|| held.map_or(0.0, |facet| share(facet.events)));
+                };
+                // Liking is kept at the middle and the long half-life.
+                let at = usize::from(rung).checked_sub(1)?;
+                let liking = |facet: &Facet| person.facets.recent(facet, &Ladder::new(self.schema.half_lives_s), at_ms);
+                let of = |facet: &Facet| liking(facet)[at].max(0.0);
+                let all: f64 = person.facets.held().iter().map(of).sum();
+                (all > 0.0).then(|| held.map_or(0.0, of) / all)
             }
             ReadingName::Attribute => {
                 let (_, value, _) = user.attributes.as_ref()?.iter().find(|(name, ..)| Some(*name) == text)?;

@@ -1,8 +1,8 @@
 //! What attention learned elsewhere, in a shard: installed by operations, so that replay is exact; and what it learned
 //! here, for export.
 
+use super::Outcome;
 use super::Shard;
-use super::apply::Outcome;
 use crate::base::Reader;
 use crate::learn::bank::attention::Attention;
 use crate::learn::bank::pretrained::Pretrained;

@@ -7,7 +7,7 @@
 //! in what is shared is outweighed as newer events come. The reply says which of the two it was.
 
 use super::Shard;
-use super::apply::{Outcome, OutcomeKind};
+use super::{Outcome, OutcomeKind};
 use crate::base::IdRef;
 use crate::learn::{ItemSide, Seen};
 use crate::model::Entry;

@@ -1,7 +1,7 @@
 //! A shard's dealings with the others: observations out and in, rows out and in (formats: `exchange`).
 
+use super::Outcome;
 use super::Shard;
-use super::apply::Outcome;
 use super::contrast::contrast_observed;
 use super::exchange::{Observation, Parcel, put_column, take_column};
 use super::users::{decode_attributes, encode_attributes};

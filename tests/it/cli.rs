@@ -421,7 +421,8 @@ fn a_journal_is_verified_and_a_damaged_one_salvaged() {
     let mut door = Connection::open(server.addr);
     let mut events = |user: u64| door.ask(&UserGet { user: user.into() }).map_or(0, |user| user.events);
     let left: u64 = (0..200).map(&mut events).sum();
-    assert!(left > 0 && left < file.good, "{left}");
+    // What lay at the damaged place may have been rows of the other shard: then no event is lost.
+    assert!(left > 0 && left <= file.good, "{left} of {}", file.good);
     server.stop();
 }
 
