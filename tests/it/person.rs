@@ -54,8 +54,8 @@ fn put_item(door: &mut Connection, item: &str, tags: &[&str], brand: &str, price
     let attribute = |name: &str, value| Attribute { name: name.into(), value };
     let attributes =
         vec![attribute("brand", AttributeValue::Text(brand.into())), attribute("price", AttributeValue::Number(price))];
-    let put = ItemPut { item: item.into(), change_tags: true, tags, attributes, durability: 0 };
-    door.ask(&put).expect("ITEM_PUT");
+    let put = ItemUpsert { item: item.into(), time_ms: 0, tags, attributes, durability: 0 };
+    door.ask(&put).expect("ITEM_UPSERT");
 }
 
 /// Five items, and what Ada and others did with them, a day ago.
@@ -65,6 +65,8 @@ fn learn(door: &mut Connection) -> i64 {
     put_item(door, "laugh-3", &["comedy"], "zeta", 15.0);
     put_item(door, "dark-1", &["crime"], "zeta", 40.0);
     put_item(door, "dark-2", &["crime", "noir"], "zeta", 80.0);
+    // An event counts for what its user's shard knows of the item then: wait until shards have told each other.
+    std::thread::sleep(std::time::Duration::from_millis(200));
     let begin_ms = door.ask(&Ping {}).expect("PING").server_ms - 24 * HOUR_MS;
     let event = |event_id: u64, user: &str, item: &str, kind: u8, value: f32| Event {
         event_id: Id::Int(event_id),
@@ -88,7 +90,7 @@ fn learn(door: &mut Connection) -> i64 {
     let attribute = |name: &str, value| Attribute { name: name.into(), value };
     let attributes =
         vec![attribute("age", AttributeValue::Number(34.0)), attribute("home", AttributeValue::Text("Lund".into()))];
-    door.ask(&UserPut { user: ADA.into(), attributes, durability: 0 }).expect("USER_PUT");
+    door.ask(&UserUpsert { user: ADA.into(), time_ms: 0, attributes, durability: 0 }).expect("USER_UPSERT");
     begin_ms
 }
 

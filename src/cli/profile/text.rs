@@ -39,12 +39,12 @@ pub(super) fn whole(profile: &Profile, shown: Shown<'_>) -> String {
 
 fn head(profile: &Profile, look: Look) -> String {
     let Profile { person, rest, .. } = profile;
-    let mut facts = vec![output::plural(person.events, "event")];
+    let mut of_all = output::plural(person.events, "event");
     if person.events > 0 {
-        facts.push(format!("since {}", when::date_and_age(person.first_ms, person.at_ms)));
-        facts.push(format!("last seen {}", when::age(person.last_ms, person.at_ms)));
+        let (since, last) =
+            (when::date_and_age(person.first_ms, person.at_ms), when::age(person.last_ms, person.at_ms));
+        of_all.push_str(&format!(" since {since}; last seen {last}"));
     }
-    let of_all = facts.join("; ");
     let (shard, version) = (rest.shard, output::grouped(u64::from(person.version)));
     let bytes = output::bytes(u64::from(person.person_bytes));
     let name = look.bold(&format!("user {}", person.user));
@@ -87,15 +87,12 @@ fn span(ms: f64) -> String {
     seconds(ms / SECOND_MS)
 }
 
-/// Seconds for people: `40 s`, `12 min`, `1.9 h`, `2.3 d`.
+/// Seconds for people: `40 s`, `12 min`, `46 h`, `2.3 d`; a whole unit where there is one: `1 h`, `1 d`.
 pub(super) fn seconds(seconds: f64) -> String {
-    let (number, unit) = match seconds {
-        short if short < 120.0 => (short, "s"),
-        minutes if minutes < 7_200.0 => (minutes / 60.0, "min"),
-        hours if hours < 172_800.0 => (hours / 3_600.0, "h"),
-        days => (days / 86_400.0, "d"),
-    };
-    format!("{} {unit}", short(number))
+    let units = [(86_400.0, "d"), (3_600.0, "h"), (60.0, "min")];
+    let fits = |(size, _): &(f64, &str)| seconds >= 2.0 * size || (seconds - size).abs() < 1e-9 * size;
+    let (size, unit) = units.into_iter().find(fits).unwrap_or((1.0, "s"));
+    format!("{} {unit}", short(seconds / size))
 }
 
 /// Two digits or the whole part, and no zeros behind the point: `0.25`, `3.4`, `12`.

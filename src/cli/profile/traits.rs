@@ -73,7 +73,12 @@ const KNOWN: [Known; 9] = [
         cuts: (-0.1, 0.1),
         means: ["newest session worse than usual", "newest session as usual", "newest session better than usual"],
     },
-    Known { name: "churn_risk", scale: (0.0, 1.0), cuts: (0.3, 0.7), means: ["stays", "may stay away", "likely gone"] },
+    Known {
+        name: "churn_risk",
+        scale: (0.0, 1.0),
+        cuts: (0.3, 0.7),
+        means: ["unlikely to stay away", "may stay away", "likely to stay away"],
+    },
 ];
 
 /// The traits of a person.
@@ -120,7 +125,7 @@ fn row(one: &TraitValue, schema: Option<&Schema>, look: Look) -> [String; 7] {
     };
     let means = match schema.filter(|_| known.name == "churn_risk") {
         #[expect(clippy::cast_precision_loss, reason = "a horizon, for people")]
-        Some(schema) => format!("{mean}: no event in {}", seconds(schema.churn_horizon_ms as f64 / 1_000.0)),
+        Some(schema) => format!("{mean} for {}", seconds(schema.churn_horizon_ms as f64 / 1_000.0)),
         None => mean.to_owned(),
     };
     [name, told, short(known.scale.0), ruler, short(known.scale.1), from, means]

@@ -60,8 +60,8 @@ pub(super) fn sections(schema: &Schema) -> Vec<Section> {
         ),
     ];
     sections.extend(schema.kinds.iter().map(kind));
-    sections.extend(schema.user.iter().map(|rule| user_attribute(rule)));
-    sections.extend(schema.item.iter().map(|rule| item_attribute(rule)));
+    sections.extend(schema.user.iter().map(user_attribute));
+    sections.extend(schema.item.iter().map(item_attribute));
     sections.extend(
         schema
             .modalities
