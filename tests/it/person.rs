@@ -58,7 +58,7 @@ fn put_item(door: &mut Connection, item: &str, tags: &[&str], brand: &str, price
     door.ask(&put).expect("ITEM_UPSERT");
 }
 
-/// Five items, and what Ada and others did with them, a day ago.
+/// Five items, and what Ada and others did with them, a day ago; gives the time before the first event.
 fn learn(door: &mut Connection) -> i64 {
     put_item(door, "laugh-1", &["comedy"], "acme", 10.0);
     put_item(door, "laugh-2", &["comedy"], "acme", 20.0);
@@ -83,10 +83,14 @@ fn learn(door: &mut Connection) -> i64 {
         event(4, ADA, "laugh-2", VIEW, 1.0),
         event(5, ADA, "laugh-2", PURCHASE, 18.5),
     ];
-    let others = ["dark-1", "dark-2", "laugh-3"].into_iter().enumerate();
-    events.extend(others.map(|(at, item)| event(10 + at as u64, "bob", item, VIEW, 1.0)));
+    // What is usual is told of the users of a shard: some of these are in Ada's.
+    for other in 0..8 {
+        let user = format!("other-{other}");
+        let items = [(10, "dark-1"), (11, "dark-2"), (12, "laugh-3")];
+        events.extend(items.map(|(id, item)| event(id + 10 * other, &user, item, VIEW, 1.0)));
+    }
     let batch = EventBatch { durability: 0, want: 0, events };
-    assert_eq!(door.ask(&batch).expect("EVENT_BATCH").accepted, 8);
+    assert_eq!(door.ask(&batch).expect("EVENT_BATCH").accepted, 5 + 24);
     let attribute = |name: &str, value| Attribute { name: name.into(), value };
     let attributes =
         vec![attribute("age", AttributeValue::Number(34.0)), attribute("home", AttributeValue::Text("Lund".into()))];
@@ -134,10 +138,10 @@ fn a_person_is_told_paged_and_ruled_over_a_kill() {
     from_the_command_line(&server.addr.to_string());
 
     // Several at once, one of them nobody.
-    let users = vec![ADA.into(), "nobody".into(), "bob".into()];
+    let users = vec![ADA.into(), "nobody".into(), "other-1".into()];
     let several = door.ask(&ProfilesGet { users, parts: 2, facets_max: 0 }).expect("PROFILES_GET");
     let names: Vec<String> = several.profiles.iter().map(|person| person.user.to_string()).collect();
-    assert_eq!((names, several.missing), (vec![ADA.to_owned(), "bob".to_owned()], vec!["nobody".into()]));
+    assert_eq!((names, several.missing), (vec![ADA.to_owned(), "other-1".to_owned()], vec!["nobody".into()]));
     assert!(several.profiles[0].behaviours.len() == 2 && several.profiles[0].traits.is_empty());
 
     // Muted at the next request, and still after a kill.

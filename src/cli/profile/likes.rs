@@ -11,6 +11,9 @@ const TAGS: &str = "tags";
 /// Most facets shown beside the surest because the user turns away from them.
 const DISLIKED_MAX: usize = 3;
 
+/// Most interests shown.
+const INTERESTS_MAX: usize = 6;
+
 /// A share of opinions that differs by less than this is no tendency.
 const TENDENCY_MIN: f64 = 0.03;
 
@@ -96,14 +99,20 @@ pub(super) fn interests(person: &Person, look: Look) -> String {
     let mut table = part(&headings, &[2, 4, 5, 6]);
     let shares = person.interests.iter().flat_map(|interest| [interest.now, interest.long]);
     let largest = shares.fold(f64::MIN_POSITIVE, f64::max);
-    for interest in &person.interests {
+    let slight = |at: usize| at >= INTERESTS_MAX || person.interests[at].now.max(person.interests[at].long) < 0.005;
+    let shown = (0..person.interests.len()).find(|at| slight(*at)).unwrap_or(person.interests.len());
+    for interest in &person.interests[..shown] {
         let told = |share: f64| [look.bar(share / largest, BAR_WIDTH), format!("{:.0} %", 100.0 * share)];
         let [now, now_percent] = told(interest.now);
         let [long, long_percent] = told(interest.long);
         let (item, items) = (format!("like {}", interest.item), interest.items.to_string());
         table.add_row([item, now, now_percent, long, long_percent, items, format!("{:.2}", interest.unity)]);
     }
-    titled(&table, look)
+    let mut text = titled(&table, look);
+    if shown < person.interests.len() {
+        text.push_str(&format!("\n{} slighter", person.interests.len() - shown));
+    }
+    text
 }
 
 #[cfg(test)]

@@ -162,5 +162,6 @@ fn kind_name(kinds: &[KindInfo], code: u8) -> String {
 
 /// Euclidean length.
 fn length(arm: &ArmProfile) -> f64 {
-    arm.factor.iter().map(|number| f64::from(*number).powi(2)).sum::<f64>().sqrt()
+    // A sum of nothing is -0.
+    arm.factor.iter().fold(0.0, |sum, number| sum + f64::from(*number).powi(2)).sqrt()
 }

@@ -9,6 +9,9 @@ use crate::wire::portrait::{Person, TraitValue};
 /// Characters of a scale.
 const RULER_WIDTH: usize = 15;
 
+/// Characters of a formula.
+const FORMULA_WIDTH: usize = 44;
+
 /// What stands behind the name of a trait that depends on the order in which events came.
 const ORDERED: &str = "*";
 
@@ -114,7 +117,7 @@ fn row(one: &TraitValue, schema: Option<&Schema>, look: Look) -> [String; 7] {
     };
     let Some(known) = KNOWN.iter().find(|known| known.name == one.name) else {
         let rule = schema.and_then(|schema| schema.traits.iter().find(|rule| rule.name == one.name));
-        let formula = rule.map(|rule| rule.formula.clone()).unwrap_or_default();
+        let formula = rule.map_or_else(String::new, |rule| cut(&rule.formula, look));
         return [name, told, String::new(), String::new(), String::new(), from, formula];
     };
     let ruler = look.ruler(one.value, one.deviation, known.scale, RULER_WIDTH);
@@ -129,6 +132,15 @@ fn row(one: &TraitValue, schema: Option<&Schema>, look: Look) -> [String; 7] {
         None => mean.to_owned(),
     };
     [name, told, short(known.scale.0), ruler, short(known.scale.1), from, means]
+}
+
+/// A formula, its end left out where it is long; `mirra schema show` has the whole.
+fn cut(formula: &str, look: Look) -> String {
+    let mark = if look.unicode { "…" } else { "..." };
+    match formula.char_indices().nth(FORMULA_WIDTH) {
+        Some((at, _)) => format!("{}{mark}", formula[..at].trim_end()),
+        None => formula.to_owned(),
+    }
 }
 
 /// A trait's number: two digits behind the point, fewer where it is large.
@@ -160,6 +172,14 @@ mod tests {
             let (low, high) = known.scale;
             assert!(low <= known.cuts.0 && known.cuts.0 < known.cuts.1 && known.cuts.1 <= high, "{}", known.name);
         }
+    }
+
+    #[test]
+    fn long_formulas_lose_their_end() {
+        let fine = Look { unicode: true, colour: false };
+        assert_eq!(cut("events / 2", fine), "events / 2");
+        let long = cut(&"a + ".repeat(20), fine);
+        assert!(long.ends_with("+…") && long.chars().count() <= FORMULA_WIDTH + 1, "{long}");
     }
 
     #[test]
