@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{CliError, ServerAddress};
+use super::{CliError, DurabilityArg, ServerAddress};
 use crate::base::{Clock, Id, SystemClock};
 use crate::client::{BlockingClient, ClientError, ClientOptions};
-use crate::wire::types::{AttributeAt, AttributeValue};
+use crate::model::Durability;
+use crate::wire::types::AttributeValue;
 use crate::wire::{Command, Status};
 
 /// Longest wait for what a server does as a whole: a snapshot of a large one takes minutes.
@@ -36,7 +37,8 @@ pub fn ask<C: Command>(client: &mut BlockingClient, subject: &str, request: &C) 
 fn refusal(error: ClientError, subject: &str) -> CliError {
     let ClientError::Refused { command, status, retry_after_ms, message } = error else { return error.into() };
     CliError::Failed(match status {
-        Status::NotFound => format!("{subject} is {message} ({status})"),
+        Status::NotFound if message.starts_with("not known") => format!("{subject} is {message} ({status})"),
+        Status::NotFound => format!("{subject}: {message} ({status})"),
         status if status.is_retryable() => {
             format!("{command} for {subject} refused: {message} ({status}, try again in {retry_after_ms} ms)")
         }
@@ -56,6 +58,18 @@ pub fn strategy(client: &BlockingClient, wanted: Option<&String>) -> Result<Stri
         }
         wanted => Ok(wanted.cloned().unwrap_or_default()),
     }
+}
+
+/// A durability level as requests carry it; 0, the server's own, where none is named.
+#[must_use]
+pub fn durability_code(level: Option<DurabilityArg>) -> u8 {
+    level.map_or(0, |level| level as u8 + 1)
+}
+
+/// The name of the durability level of a reply.
+#[must_use]
+pub fn durability_name(code: u8) -> &'static str {
+    Durability::from_code(code).map_or("durability not known", Durability::name)
 }
 
 /// Now, in milliseconds since 1970-01-01 UTC.
@@ -101,15 +115,14 @@ pub fn number_json(number: f32) -> Value {
 
 /// The value of an attribute as JSON.
 #[must_use]
-pub fn attribute_json(attribute: &AttributeAt) -> Value {
-    let value = match &attribute.value {
+pub fn attribute_value_json(value: &AttributeValue) -> Value {
+    match value {
         AttributeValue::Removed => Value::Null,
         AttributeValue::Number(number) => json!(number),
         AttributeValue::Text(text) => json!(text),
         AttributeValue::Bool(flag) => json!(flag),
         AttributeValue::Texts(texts) => json!(texts),
-    };
-    json!({ "name": attribute.name, "value": value, "time_ms": attribute.time_ms })
+    }
 }
 
 /// The value of an attribute for people.
@@ -138,6 +151,7 @@ mod tests {
         };
         let cases = [
             (Status::NotFound, "not known to this server", "error: user 7 is not known to this server (NOT_FOUND)\n"),
+            (Status::NotFound, "no such event", "error: user 7: no such event (NOT_FOUND)\n"),
             (Status::BadRequest, "no", "error: PROFILE_GET for user 7 refused: no (BAD_REQUEST)\n"),
             (
                 Status::Overloaded,

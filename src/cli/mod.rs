@@ -8,12 +8,15 @@ pub mod ask;
 pub mod bench;
 pub mod child;
 pub mod config;
+pub mod control;
 pub mod demo;
 pub mod error;
 pub mod evaluate;
 pub mod explain;
 pub mod generate;
+pub mod history;
 pub mod journal;
+pub mod look;
 pub mod metrics;
 mod outcomes;
 pub mod output;
@@ -25,6 +28,8 @@ pub mod rejects;
 pub mod replay;
 mod replay_report;
 mod restore;
+pub mod retract;
+pub mod schema;
 mod sender;
 pub mod serve;
 pub mod setup;
@@ -64,8 +69,14 @@ pub enum Command {
     Bench(bench::BenchArgs),
     /// Send files of events to a server, and account for every row.
     Replay(replay::ReplayArgs),
-    /// What a server knows about one user.
+    /// What a server knows about one user: the whole person.
     Profile(profile::ProfileArgs),
+    /// The events that a server retains of one user.
+    History(history::HistoryArgs),
+    /// What a user asks of the profile: mute, less, pause, reset, and back.
+    Control(control::ControlArgs),
+    /// Take an event of one user away as if it had never come.
+    Retract(retract::RetractArgs),
     /// The items that suit one user best.
     Recommend(recommend::RecommendArgs),
     /// How much one user would care for given items.
@@ -90,6 +101,8 @@ pub enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Write users, items and events of a shop, a bank, media, a social network or health to files.
     Generate(generate::GenerateArgs),
+    /// The schema of a running server: look at it, check a file against it, put the file's in its place.
+    Schema(schema::SchemaArgs),
     /// Look at the configuration.
     Config(config::ConfigArgs),
 }
@@ -155,6 +168,9 @@ fn dispatch(cli: &Cli) -> Result<(), CliError> {
         Command::Bench(args) => bench::run(args, cli.config.as_deref()),
         Command::Replay(args) => replay::run(args),
         Command::Profile(args) => profile::run(args),
+        Command::History(args) => history::run(args),
+        Command::Control(args) => control::run(args),
+        Command::Retract(args) => retract::run(args),
         Command::Recommend(args) => recommend::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Explain(args) => explain::run(args),
@@ -167,6 +183,7 @@ fn dispatch(cli: &Cli) -> Result<(), CliError> {
         Command::Journal(args) => journal::run(args),
         Command::Evaluate(args) => evaluate_with_progress(args),
         Command::Generate(args) => generate::run(args),
+        Command::Schema(args) => schema::run(args, cli.config.as_deref()),
         Command::Config(args) => config::run(args, cli.config.as_deref()),
     }
 }
@@ -191,13 +208,17 @@ mod tests {
     #[test]
     fn every_subcommand_is_sound_and_helps() {
         Cli::command().debug_assert();
-        let commands: [(&str, clap::Command); 18] = [
+        let commands: [(&str, clap::Command); 22] = [
             ("refit", refit::RefitArgs::augment_args(clap::Command::new("refit"))),
             ("demo", demo::DemoArgs::augment_args(clap::Command::new("demo"))),
             ("serve", serve::ServeArgs::augment_args(clap::Command::new("serve"))),
             ("replay", replay::ReplayArgs::augment_args(clap::Command::new("replay"))),
             ("evaluate", evaluate::EvaluateArgs::augment_args(clap::Command::new("evaluate"))),
             ("profile", profile::ProfileArgs::augment_args(clap::Command::new("profile"))),
+            ("history", history::HistoryArgs::augment_args(clap::Command::new("history"))),
+            ("control", control::ControlArgs::augment_args(clap::Command::new("control"))),
+            ("retract", retract::RetractArgs::augment_args(clap::Command::new("retract"))),
+            ("schema", schema::SchemaArgs::augment_args(clap::Command::new("schema"))),
             ("recommend", recommend::RecommendArgs::augment_args(clap::Command::new("recommend"))),
             ("predict", predict::PredictArgs::augment_args(clap::Command::new("predict"))),
             ("explain", explain::ExplainArgs::augment_args(clap::Command::new("explain"))),

@@ -42,6 +42,53 @@ pub fn date_and_age(time_ms: i64, now_ms: i64) -> String {
     format!("{}, {}", date(time_ms), age(time_ms, now_ms))
 }
 
+/// The first and last millisecond of what a text names: a day (`2026-01-31`), a second of it (`2026-01-31T20:15:00` or with a
+/// space, `Z` or ` UTC` behind it if you like), both UTC, or a number of milliseconds since 1970. `None` for any other text.
+#[must_use]
+pub fn parse(text: &str) -> Option<(i64, i64)> {
+    if let Ok(ms) = text.parse::<i64>() {
+        return Some((ms, ms));
+    }
+    let text = text.strip_suffix(" UTC").or_else(|| text.strip_suffix('Z')).unwrap_or(text);
+    let (day, time) = match text.split_once(['T', ' ']) {
+        Some((day, time)) => (day, Some(time)),
+        None => (text, None),
+    };
+    let [year, month, day] = numbers(day, '-', [4, 2, 2])?;
+    let days = days(year, month, day);
+    if civil(days) != (year, month, day) {
+        return None;
+    }
+    let begin_ms = days * DAY_MS;
+    let Some(time) = time else { return Some((begin_ms, begin_ms + DAY_MS - 1)) };
+    let [hour, minute, second] = numbers(time, ':', [2, 2, 2])?;
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let begin_ms = begin_ms + 1_000 * (3_600 * hour + 60 * minute + second);
+    Some((begin_ms, begin_ms + 999))
+}
+
+/// Three numbers with this many digits each.
+fn numbers(text: &str, separator: char, digits: [usize; 3]) -> Option<[i64; 3]> {
+    let mut parts = text.split(separator);
+    let mut found = [0; 3];
+    for (number, digits) in found.iter_mut().zip(digits) {
+        let part =
+            parts.next().filter(|part| part.len() == digits && part.bytes().all(|byte| byte.is_ascii_digit()))?;
+        *number = part.parse().ok()?;
+    }
+    parts.next().is_none().then_some(found)
+}
+
+/// The day, counted from 1970-01-01, of a date of the Gregorian calendar: the inverse of [`civil`], from the same source.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
 /// Year, month and day of the Gregorian calendar of a day counted from 1970-01-01 (Hinnant 2021, "chrono-compatible
 /// low-level date algorithms": years begin in March, so that the leap day comes last).
 fn civil(days: i64) -> (i64, i64, i64) {
@@ -87,7 +134,21 @@ mod tests {
                 && (28..=31).contains(&before.2)
                 && (month, year) == { if before.1 == 12 { (1, before.0 + 1) } else { (before.1 + 1, before.0) } };
             assert!(next_day || next_month, "{before:?} then {:?}", (year, month, day));
+            assert_eq!(super::days(year, month, day), days);
             before = (year, month, day);
+        }
+    }
+
+    #[test]
+    fn times_are_read_as_they_are_written() {
+        let second_ms = 1_700_000_000_000;
+        for text in ["2023-11-14 22:13:20 UTC", "2023-11-14T22:13:20Z", "2023-11-14 22:13:20"] {
+            assert_eq!(parse(text), Some((second_ms, second_ms + 999)), "{text}");
+        }
+        assert_eq!(parse("2000-02-29"), Some((951_782_400_000, 951_782_400_000 + DAY_MS - 1)));
+        assert_eq!(parse("-5"), Some((-5, -5)));
+        for text in ["", "2023-02-29", "2023-13-01", "2023-1-01", "2023-11-14T24:00:00", "2023-11-14T1:2", "soon"] {
+            assert_eq!(parse(text), None, "{text}");
         }
     }
 

@@ -221,7 +221,8 @@ impl ShardActor {
             self.rebuild();
             return StepDone::Refused(Refusal::Broken);
         }
-        self.metrics.add(Metric::EventsApplied, self.shard.event_count() - events_before);
+        // A retraction leaves fewer than there were.
+        self.metrics.add(Metric::EventsApplied, self.shard.event_count().saturating_sub(events_before));
         self.metrics.add(Metric::EventsDuplicate, u64::from(written.duplicates));
         self.metrics.add(Metric::JournalBytes, ops.len() as u64);
         if self.journal.buffered_bytes() >= BUFFER_BYTES {

@@ -9,6 +9,7 @@ mod decisions;
 mod demo;
 mod docs_in_step;
 mod fields;
+mod person;
 mod regression;
 mod rejects;
 mod same_figures;
