@@ -20,12 +20,12 @@ pub fn config(field: Field) -> Config {
     Config::load(Some(&config_path(field)), [], &[]).unwrap_or_else(|error| panic!("{error}")).0
 }
 
-/// Some two hundred events a user in four months, three in ten users leaving.
+/// Some two hundred events a user in four months, three in ten users leaving. A visit to a network makes many.
 pub fn stream(field: Field, seed: u64) -> FieldOptions {
     FieldOptions {
         users: 300,
         items: 1_500,
-        events: 60_000,
+        events: if field == Field::Social { 180_000 } else { 60_000 },
         seed,
         days: 120.0,
         churn: 0.3,
@@ -122,7 +122,13 @@ pub fn area(told: &[(f64, bool)]) -> f64 {
     let (mut sum, mut pairs) = (0.0, 0.0);
     for yes in of(true) {
         for no in of(false) {
-            sum += if yes > no { 1.0 } else if yes < no { 0.0 } else { 0.5 };
+            sum += if yes > no {
+                1.0
+            } else if yes < no {
+                0.0
+            } else {
+                0.5
+            };
             pairs += 1.0;
         }
     }
