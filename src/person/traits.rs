@@ -69,12 +69,8 @@ const PEAK_DEVIATIONS: f64 = 3.0;
 /// All built-in traits that can be told of a user.
 #[must_use]
 pub fn built_in(facts: &Facts<'_>) -> Vec<Trait> {
-    let prices = facts.person.prices.as_deref();
     let told = [
-        (
-            "price_sensitivity",
-            prices.and_then(|prices| among_alternatives(facts).or_else(|| price_sensitivity(prices))),
-        ),
+        ("price_sensitivity", price_sensitivity(facts)),
         ("novelty_seeking", novelty_seeking(facts.timeline)),
         ("brand_loyalty", brand_loyalty(&facts.person.facets, facts.is_brand)),
         ("impulsiveness", impulsiveness(facts)),
@@ -116,9 +112,14 @@ fn beta(hits: f64, of: f64, evidence: usize) -> Option<Told> {
     (evidence > 0).then_some((a / (a + b), variance.sqrt(), evidence as u64))
 }
 
+fn price_sensitivity(facts: &Facts<'_>) -> Option<Told> {
+    let prices = facts.person.prices.as_deref()?;
+    among_alternatives(facts).or_else(|| among_all(prices))
+}
+
 /// What was bought against all that was ever met.
 #[expect(clippy::cast_precision_loss, reason = "counts of events")]
-fn price_sensitivity(prices: &Prices) -> Option<Told> {
+fn among_all(prices: &Prices) -> Option<Told> {
     let (met, bought) = (prices.met.number(), prices.bought.number());
     let deviation = prices.met.variance().sqrt();
     if bought == 0 || met < 2 || deviation <= 0.0 {

@@ -7,6 +7,7 @@ mod config;
 mod crash;
 mod decisions;
 mod demo;
+mod dirty;
 mod docs_in_step;
 mod fields;
 mod planted;
