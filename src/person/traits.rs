@@ -13,7 +13,8 @@
 //! | burstiness | `(s - m) / (s + m)` of the times between sessions (Goh & Barabasi 2008): -1 regular, 0 at random, 1 in bursts |
 //! | session_mood | mean opinion of the newest session less the user's usual one, drawn to 0 by two events |
 //!
-//! All rest on sums, or on the timeline of retained events: order of arrival has no say in them.
+//! All rest on sums, or on the timeline of retained events: order of arrival has no say in them, unless events had to give
+//! way to newer ones. Then those of the timeline say so.
 
 #[cfg(test)]
 mod tests;
@@ -49,6 +50,8 @@ pub struct Facts<'a> {
     pub schema: &'a Schema,
     /// Whether a facet is a brand.
     pub is_brand: &'a dyn Fn(u32) -> bool,
+    /// Whether all events are retained: if not, which ones are depends on when they came.
+    pub whole: bool,
     /// Binary logarithm of the price that a retained event's item had; NaN where none is known, or may be used.
     pub log_price: &'a dyn Fn(&Entry) -> f32,
 }
@@ -82,7 +85,8 @@ pub fn built_in(facts: &Facts<'_>) -> Vec<Trait> {
     ];
     let of = |(name, told): (&str, Option<Told>)| {
         told.map(|(value, deviation, evidence)| {
-            let (name, order_free) = (name.to_owned(), true);
+            let order_free = facts.whole || !OF_TIMELINE.contains(&name);
+            let name = name.to_owned();
             Trait { name, value, deviation, evidence, order_free }
         })
     };
@@ -101,6 +105,9 @@ pub const NAMES: [&str; 9] = [
     "burstiness",
     "session_mood",
 ];
+
+/// Those of them that rest on the timeline.
+const OF_TIMELINE: [&str; 5] = ["price_sensitivity", "novelty_seeking", "impulsiveness", "burstiness", "session_mood"];
 
 /// Mean, deviation, observations.
 type Told = (f64, f64, u64);

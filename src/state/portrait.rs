@@ -305,7 +305,8 @@ impl Shard {
             if told { described.log_price } else { f32::NAN }
         };
         let (person, schema) = (&user.person, &self.schema);
-        let facts = Facts { person, timeline, schema, is_brand: &is_brand, log_price: &log_price };
+        let whole = timeline.entries().len() as u64 == user.events;
+        let facts = Facts { person, timeline, schema, is_brand: &is_brand, whole, log_price: &log_price };
         let mut traits = built_in(&facts);
         if let Some(risk) = self.risk(slot, at_ms) {
             traits.push(Trait {

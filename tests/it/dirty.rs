@@ -7,7 +7,6 @@ use mirra::base::Id;
 use mirra::cli::setup;
 use mirra::engine::Options;
 use mirra::ingest::fields::{Dirty, Field, FieldEvent, FieldOptions, Label, generate};
-use mirra::learn::Strategy;
 use mirra::learn::auto::Training;
 use mirra::model::Schema;
 use mirra::person::traits::NAMES;
@@ -163,7 +162,8 @@ fn assert_rejects(served: &mut Served, events: &[FieldEvent], case: &str) {
     assert!(expected.len() == 3 && planted > 100, "{case}: {planted} planted under {} reasons", expected.len());
 }
 
-/// What a person did, told so that it is the same whenever it is asked for and in whatever order events came. Facets
+/// What a person did, told so that it is the same whenever it is asked for and in whatever order events came: nothing of
+/// sessions where some events are retained no more. Facets
 /// stand against what is usual among all users: their lifts only where these are the same.
 fn facts(person: &Person, schema: &Schema, end_ms: i64, with_lifts: bool) -> String {
     // Fading sums as they were at the end of the stream.
@@ -179,9 +179,11 @@ fn facts(person: &Person, schema: &Schema, end_ms: i64, with_lifts: bool) -> Str
     };
     let mut text = format!("{} {} {} ", person.events, person.first_ms, person.last_ms);
     text += &format!("{:?} {:?} {:?} ", person.attributes, person.hours, person.days);
-    text += &format!("{} {} {} ", person.retained, person.sessions, person.facets_dropped);
-    let session = (person.newest_begin_ms, person.newest_length_ms, person.newest_events);
-    text += &format!("{session:?} {:.9} {:.9}\n", person.session_length_ms, person.session_return_ms);
+    text += &format!("{} {}\n", person.retained, person.facets_dropped);
+    if u64::from(person.retained) == person.events {
+        let session = (person.sessions, person.newest_begin_ms, person.newest_length_ms, person.newest_events);
+        text += &format!("{session:?} {:.9} {:.9}\n", person.session_length_ms, person.session_return_ms);
+    }
     for sums in &person.behaviours {
         text += &format!("{} {} {} {} ", sums.name, sums.unit, sums.events, sums.last_ms);
         text += &format!("{:.9e} {:.9e} {:.9e} ", sums.sum, sums.mean, sums.deviation);
@@ -258,57 +260,84 @@ fn lifts_are_the_same_too_where_no_machine_has_a_say() {
     }
 }
 
-/// Share of clean events whose item was among the first ten, of those ranked in both streams.
-fn hit_rates(field: Field, seed: u64, dirty: Dirty) -> (f64, f64, usize) {
-    let options = FieldOptions { users: 150, items: 400, events: 12_000, ..field_options(field, seed, dirty) };
-    let events: Vec<FieldEvent> = generate(&options).events.collect();
-    let auto = state_options(field, &["auto"]);
-    let state = state::Options {
-        strategies: vec![Strategy::default_named("auto").expect("listed")],
-        training: Training::InStep,
-        rank_every: 1,
-        ..auto
-    };
-    let ranks = |events: &[&FieldEvent]| -> BTreeMap<u64, u32> {
-        let mut served = Served::start(&options, state.clone());
-        let results = served.send(events.iter().copied());
-        served.stop();
-        let clean = events.iter().zip(results).filter(|(event, _)| event.label == Label::Clean);
-        clean.filter(|(_, result)| result.rank_before > 0).map(|(e, r)| (e.event_id, r.rank_before)).collect()
-    };
-    let without = ranks(&cleaned(&events));
-    let with = ranks(&events.iter().collect::<Vec<_>>());
-    let both: Vec<(u32, u32)> =
-        without.iter().filter_map(|(event_id, rank)| Some((*rank, *with.get(event_id)?))).collect();
-    let share = |hits: usize| hits as f64 / both.len() as f64;
-    let hits = (both.iter().filter(|pair| pair.0 <= 10).count(), both.iter().filter(|pair| pair.1 <= 10).count());
-    (share(hits.0), share(hits.1), both.len())
+/// Clean events that were ranked in both streams: how many, hits among the first ten without and with the dirt, and hits
+/// of one stream alone.
+#[derive(Clone, Copy, Default)]
+struct Hits {
+    ranked: f64,
+    without: f64,
+    with: f64,
+    apart: f64,
 }
 
-/// `cargo test --test it -- --ignored ranking_stays --nocapture`: HR@10 of `auto` on the clean events of a dirty stream,
-/// against the same events without the dirt, must fall by less than 1 % relative.
+impl Hits {
+    fn of(field: Field, seed: u64, dirty: Dirty) -> Self {
+        let options = FieldOptions { users: 150, items: 400, events: 12_000, ..field_options(field, seed, dirty) };
+        let events: Vec<FieldEvent> = generate(&options).events.collect();
+        let state = state::Options { training: Training::InStep, rank_every: 1, ..state_options(field, &["auto"]) };
+        let ranks = |events: &[&FieldEvent]| -> BTreeMap<u64, u32> {
+            let mut served = Served::start(&options, state.clone());
+            let results = served.send(events.iter().copied());
+            served.stop();
+            let clean = events.iter().zip(results).filter(|(event, _)| event.label == Label::Clean);
+            let ranked = clean.filter(|(_, result)| result.rank_before > 0);
+            ranked.map(|(event, result)| (event.event_id, result.rank_before)).collect()
+        };
+        let without = ranks(&cleaned(&events));
+        let with = ranks(&events.iter().collect::<Vec<_>>());
+        let mut hits = Self::default();
+        for (event_id, rank) in &without {
+            let Some(other) = with.get(event_id) else { continue };
+            let [one, two] = [rank, other].map(|rank| f64::from(u8::from(*rank <= 10)));
+            hits.add(Self { ranked: 1.0, without: one, with: two, apart: (one - two).abs() });
+        }
+        hits
+    }
+
+    fn add(&mut self, more: Self) {
+        self.ranked += more.ranked;
+        self.without += more.without;
+        self.with += more.with;
+        self.apart += more.apart;
+    }
+
+    /// By how many per cent the hit rate changes.
+    fn change(&self) -> f64 {
+        100.0 * (self.with / self.without - 1.0)
+    }
+
+    /// With the deviation of the change (McNemar 1947: hits of one stream alone are as heads and tails).
+    fn print(&self, what: &str) {
+        let (without, with) = (self.without / self.ranked, self.with / self.ranked);
+        let deviation = 100.0 * self.apart.sqrt() / self.without;
+        println!(
+            "{what}: HR@10 {without:.4} clean, {with:.4} dirty, {:+.2} % (deviation {deviation:.2}), {} events",
+            self.change(),
+            self.ranked
+        );
+    }
+}
+
+/// `cargo test --test it -- --ignored ranking_stays --nocapture`: HR@10 of `auto` on the clean events of a dirty stream
+/// must be that of the same events without the dirt within 1 % relative. `MIRRA_SEEDS` streams a field, 3 by default.
 #[test]
 #[ignore = "minutes: every event is ranked and taught in step, twice"]
 fn ranking_stays_as_good_through_dirt() {
     let seeds = std::env::var("MIRRA_SEEDS").map_or(3, |seeds| seeds.parse().expect("MIRRA_SEEDS is a number"));
-    let mut sums = (0.0, 0.0);
-    for field in [Field::Ecommerce, Field::Media] {
+    let cases = [("without a bot", Dirty { bot: 0.0, ..Dirty::default() }), ("with a bot", Dirty::default())];
+    let mut sums = [Hits::default(); 2];
+    for field in [Field::Ecommerce, Field::Social] {
         for seed in 1..=seeds {
-            for (name, dirty) in [("no bot", Dirty { bot: 0.0, ..Dirty::default() }), ("with a bot", Dirty::default())]
-            {
-                let (without, with, count) = hit_rates(field, seed, dirty);
-                let change = 100.0 * (with / without - 1.0);
-                let field = field.name();
-                println!(
-                    "{field} seed {seed}, {name}: HR@10 {without:.4} clean, {with:.4} dirty, {change:+.2} %, {count} events"
-                );
-                if QUARANTINES || dirty.bot == 0.0 {
-                    sums = (sums.0 + without, sums.1 + with);
-                }
+            for ((name, dirty), sum) in cases.iter().zip(&mut sums) {
+                let hits = Hits::of(field, seed, *dirty);
+                hits.print(&format!("{} seed {seed} {name}", field.name()));
+                sum.add(hits);
             }
         }
     }
-    let change = 100.0 * (sums.1 / sums.0 - 1.0);
-    println!("all: {change:+.2} %");
-    assert!(change > -1.0, "{change:+.2} %");
+    for ((name, dirty), sum) in cases.iter().zip(&sums) {
+        sum.print(&format!("all {name}"));
+        // What a machine does is learned until it is quarantined.
+        assert!(sum.change().abs() < 1.0 || dirty.bot > 0.0 && !QUARANTINES, "{name}: {:+.2} %", sum.change());
+    }
 }

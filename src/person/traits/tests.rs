@@ -31,8 +31,8 @@ fn traits_of(events: &[(i64, u32, u8)]) -> Vec<Trait> {
     let timeline = Timeline::of(&history, schema.session_gap_ms);
     let is_brand = |number| number < 5;
     let log_price = |entry: &Entry| entry.item as f32;
-    let (person, timeline, schema) = (&person, &timeline, &schema);
-    built_in(&Facts { person, timeline, schema, is_brand: &is_brand, log_price: &log_price })
+    let (person, timeline, schema, whole) = (&person, &timeline, &schema, history.len() == events.len());
+    built_in(&Facts { person, timeline, schema, is_brand: &is_brand, whole, log_price: &log_price })
 }
 
 fn value(traits: &[Trait], name: &str) -> f64 {
@@ -130,4 +130,15 @@ fn a_sour_session_shows() {
     let sour = traits(&events);
     assert!(value(&sour, "session_mood") < -1.0, "{}", value(&sour, "session_mood"));
     assert_eq!(sour.iter().filter(|one| !NAMES.contains(&one.name.as_str())).count(), 0);
+}
+
+#[test]
+fn what_gave_way_is_told() {
+    let of = |visits: i64| {
+        let events: Vec<_> = (0..visits).map(|at| (at, at as u32 % 60, if at % 3 == 0 { 4 } else { 1 })).collect();
+        let traits = traits(&events);
+        traits.into_iter().filter(|one| !one.order_free).map(|one| one.name).collect::<Vec<_>>()
+    };
+    assert_eq!(of(1_000), [""; 0]);
+    assert_eq!(of(1_001), ["price_sensitivity", "novelty_seeking", "impulsiveness", "burstiness", "session_mood"]);
 }
