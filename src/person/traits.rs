@@ -3,17 +3,21 @@
 //!
 //! | trait | formula |
 //! |---|---|
-//! | price_sensitivity | `z / (1 + v)`, `z = (mean log price met - bought) / deviation met`, `v = 1/n_bought + 1/n_met`: posterior of a normal with prior N(0, 1) |
-//! | novelty_seeking | share of retained events that go to an item for the first time, Beta(1 + k, 1 + n - k) |
+//! | price_sensitivity | `z / (1 + v)`, posterior of a normal with prior N(0, 1), `z` being how far below the mean log price of what else the session met the bought goods lie, in deviations within sessions: mean weighted by `w = m / (m + 1)` of the `m` others, `v = 1 / sum w`. Where half of what was bought had no others: against all ever met, `v = 1/n_bought + 1/n_met` |
+//! | novelty_seeking | different items among `m` visits drawn at random (Hurlbert 1971), `m = min(n, 40)` of `n`, an item being visited once a session: Beta(1 + k, 1 + m - k) |
 //! | brand_loyalty | `sum c(c-1) / (n(n-1))` over brands (Simpson 1949), drawn to 0 by two events |
 //! | impulsiveness | share of purchases of items first met in the same session, Beta(1 + k, 1 + n - k) |
 //! | breadth | `exp` of the entropy of facets (Hill 1973, order 1; Miller & Madow's correction): how many facets it is as if evenly |
 //! | daily_rhythm | mean resultant length of the hours of the day (Fisher 1993, 2.3), less its bias: 0 at any hour, 1 always at the same |
-//! | peak_hour | mean direction of the hours, UTC |
+//! | peak_hour | mean direction of the hours, UTC, within the busiest nine; not told where these hold no more than nine even ones may by chance |
 //! | burstiness | `(s - m) / (s + m)` of the times between sessions (Goh & Barabasi 2008): -1 regular, 0 at random, 1 in bursts |
 //! | session_mood | mean opinion of the newest session less the user's usual one, drawn to 0 by two events |
 //!
-//! All rest on sums, or on the timeline of retained events: order of arrival has no say in them.
+//! All rest on sums, or on the timeline of retained events: order of arrival has no say in them, unless events had to give
+//! way to newer ones. Then those of the timeline say so.
+
+#[cfg(test)]
+mod tests;
 
 use super::facets::Facets;
 use super::timeline::Timeline;
@@ -46,29 +50,43 @@ pub struct Facts<'a> {
     pub schema: &'a Schema,
     /// Whether a facet is a brand.
     pub is_brand: &'a dyn Fn(u32) -> bool,
+    /// Whether all events are retained: if not, which ones are depends on when they came.
+    pub whole: bool,
+    /// Binary logarithm of the price that a retained event's item had; NaN where none is known, or may be used.
+    pub log_price: &'a dyn Fn(&Entry) -> f32,
 }
 
 /// Events of worth nothing that draw brand loyalty and mood to 0.
 const PRIOR_EVENTS: f64 = 2.0;
 
+/// Visits among which novelty is told. A share of first times falls with every event, whoever makes them; among a set
+/// number of visits it does not.
+const VISITS: f64 = 40.0;
+
+/// Hours that a peak is looked for in: with fewer, chance has more of a say; two habits half a day apart stay two.
+const PEAK_HOURS: usize = 9;
+
+/// Deviations by which the busiest hours must stand out: they are the best of 24.
+const PEAK_DEVIATIONS: f64 = 3.0;
+
 /// All built-in traits that can be told of a user.
 #[must_use]
 pub fn built_in(facts: &Facts<'_>) -> Vec<Trait> {
-    let prices = facts.person.prices.as_deref();
     let told = [
-        ("price_sensitivity", prices.and_then(price_sensitivity)),
+        ("price_sensitivity", price_sensitivity(facts)),
         ("novelty_seeking", novelty_seeking(facts.timeline)),
         ("brand_loyalty", brand_loyalty(&facts.person.facets, facts.is_brand)),
         ("impulsiveness", impulsiveness(facts)),
         ("breadth", breadth(&facts.person.facets)),
-        ("daily_rhythm", daily_rhythm(facts.person.rhythm.hours()).map(|(rhythm, _)| rhythm)),
-        ("peak_hour", daily_rhythm(facts.person.rhythm.hours()).and_then(|(_, peak)| peak)),
+        ("daily_rhythm", daily_rhythm(facts.person.rhythm.hours())),
+        ("peak_hour", peak_hour(facts.person.rhythm.hours())),
         ("burstiness", burstiness(facts.timeline)),
         ("session_mood", session_mood(facts)),
     ];
     let of = |(name, told): (&str, Option<Told>)| {
         told.map(|(value, deviation, evidence)| {
-            let (name, order_free) = (name.to_owned(), true);
+            let order_free = facts.whole || !OF_TIMELINE.contains(&name);
+            let name = name.to_owned();
             Trait { name, value, deviation, evidence, order_free }
         })
     };
@@ -88,19 +106,27 @@ pub const NAMES: [&str; 9] = [
     "session_mood",
 ];
 
+/// Those of them that rest on the timeline.
+const OF_TIMELINE: [&str; 5] = ["price_sensitivity", "novelty_seeking", "impulsiveness", "burstiness", "session_mood"];
+
 /// Mean, deviation, observations.
 type Told = (f64, f64, u64);
 
-/// Mean and deviation of Beta(1 + k, 1 + n - k).
-#[expect(clippy::cast_precision_loss, reason = "counts of events")]
-fn beta(hits: usize, of: usize) -> Option<Told> {
-    let (a, b) = (1.0 + hits as f64, 1.0 + (of - hits) as f64);
+/// Mean and deviation of Beta(1 + k, 1 + n - k); `evidence` is what is told of n.
+fn beta(hits: f64, of: f64, evidence: usize) -> Option<Told> {
+    let (a, b) = (1.0 + hits, 1.0 + (of - hits));
     let variance = a * b / ((a + b) * (a + b) * (a + b + 1.0));
-    (of > 0).then_some((a / (a + b), variance.sqrt(), of as u64))
+    (evidence > 0).then_some((a / (a + b), variance.sqrt(), evidence as u64))
 }
 
+fn price_sensitivity(facts: &Facts<'_>) -> Option<Told> {
+    let prices = facts.person.prices.as_deref()?;
+    among_alternatives(facts).or_else(|| among_all(prices))
+}
+
+/// What was bought against all that was ever met.
 #[expect(clippy::cast_precision_loss, reason = "counts of events")]
-fn price_sensitivity(prices: &Prices) -> Option<Told> {
+fn among_all(prices: &Prices) -> Option<Told> {
     let (met, bought) = (prices.met.count(), prices.bought.count());
     let deviation = prices.met.variance()?.sqrt();
     if bought == 0 || met < 2 || deviation <= 0.0 {
@@ -111,8 +137,75 @@ fn price_sensitivity(prices: &Prices) -> Option<Told> {
     Some((z / (1.0 + variance), (variance / (1.0 + variance)).sqrt(), bought))
 }
 
+/// What was bought against what else was met in the same session: who buys books and sofas meets prices far apart, and
+/// which of the two it was says nothing of price. `None` where half of what was bought had no alternatives.
+#[expect(clippy::cast_precision_loss, reason = "counts of items")]
+fn among_alternatives(facts: &Facts<'_>) -> Option<Told> {
+    let entries = facts.timeline.entries();
+    let (mut squares, mut free, mut bought) = (0.0, 0.0, 0);
+    // How far below the mean of the others, and how many these are.
+    let mut choices: Vec<(f64, f64)> = Vec::new();
+    for session in facts.timeline.sessions() {
+        // By item: its price, and whether it was bought. An item is one choice, in the cart and paid.
+        let mut met: Vec<(u32, f64, bool)> = Vec::new();
+        for entry in &entries[session.first..session.end] {
+            let price = f64::from((facts.log_price)(entry));
+            let Some(kind) = facts.schema.kinds.get(entry.kind) else { continue };
+            if kind.sign < 0 || price.is_nan() {
+                continue;
+            }
+            let buys = kind.spends() && kind.sign > 0;
+            match met.iter_mut().find(|known| known.0 == entry.item) {
+                Some(known) => known.2 |= buys,
+                None => met.push((entry.item, price, buys)),
+            }
+        }
+        let count = met.len() as f64;
+        let sum: f64 = met.iter().map(|one| one.1).sum();
+        squares += met.iter().map(|one| (one.1 - sum / count).powi(2)).sum::<f64>();
+        free += (count - 1.0).max(0.0);
+        for (_, price, _) in met.iter().filter(|one| one.2) {
+            bought += 1;
+            if count > 1.0 {
+                choices.push(((sum - price) / (count - 1.0) - price, count - 1.0));
+            }
+        }
+    }
+    let deviation = (squares / free).sqrt();
+    if choices.is_empty() || 2 * choices.len() < bought || deviation.is_nan() || deviation <= 0.0 {
+        return None;
+    }
+    let weight = |others: f64| others / (others + 1.0);
+    let weights: f64 = choices.iter().map(|(_, others)| weight(*others)).sum();
+    let z = choices.iter().map(|(below, others)| weight(*others) * below).sum::<f64>() / (weights * deviation);
+    let variance = 1.0 / weights;
+    Some((z / (1.0 + variance), (variance / (1.0 + variance)).sqrt(), choices.len() as u64))
+}
+
+/// The share of different items among a set number of visits, as a mean over all ways to draw these: an item of `c`
+/// visits is in none of them with probability `C(n - c, m) / C(n, m)`.
+#[expect(clippy::cast_precision_loss, reason = "counts of events")]
 fn novelty_seeking(timeline: &Timeline) -> Option<Told> {
-    beta(timeline.items(), timeline.entries().len())
+    let mut visits: Vec<(u32, usize)> = Vec::with_capacity(timeline.entries().len());
+    for (number, session) in timeline.sessions().iter().enumerate() {
+        visits.extend(timeline.entries()[session.first..session.end].iter().map(|entry| (entry.item, number)));
+    }
+    visits.sort_unstable();
+    visits.dedup();
+    let all = visits.len() as f64;
+    let drawn = all.min(VISITS);
+    let absent = |count: f64| {
+        let mut share = 1.0;
+        let mut taken = 0.0;
+        while taken < drawn && share > 0.0 {
+            share *= ((all - count - taken) / (all - taken)).max(0.0);
+            taken += 1.0;
+        }
+        share
+    };
+    let different: f64 =
+        visits.chunk_by(|one, other| one.0 == other.0).map(|same| 1.0 - absent(same.len() as f64)).sum();
+    beta(different, drawn, visits.len())
 }
 
 fn brand_loyalty(facets: &Facets, is_brand: &dyn Fn(u32) -> bool) -> Option<Told> {
@@ -130,6 +223,7 @@ fn brand_loyalty(facets: &Facets, is_brand: &dyn Fn(u32) -> bool) -> Option<Told
     Some((value, (value * (1.0 - value) / (events + PRIOR_EVENTS + 1.0)).sqrt(), events as u64))
 }
 
+#[expect(clippy::cast_precision_loss, reason = "counts of events")]
 fn impulsiveness(facts: &Facts<'_>) -> Option<Told> {
     let entries = facts.timeline.entries();
     let buys = |entry: &Entry| facts.schema.kinds.get(entry.kind).is_some_and(|kind| kind.spends() && kind.sign > 0);
@@ -141,7 +235,7 @@ fn impulsiveness(facts: &Facts<'_>) -> Option<Told> {
             at_once += usize::from(!before);
         }
     }
-    beta(at_once, bought)
+    beta(at_once as f64, bought as f64, bought)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of events")]
@@ -160,30 +254,47 @@ fn breadth(facets: &Facets) -> Option<Told> {
     Some((value, value * deviation, facets.events))
 }
 
-/// The strength of the daily rhythm, and its peak where there is one.
-#[expect(clippy::cast_precision_loss, reason = "an hour of the day")]
-fn daily_rhythm(hours: &[u32]) -> Option<(Told, Option<Told>)> {
-    let count: f64 = hours.iter().map(|events| f64::from(*events)).sum();
+/// Events of these hours, and the sums of their directions' cosines and sines. The middle of an hour stands for it.
+fn directions(hours: &[u32], chosen: impl Iterator<Item = usize>) -> (f64, f64, f64) {
+    let turn = turn(hours);
+    chosen.map(|hour| hour % hours.len()).fold((0.0, 0.0, 0.0), |(count, x, y), hour| {
+        let (events, angle) = (f64::from(hours[hour]), turn * (hour as f64 + 0.5));
+        (count + events, x + events * angle.cos(), y + events * angle.sin())
+    })
+}
+
+/// The angle of an hour.
+fn turn(hours: &[u32]) -> f64 {
+    std::f64::consts::TAU / hours.len() as f64
+}
+
+/// The strength of the daily rhythm.
+fn daily_rhythm(hours: &[u32]) -> Option<Told> {
+    let (count, x, y) = directions(hours, 0..hours.len());
     if count < 2.0 {
         return None;
-    }
-    let turn = std::f64::consts::TAU / hours.len() as f64;
-    let (mut x, mut y) = (0.0, 0.0);
-    for (hour, events) in hours.iter().enumerate() {
-        // The middle of the hour stands for it.
-        let angle = turn * (hour as f64 + 0.5);
-        x += f64::from(*events) * angle.cos();
-        y += f64::from(*events) * angle.sin();
     }
     let squared = (x * x + y * y) / (count * count);
     let length = ((count * squared - 1.0) / (count - 1.0)).clamp(0.0, 1.0).sqrt();
     let spread = ((1.0 - squared).max(0.0) / (2.0 * count)).sqrt();
-    let evidence = count as u64;
-    let peak = (length > 0.0).then(|| {
-        let hour = y.atan2(x).rem_euclid(std::f64::consts::TAU) / turn;
-        (hour, (spread / length / turn).min(12.0), evidence)
-    });
-    Some(((length, spread, evidence), peak))
+    Some((length, spread, count as u64))
+}
+
+/// The middle of the busiest hours, where they stand out.
+fn peak_hour(hours: &[u32]) -> Option<Told> {
+    let within = |first: usize| directions(hours, first..first + PEAK_HOURS);
+    let (all, ..) = directions(hours, 0..hours.len());
+    // Of windows alike the first; the direction of what is in them is the same where the rest is empty.
+    let best = (0..hours.len()).map(within).reduce(|best, next| if next.0 > best.0 { next } else { best })?;
+    let (count, x, y) = best;
+    let even = PEAK_HOURS as f64 / hours.len() as f64;
+    if count - even * all <= PEAK_DEVIATIONS * (even * (1.0 - even) * all).sqrt() {
+        return None;
+    }
+    let length = x.hypot(y) / count;
+    let hour = y.atan2(x).rem_euclid(std::f64::consts::TAU) / turn(hours);
+    let spread = ((1.0 - length * length).max(0.0) / (2.0 * count)).sqrt();
+    Some((hour, spread / length / turn(hours), count as u64))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "times and counts")]
@@ -223,82 +334,4 @@ fn session_mood(facts: &Facts<'_>) -> Option<Told> {
     let strength = newest.len() as f64 + PRIOR_EVENTS;
     let off: f64 = newest.iter().map(|opinion| opinion - mean).sum();
     Some((off / strength, (variance / strength).sqrt(), newest.len() as u64))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{History, Kind};
-    use crate::person::{Described, Seen};
-
-    const HOUR_MS: i64 = 3_600_000;
-
-    fn schema() -> Schema {
-        let buy = Kind { unit: "money".into(), ..Kind::new(4, "purchase", 2.0) };
-        Schema::of([Kind::new(1, "view", 0.2), buy, Kind { sign: -1, ..Kind::new(6, "skip", 0.0) }])
-    }
-
-    /// Events as (hours, item, kind), with items of one brand a row of ten and prices 2^item.
-    fn traits(events: &[(i64, u32, u8)]) -> Vec<Trait> {
-        let schema = schema();
-        let (mut person, mut history) = (Person::default(), History::default());
-        for (hours, item, kind) in events {
-            let time_ms = HOUR_MS * hours;
-            history.push(Entry { time_ms, item: *item, kind: *kind, ..Entry::default() }, 1_000);
-            let described = Described { facets: vec![item / 10], log_price: *item as f32 };
-            let kind = schema.kinds.get(*kind).expect("there");
-            person.count(&schema, &Seen { kind, value: 1.0, time_ms, item: &described }, 1);
-        }
-        let timeline = Timeline::of(&history, schema.session_gap_ms);
-        let is_brand = |number| number < 5;
-        built_in(&Facts { person: &person, timeline: &timeline, schema: &schema, is_brand: &is_brand })
-    }
-
-    fn value(traits: &[Trait], name: &str) -> f64 {
-        traits.iter().find(|one| one.name == name).unwrap_or_else(|| panic!("no {name} in {traits:?}")).value
-    }
-
-    #[test]
-    fn nothing_is_told_of_nobody() {
-        assert_eq!(traits(&[]), []);
-    }
-
-    #[test]
-    fn who_buys_the_cheaper_of_what_it_meets_is_sensitive() {
-        let views: Vec<(i64, u32, u8)> = (0..40).map(|at| (at, at as u32, 1)).collect();
-        let with = |items: std::ops::Range<u32>| {
-            let buys = items.map(|item| (50 + i64::from(item), item, 4));
-            traits(&views.iter().copied().chain(buys).collect::<Vec<_>>())
-        };
-        assert!(value(&with(0..6), "price_sensitivity") > 1.0);
-        assert!(value(&with(34..40), "price_sensitivity") < -1.0);
-        assert!(value(&with(17..23), "price_sensitivity").abs() < 0.1);
-    }
-
-    #[test]
-    fn loyalty_novelty_and_impulse_are_seen() {
-        let loyal: Vec<(i64, u32, u8)> = (0..30).map(|at| (24 * at, 3, 4)).collect();
-        let fickle: Vec<(i64, u32, u8)> = (0..30).map(|at| (24 * at, at as u32, 4)).collect();
-        let (loyal, fickle) = (traits(&loyal), traits(&fickle));
-        assert!(value(&loyal, "brand_loyalty") > 0.9 && value(&fickle, "brand_loyalty") < 0.4);
-        assert!(value(&loyal, "novelty_seeking") < 0.1 && value(&fickle, "novelty_seeking") > 0.9);
-        assert!(value(&loyal, "impulsiveness") < 0.1 && value(&fickle, "impulsiveness") > 0.9);
-        assert!(value(&loyal, "burstiness") < -0.9, "every day at the same time");
-        assert!(value(&loyal, "daily_rhythm") > 0.99 && value(&loyal, "peak_hour").abs() < 1.0);
-    }
-
-    #[test]
-    fn breadth_counts_facets_as_if_evenly() {
-        let events: Vec<(i64, u32, u8)> = (0..400).map(|at| (at, (at % 4 * 10) as u32, 1)).collect();
-        assert!((value(&traits(&events), "breadth") - 4.0).abs() < 0.05);
-    }
-
-    #[test]
-    fn a_sour_session_shows() {
-        let mut events: Vec<(i64, u32, u8)> = (0..50).map(|at| (24 * at, at as u32, 1)).collect();
-        events.extend((0..10).map(|item| (2_000, 60 + item, 6)));
-        let sour = traits(&events);
-        assert!(value(&sour, "session_mood") < -1.0, "{}", value(&sour, "session_mood"));
-        assert_eq!(sour.iter().filter(|one| !NAMES.contains(&one.name.as_str())).count(), 0);
-    }
 }

@@ -302,7 +302,17 @@ impl Shard {
     fn traits(&self, slot: usize, timeline: &Timeline, at_ms: i64) -> Vec<Trait> {
         let user = self.users.get(slot);
         let is_brand = |number: u32| self.tags.name(number).starts_with("brand=");
-        let mut traits = built_in(&Facts { person: &user.person, timeline, schema: &self.schema, is_brand: &is_brand });
+        // Prices that were set aside are not told of, also not from the history.
+        let aside = user.controls.iter().flat_map(|controls| &controls.aside);
+        let told = aside.filter(|aside| aside.dimension == Dimension::Prices as u8).count() == 0;
+        let log_price = |entry: &Entry| {
+            let described = self.items.get(entry.item as usize).described(entry.described);
+            if told { described.log_price } else { f32::NAN }
+        };
+        let (person, schema) = (&user.person, &self.schema);
+        let whole = timeline.entries().len() as u64 == user.events;
+        let facts = Facts { person, timeline, schema, is_brand: &is_brand, whole, log_price: &log_price };
+        let mut traits = built_in(&facts);
         if let Some(risk) = self.risk(slot, at_ms) {
             traits.push(Trait {
                 name: "churn_risk".to_owned(),

@@ -1,20 +1,19 @@
 //! The five fields: their configurations load, fit what is generated, and serve it; `mirra generate` as people run it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command as Program, Output};
 
-use mirra::config::Config;
-use mirra::ingest::fields::{Field, FieldOptions, generate};
-use mirra::model::Value;
+use mirra::base::Id;
+use mirra::ingest::Row;
+use mirra::ingest::fields::{Field, FieldData, FieldOptions, ItemRow, generate};
+use mirra::model::{Role, Schema, Value};
+use mirra::wire::commands::{ItemUpsert, ProfileParts, UserUpsert};
 use toml::Table;
 
-use crate::support::ServeProcess;
-
-fn config_path(field: Field) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/config").join(field.name()).with_extension("toml")
-}
+use crate::planted::{config, config_path, stated};
+use crate::support::{Connection, ServeProcess};
 
 fn written(field: Field) -> Table {
     fs::read_to_string(config_path(field)).expect("the file is there").parse().expect("it is TOML")
@@ -40,8 +39,7 @@ fn ask(arguments: &[&str]) -> serde_json::Value {
 #[test]
 fn every_configuration_loads() {
     for field in Field::ALL {
-        let path = config_path(field);
-        let (config, _) = Config::load(Some(&path), [], &[]).unwrap_or_else(|error| panic!("{error}"));
+        let config = config(field);
         for kind in field.kinds() {
             let found = config.schema.kinds.iter().find(|held| held.name == kind.name);
             let found = found.unwrap_or_else(|| panic!("{} has no kind {}", field.name(), kind.name));
@@ -146,12 +144,105 @@ fn every_field_is_served_by_its_configuration_alone() {
         ask(&[&["generate", field.name(), "--out", out][..], &sizes].concat());
         let arguments = ["--shards", "1", "--config", config.to_str().expect("a plain path")];
         let server = ServeProcess::start(&scratch.path().join("data"), &arguments);
+        let options = FieldOptions { users: 60, items: 200, events: 2_000, days: 20.0, ..FieldOptions::new(field) };
+        let data = generate(&options);
+        let mut door = Connection::open(server.addr);
+        tell(&mut door, &data, options.start_ms);
         let addr = server.addr.to_string();
         let report = ask(&["replay", &format!("{out}/events.tsv.gz"), "--addr", &addr]);
         assert_eq!((&report["accepted"], &report["rejected"]), (&2_000.into(), &0.into()), "{report}");
         assert_eq!(report["files"][0]["unknown_kinds"], serde_json::json!({}), "{report}");
+        is_told(&mut door, field, data, options.start_ms);
+        drop(door);
         server.stop();
     }
+}
+
+/// States all that is known of users and items.
+fn tell(door: &mut Connection, data: &FieldData, time_ms: i64) {
+    for user in &data.users {
+        let (user, attributes) = (user.id.clone(), stated(&user.attributes));
+        door.ask(&UserUpsert { user, time_ms, attributes, durability: 1 }).expect("USER_UPSERT");
+    }
+    for item in &data.items {
+        let (tags, attributes) = (item.tags.clone(), stated(&item.attributes));
+        let item = item.id.clone();
+        door.ask(&ItemUpsert { item, time_ms, tags, attributes, durability: 1 }).expect("ITEM_UPSERT");
+    }
+}
+
+/// What a profile tells of the user with the most events is what was stated and done.
+fn is_told(door: &mut Connection, field: Field, data: FieldData, time_ms: i64) {
+    let name = field.name();
+    let mut histories: BTreeMap<Id, Vec<Row>> = BTreeMap::new();
+    data.events.for_each(|event| histories.entry(event.row.user.clone()).or_default().push(event.row));
+    let (user, rows) = histories.into_iter().max_by_key(|(_, rows)| rows.len()).expect("users");
+    let (table, schema) = (written(field), config(field).schema);
+    let person = door.ask(&ProfileParts { user: user.clone(), parts: 255, facets_max: 1_000 }).expect("PROFILE_PARTS");
+    assert_eq!((person.events, person.last_ms), (rows.len() as u64, rows[rows.len() - 1].time_ms), "{name}");
+
+    let stated_of = data.users.iter().find(|row| row.id == user).expect("generated").attributes.clone();
+    for (attribute, value) in stated_of {
+        let rule = schema.user_rule(attribute).expect("declared");
+        let told = person.attributes.iter().find(|told| told.name == attribute);
+        // A date may be told as milliseconds; all else is told as it was stated.
+        let value = schema.check_user(attribute, value).expect("it fits");
+        let expires_ms = if rule.expiry_ms > 0 { time_ms + rule.expiry_ms } else { 0 };
+        if expires_ms > 0 && expires_ms <= person.at_ms {
+            assert_eq!(told, None, "{name} {attribute} has run out");
+            continue;
+        }
+        let told = told.unwrap_or_else(|| panic!("{name}: {attribute} is not told"));
+        let expected = (&stated(&[(attribute, value)])[0].value.clone(), time_ms, expires_ms, rule.sensitive);
+        assert_eq!((&told.value, told.time_ms, told.expires_ms, told.sensitive), expected, "{name} {attribute}");
+    }
+    assert_eq!(person.missing, [""; 0], "{name}");
+    let plain = door.ask(&ProfileParts { user: user.clone(), parts: 0, facets_max: 10 }).expect("PROFILE_PARTS");
+    assert!(plain.attributes.iter().all(|told| !told.sensitive), "{name}: {:?}", plain.attributes);
+    let open = person.attributes.iter().filter(|told| !told.sensitive).count();
+    assert_eq!((plain.attributes.len(), plain.facets.len()), (open, person.facets.len().min(10)), "{name}");
+
+    for sums in &person.behaviours {
+        let of: Vec<f64> =
+            rows.iter().filter(|row| row.kind.as_ref() == Some(&sums.name)).map(|row| f64::from(row.value)).collect();
+        let unit = section(&table, "kinds").get(&sums.name).and_then(|kind| kind.get("unit")?.as_str());
+        assert_eq!(unit, Some(sums.unit.as_str()), "{name} {}", sums.name);
+        assert_eq!(sums.events, of.len() as u64, "{name} {}", sums.name);
+        let sum: f64 = of.iter().sum();
+        assert!((sums.sum - sum).abs() <= 1e-5 * sum.abs().max(1.0), "{name} {}: {} {sum}", sums.name, sums.sum);
+    }
+    assert_eq!(person.behaviours.iter().map(|sums| sums.events).sum::<u64>(), person.events, "{name}");
+
+    let items: BTreeMap<&Id, &ItemRow> = data.items.iter().map(|item| (&item.id, item)).collect();
+    let mut facets: BTreeMap<String, u32> = BTreeMap::new();
+    for row in &rows {
+        for facet in facets_of(items[&row.item], &schema) {
+            *facets.entry(facet).or_default() += 1;
+        }
+    }
+    let told: BTreeMap<String, u32> = person.facets.iter().map(|facet| (facet.name.clone(), facet.events)).collect();
+    if person.facets_dropped == 0 {
+        assert_eq!(told, facets, "{name}");
+    } else {
+        assert!(told.iter().all(|(facet, events)| events <= &facets[facet]), "{name}: {told:?} of {facets:?}");
+    }
+    let traits: BTreeSet<&str> = person.traits.iter().map(|told| told.name.as_str()).collect();
+    let own = section(&table, "traits").keys().map(String::as_str);
+    for trait_ in own.chain(["novelty_seeking", "breadth", "daily_rhythm"]) {
+        assert!(traits.contains(trait_), "{name}: {trait_} is not among {traits:?}");
+    }
+}
+
+/// The tags of an item, and those of its attributes that count like tags.
+fn facets_of(item: &ItemRow, schema: &Schema) -> BTreeSet<String> {
+    let role = |name: &str| schema.item.iter().find(|rule| rule.name == name).map(|rule| rule.role);
+    let named = item.attributes.iter().filter(|(name, _)| role(name) == Some(Role::Facet));
+    let of = named.flat_map(|(name, value)| match value {
+        Value::Text(text) => vec![format!("{name}={text}")],
+        Value::List(texts) => texts.iter().map(|text| format!("{name}={text}")).collect(),
+        Value::Number(_) | Value::Bool(_) | Value::Removed => Vec::new(),
+    });
+    item.tags.iter().cloned().chain(of).collect()
 }
 
 #[test]
