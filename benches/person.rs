@@ -1,0 +1,89 @@
+//! The whole person: what it costs an event beyond the strategy, and what telling it costs.
+//!
+//! One shard, `popularity` alone, so that next to nothing else is done: an event of a shop, whose item has two tags, a
+//! brand, a category and a price, learned with everything on (cleaning, sums, traits' evidence, churn). Then a whole person
+//! of 256 retained events, told. 5,000 users, 5,000 items; the memory of a person is printed.
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use mirra::base::{IdRef, Rng};
+use mirra::learn::Strategy;
+use mirra::model::{AttributeRule, AttributeType, Attributes, Cleaning, Event, Kind, Role, Schema, Value};
+use mirra::state::portrait::parts;
+use mirra::state::{Op, Options, Shard};
+
+const USERS: u64 = 5_000;
+const ITEMS: u64 = 5_000;
+const START_MS: i64 = 1_700_000_000_000;
+
+fn shop() -> Schema {
+    let buy = Kind { unit: "money".into(), ..Kind::new(4, "purchase", 2.0) };
+    let rate = Kind { explicit: true, range: Some((1.0, 5.0)), ..Kind::new(5, "rate", 1.0) };
+    let facet = |name: &str| AttributeRule { role: Role::Facet, ..AttributeRule::new(name, AttributeType::Category) };
+    let price = AttributeRule { role: Role::Price, ..AttributeRule::new("price", AttributeType::Number) };
+    let cleaning = Cleaning {
+        burst_ms: 1_000,
+        late_ms: 31_536_000_000,
+        outlier_deviations: 3.0,
+        quarantine: true,
+        ..Cleaning::default()
+    };
+    Schema {
+        item: vec![facet("brand"), facet("category"), price],
+        cleaning,
+        ..Schema::of([Kind::new(1, "view", 0.2), buy, rate])
+    }
+}
+
+fn shard() -> Shard {
+    let strategies = vec![Strategy::default_named("popularity").expect("listed")];
+    let mut shard = Shard::new(0, Options { strategies, schema: shop(), ..Options::default() });
+    for item in 0..ITEMS {
+        let mut attributes = Attributes::default();
+        attributes.patch("brand", Value::Text(format!("b{}", item % 40)), 1);
+        attributes.patch("category", Value::Text(format!("c{}", item % 25)), 1);
+        attributes.patch("price", Value::Number(1.0 + (item % 300) as f64), 1);
+        let tags = [format!("t{}", item % 17), format!("u{}", item % 13)];
+        let tags = tags.iter().map(String::as_str).collect();
+        shard.apply(&Op::ItemUpsert { item: IdRef::Int(item), time_ms: 1, tags, attributes });
+    }
+    shard
+}
+
+/// The `at`-th event: a user's events lie hours apart.
+fn event(rng: &mut Rng, at: u64) -> Event<'static> {
+    let kind = [1, 1, 1, 4, 5][rng.below(5) as usize];
+    let value = if kind == 5 { 1.0 + rng.below(5) as f32 } else { rng.below(9_000) as f32 / 100.0 };
+    let (user, item) = (IdRef::Int(rng.below(USERS)), IdRef::Int(rng.below(40) * 125 + rng.below(125)));
+    Event { event_id: rng.bits().max(1), user, item, kind, value, time_ms: START_MS + 2_000 * at as i64 }
+}
+
+fn person(criterion: &mut Criterion) {
+    let (mut shard, mut rng, mut at) = (shard(), Rng::new(1), 0);
+    let mut next = |rng: &mut Rng| {
+        at += 1;
+        event(rng, at)
+    };
+    for _ in 0..500_000 {
+        let event = next(&mut rng);
+        shard.apply(&Op::Event(event));
+    }
+    println!("person: {} bytes a user beside history and vectors", shard.person_bytes() / shard.user_count());
+    let mut group = criterion.benchmark_group("person");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("learn", |bench| {
+        bench.iter_batched(|| next(&mut rng), |event| shard.apply(&Op::Event(event)), criterion::BatchSize::SmallInput);
+    });
+    let heavy = IdRef::Int(USERS + 1);
+    for at in 0..256_u64 {
+        let event = Event { user: heavy, time_ms: START_MS + 3_600_000 * at as i64, ..event(&mut Rng::new(at), at) };
+        shard.apply(&Op::Event(event));
+    }
+    for (name, user) in [("tell", IdRef::Int(7)), ("tell_256_events", heavy)] {
+        group.bench_function(name, |bench| {
+            bench.iter(|| shard.portrait(user, parts::ALL, 64, START_MS + 1_000_000_000))
+        });
+    }
+}
+
+criterion_group!(benches, person);
+criterion_main!(benches);
