@@ -2,7 +2,8 @@
 //! flate2 and safetensors ([`tensors`]).
 //!
 //! [`Table`] reads what people have (TSV or CSV, plain or gzip); [`DriftStream`] makes what nobody has at hand: a stream
-//! whose users change. Both are iterators of [`Row`], so that whatever replays one replays the other.
+//! whose users change. Both are iterators of [`Row`], so that whatever replays one replays the other. [`Sheet`] reads rows
+//! of any columns: attributes of users and items.
 
 use std::path::PathBuf;
 
@@ -10,12 +11,17 @@ use crate::base::Id;
 
 pub mod generate;
 mod header;
+mod records;
+pub mod sheet;
 mod source;
 pub mod table;
 pub mod tensors;
+pub mod time;
 
 pub use generate::{DriftOptions, DriftStream, GeneratedItem};
-pub use table::{HeldOut, Table, TableOptions, TimeUnit};
+pub use sheet::{Cells, Sheet};
+pub use table::{HeldOut, Table, TableOptions};
+pub use time::TimeUnit;
 
 /// One event, as it stands in a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,7 +77,7 @@ pub enum IngestError {
         found: Vec<u8>,
     },
     /// There is no first line.
-    #[error("{name} is empty, expected a header line with at least the columns user and item")]
+    #[error("{name} is empty, expected a header line that names the columns: user, item and others")]
     NoHeader {
         /// Which file.
         name: String,
