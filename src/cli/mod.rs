@@ -13,6 +13,7 @@ pub mod error;
 pub mod evaluate;
 pub mod explain;
 pub mod journal;
+pub mod load;
 pub mod metrics;
 mod outcomes;
 pub mod output;
@@ -62,6 +63,8 @@ pub enum Command {
     Bench(bench::BenchArgs),
     /// Send files of events to a server, and account for every row.
     Replay(replay::ReplayArgs),
+    /// Load attributes of users, or tags and attributes of items, from files.
+    Load(load::LoadArgs),
     /// What a server knows about one user.
     Profile(profile::ProfileArgs),
     /// The items that suit one user best.
@@ -148,6 +151,7 @@ fn dispatch(cli: &Cli) -> Result<(), CliError> {
         Command::Serve(args) => serve::run(args, cli.config.as_deref()),
         Command::Bench(args) => bench::run(args, cli.config.as_deref()),
         Command::Replay(args) => replay::run(args),
+        Command::Load(args) => load::run(args),
         Command::Profile(args) => profile::run(args),
         Command::Recommend(args) => recommend::run(args),
         Command::Predict(args) => predict::run(args),
@@ -183,10 +187,11 @@ mod tests {
     #[test]
     fn every_subcommand_is_sound_and_helps() {
         Cli::command().debug_assert();
-        let commands: [(&str, clap::Command); 16] = [
+        let commands: [(&str, clap::Command); 17] = [
             ("refit", refit::RefitArgs::augment_args(clap::Command::new("refit"))),
             ("demo", demo::DemoArgs::augment_args(clap::Command::new("demo"))),
             ("serve", serve::ServeArgs::augment_args(clap::Command::new("serve"))),
+            ("load", load::LoadArgs::augment_args(clap::Command::new("load"))),
             ("replay", replay::ReplayArgs::augment_args(clap::Command::new("replay"))),
             ("evaluate", evaluate::EvaluateArgs::augment_args(clap::Command::new("evaluate"))),
             ("profile", profile::ProfileArgs::augment_args(clap::Command::new("profile"))),

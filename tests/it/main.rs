@@ -8,6 +8,7 @@ mod crash;
 mod decisions;
 mod demo;
 mod docs_in_step;
+mod load;
 mod regression;
 mod same_figures;
 mod server_roundtrip;
