@@ -16,6 +16,7 @@ pub mod explain;
 pub mod generate;
 pub mod history;
 pub mod journal;
+pub mod load;
 pub mod look;
 pub mod metrics;
 mod outcomes;
@@ -69,6 +70,8 @@ pub enum Command {
     Bench(bench::BenchArgs),
     /// Send files of events to a server, and account for every row.
     Replay(replay::ReplayArgs),
+    /// Load attributes of users, or tags and attributes of items, from files.
+    Load(load::LoadArgs),
     /// What a server knows about one user: the whole person.
     Profile(profile::ProfileArgs),
     /// The events that a server retains of one user.
@@ -167,6 +170,7 @@ fn dispatch(cli: &Cli) -> Result<(), CliError> {
         Command::Serve(args) => serve::run(args, cli.config.as_deref()),
         Command::Bench(args) => bench::run(args, cli.config.as_deref()),
         Command::Replay(args) => replay::run(args),
+        Command::Load(args) => load::run(args),
         Command::Profile(args) => profile::run(args),
         Command::History(args) => history::run(args),
         Command::Control(args) => control::run(args),
@@ -208,10 +212,11 @@ mod tests {
     #[test]
     fn every_subcommand_is_sound_and_helps() {
         Cli::command().debug_assert();
-        let commands: [(&str, clap::Command); 22] = [
+        let commands: [(&str, clap::Command); 23] = [
             ("refit", refit::RefitArgs::augment_args(clap::Command::new("refit"))),
             ("demo", demo::DemoArgs::augment_args(clap::Command::new("demo"))),
             ("serve", serve::ServeArgs::augment_args(clap::Command::new("serve"))),
+            ("load", load::LoadArgs::augment_args(clap::Command::new("load"))),
             ("replay", replay::ReplayArgs::augment_args(clap::Command::new("replay"))),
             ("evaluate", evaluate::EvaluateArgs::augment_args(clap::Command::new("evaluate"))),
             ("profile", profile::ProfileArgs::augment_args(clap::Command::new("profile"))),

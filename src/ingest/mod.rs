@@ -3,7 +3,8 @@
 //!
 //! [`Table`] reads what people have (TSV or CSV, plain or gzip); [`DriftStream`] makes what nobody has at hand: a stream
 //! whose users change; [`fields`] makes shops, banks, media, networks and health, with known truth, clean or dirty. All are
-//! iterators of [`Row`] (or hold one), so that whatever replays one replays the other.
+//! iterators of [`Row`] (or hold one), so that whatever replays one replays the other. [`Sheet`] reads rows of any
+//! columns: attributes of users and items.
 
 use std::path::PathBuf;
 
@@ -12,13 +13,18 @@ use crate::base::Id;
 pub mod fields;
 pub mod generate;
 mod header;
+mod records;
+pub mod sheet;
 mod source;
 pub mod table;
 pub mod tensors;
+pub mod time;
 pub mod write;
 
 pub use generate::{DriftOptions, DriftStream, GeneratedItem};
-pub use table::{HeldOut, Table, TableOptions, TimeUnit};
+pub use sheet::{Cells, Sheet};
+pub use table::{HeldOut, Table, TableOptions};
+pub use time::TimeUnit;
 pub use write::TableWriter;
 
 /// One event, as it stands in a file.
@@ -77,7 +83,7 @@ pub enum IngestError {
         found: Vec<u8>,
     },
     /// There is no first line.
-    #[error("{name} is empty, expected a header line with at least the columns user and item")]
+    #[error("{name} is empty, expected a header line that names the columns: user, item and others")]
     NoHeader {
         /// Which file.
         name: String,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::table::ROW_BYTES_MAX;
+use super::records::ROW_BYTES_MAX;
 
 /// Fails once too many bytes have gone by since a row was last complete, and ends the last line if the file does not.
 pub(super) struct RowGuard<R> {

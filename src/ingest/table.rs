@@ -8,35 +8,18 @@
 //! A row that cannot be an event is an `Err` and the next one is read; see [`IngestError::stops`] for the errors that
 //! end the stream. Memory is bounded: a row over [`ROW_BYTES_MAX`] (say, after a quote that never closes) ends it.
 
-use std::fs::File;
-use std::io::{BufRead, Error, ErrorKind, Read};
+use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::header::{Columns, lacks, split};
-use super::source::{Fault, RowGuard, decompressed, too_long};
+use super::header::{Columns, lacks};
+use super::records::Records;
+use super::time::{TIME, time_ms};
 use super::{IngestError, Row, RowError};
 use crate::base::Id;
 use crate::base::limits::{ID_BYTES_MAX, TEXT_BYTES_MAX, VALUE_ABS_MAX};
 
-/// Longest row, in bytes (a few buffers more may be read before it is noticed).
-pub const ROW_BYTES_MAX: usize = 1 << 20;
-
-/// From this first time stamp on (1973 in milliseconds, the year 5138 in seconds) times are taken for milliseconds.
-pub const MILLISECONDS_FROM: f64 = 1e11;
-
-/// Characters of a bad field that a message shows.
-pub(super) const FOUND_CHARS: usize = 64;
-
-/// Unit of the time stamps in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TimeUnit {
-    /// Seconds since 1970-01-01 UTC.
-    Seconds,
-    /// Milliseconds since 1970-01-01 UTC.
-    Milliseconds,
-}
+pub use super::records::ROW_BYTES_MAX;
+pub use super::time::{MILLISECONDS_FROM, TimeUnit};
 
 /// How to read a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,16 +38,11 @@ pub struct HeldOut {
 }
 
 /// A file of events, read row by row.
+#[derive(Debug)]
 pub struct Table {
-    name: String,
-    rows: csv::Reader<Box<dyn Read + Send>>,
+    records: Records,
     columns: Columns,
-    header: Vec<String>,
     time_unit: Option<TimeUnit>,
-    record: csv::ByteRecord,
-    since_row: Arc<AtomicUsize>,
-    line: u64,
-    ended: bool,
 }
 
 impl Table {
@@ -73,8 +51,7 @@ impl Table {
     /// # Errors
     /// [`IngestError::Open`], and those of [`Table::from_reader`].
     pub fn open(path: &Path, options: TableOptions) -> Result<Self, IngestError> {
-        let file = File::open(path).map_err(|source| IngestError::Open { path: path.to_owned(), source })?;
-        Self::from_reader(file, &path.display().to_string(), options)
+        Self::over(Records::open(path)?, options)
     }
 
     /// Reads the header from bytes, plain or gzip; `name` is for messages (and, if it ends in `.gz`, demands gzip).
@@ -87,39 +64,12 @@ impl Table {
         name: &str,
         options: TableOptions,
     ) -> Result<Self, IngestError> {
-        let name = name.to_owned();
-        let unreadable =
-            |error: &Error| IngestError::Unreadable { name: name.clone(), line: 0, reason: error.to_string() };
-        let mut plain = decompressed(source, &name).map_err(|fault| match fault {
-            Fault::Read(error) => unreadable(&error),
-            Fault::NotGzip(found) => IngestError::NotGzip { name: name.clone(), found },
-        })?;
-        let mut header = Vec::new();
-        let limit = ROW_BYTES_MAX as u64;
-        plain.by_ref().take(limit).read_until(b'\n', &mut header).map_err(|error| unreadable(&error))?;
-        if header.len() == ROW_BYTES_MAX {
-            return Err(unreadable(&Error::new(ErrorKind::InvalidData, too_long())));
-        }
-        let header = String::from_utf8_lossy(&header);
-        let header = header.trim_start_matches('\u{feff}').trim_end_matches(['\n', '\r']);
-        let delimiter =
-            [b'\t', b',', b';'].into_iter().find(|&mark| header.as_bytes().contains(&mark)).unwrap_or(b'\t');
-        let header = split(header, delimiter);
-        let columns = Columns::find(&header, &name)?;
-        let since_row = Arc::new(AtomicUsize::new(0));
-        let guarded: Box<dyn Read + Send> = Box::new(RowGuard::new(plain, Arc::clone(&since_row)));
-        let rows = csv::ReaderBuilder::new()
-            .delimiter(delimiter)
-            // A carriage return before it is trimmed off with other blanks; this way lines are counted right.
-            .terminator(csv::Terminator::Any(b'\n'))
-            .quoting(delimiter != b'\t')
-            .has_headers(false)
-            .flexible(true)
-            .buffer_capacity(1 << 16)
-            .from_reader(guarded);
-        let time_unit = options.time_unit;
-        let record = csv::ByteRecord::new();
-        Ok(Self { name, rows, columns, header, time_unit, record, since_row, line: 1, ended: false })
+        Self::over(Records::from_reader(source, name)?, options)
+    }
+
+    fn over(records: Records, options: TableOptions) -> Result<Self, IngestError> {
+        let columns = Columns::find(&records.header, &records.name)?;
+        Ok(Self { records, columns, time_unit: options.time_unit })
     }
 
     /// Unit of the time stamps: the one asked for, or the one told by the first row (`None` before that).
@@ -134,14 +84,14 @@ impl Table {
     /// [`IngestError::MissingColumn`] if there is no such column.
     pub fn held_out(mut self) -> Result<impl Iterator<Item = Result<HeldOut, IngestError>>, IngestError> {
         let Some(column) = self.columns.negatives else {
-            return Err(lacks(&self.header, &self.name, "negatives"));
+            return Err(lacks(&self.records.header, &self.records.name, "negatives"));
         };
         Ok(std::iter::from_fn(move || {
             let row = match self.next()? {
                 Ok(row) => row,
                 Err(error) => return Some(Err(error)),
             };
-            let negatives = self.field(column, "negatives", "ids separated by blanks").and_then(|text| {
+            let negatives = self.records.field(column, "negatives", "ids separated by blanks").and_then(|text| {
                 text.split_ascii_whitespace().map(|id| self.id(id, "negatives")).collect::<Result<_, _>>()
             });
             Some(negatives.map(|negatives| HeldOut { row, negatives }).map_err(IngestError::from))
@@ -150,78 +100,46 @@ impl Table {
 
     fn parse(&mut self) -> Result<Row, RowError> {
         let columns = self.columns;
-        let user = self.id(self.field(columns.user, "user", ID)?, "user")?;
-        let item = self.id(self.field(columns.item, "item", ID)?, "item")?;
+        let user = self.id(self.records.field(columns.user, "user", ID)?, "user")?;
+        let item = self.id(self.records.field(columns.item, "item", ID)?, "item")?;
         let value = columns.value.map_or(Ok(1.0), |at| self.value(at))?;
         let time_ms = match columns.timestamp {
             Some(at) => self.time_ms(at)?,
             None => 0,
         };
         let kind = match columns.kind {
-            Some(at) => Some(self.field(at, "kind", KIND)?).filter(|kind| !kind.is_empty()),
+            Some(at) => Some(self.records.field(at, "kind", KIND)?).filter(|kind| !kind.is_empty()),
             None => None,
         };
         if kind.is_some_and(|kind| kind.len() > TEXT_BYTES_MAX) {
-            return Err(self.bad("kind", kind.unwrap_or_default(), KIND));
+            return Err(self.records.bad("kind", kind.unwrap_or_default(), KIND));
         }
-        let event_id = match columns.event_id.map(|at| self.field(at, "event_id", ID)).transpose()? {
+        let event_id = match columns.event_id.map(|at| self.records.field(at, "event_id", ID)).transpose()? {
             None | Some("" | "0") => None,
             Some(id) => Some(self.id(id, "event_id")?),
         };
-        Ok(Row { line: self.line, user, item, value, time_ms, kind: kind.map(str::to_owned), event_id })
-    }
-
-    fn field(&self, at: usize, column: &'static str, expected: &'static str) -> Result<&str, RowError> {
-        let Some(raw) = self.record.get(at) else {
-            return Err(self.bad(column, "(end of row)", expected));
-        };
-        let text = std::str::from_utf8(raw).map_err(|_| self.bad(column, &String::from_utf8_lossy(raw), "UTF-8"))?;
-        Ok(text.trim())
+        Ok(Row { line: self.records.line, user, item, value, time_ms, kind: kind.map(str::to_owned), event_id })
     }
 
     fn id(&self, text: &str, column: &'static str) -> Result<Id, RowError> {
         match text.len() {
             1..=ID_BYTES_MAX => Ok(Id::parse(text)),
-            _ => Err(self.bad(column, text, ID)),
+            _ => Err(self.records.bad(column, text, ID)),
         }
     }
 
     fn value(&self, at: usize) -> Result<f32, RowError> {
-        let text = self.field(at, "value", VALUE)?;
+        let text = self.records.field(at, "value", VALUE)?;
         let value = text.parse::<f32>().ok().filter(|value| value.abs() <= VALUE_ABS_MAX);
-        value.ok_or_else(|| self.bad("value", text, VALUE))
+        value.ok_or_else(|| self.records.bad("value", text, VALUE))
     }
 
     fn time_ms(&mut self, at: usize) -> Result<i64, RowError> {
-        let text = self.field(at, "timestamp", TIME)?;
-        let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
-        let number = number.ok_or_else(|| self.bad("timestamp", text, TIME))?;
-        let told = if number >= MILLISECONDS_FROM { TimeUnit::Milliseconds } else { TimeUnit::Seconds };
-        let unit = self.time_unit.unwrap_or(told);
-        let per_unit = if unit == TimeUnit::Seconds { 1e3 } else { 1.0 };
-        let time_ms = (number * per_unit).round();
-        if time_ms.abs() > TIME_MS_MAX {
-            return Err(self.bad("timestamp", text, TIME));
-        }
-        // 0 and what is below tell nothing about the rows that follow.
-        if number > 0.0 {
-            self.time_unit = Some(unit);
-        }
-        #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
-        Ok(time_ms as i64)
-    }
-
-    /// Line that the record starts on. The reader's own figure for a record counts blank lines before it, too, so it is
-    /// told from where the reader stands now: behind the record's line end (which every record has, see [`RowGuard`]).
-    fn line_of_record(&self) -> u64 {
-        let within = self.record.as_slice().iter().filter(|&&byte| byte == b'\n').count() as u64;
-        // The header's line was read before this reader began to count.
-        1 + self.rows.position().line().saturating_sub(within + 1)
-    }
-
-    fn bad(&self, column: &'static str, found: &str, expected: &'static str) -> RowError {
-        let found = found.chars().take(FOUND_CHARS).collect();
-        RowError { line: self.line, column, found, expected }
+        let text = self.records.field(at, "timestamp", TIME)?;
+        let mut unit = self.time_unit;
+        let time_ms = time_ms(text, &mut unit).ok_or_else(|| self.records.bad("timestamp", text, TIME))?;
+        self.time_unit = unit;
+        Ok(time_ms)
     }
 }
 
@@ -229,40 +147,16 @@ impl Iterator for Table {
     type Item = Result<Row, IngestError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while !self.ended {
-            self.since_row.store(0, Ordering::Relaxed);
-            match self.rows.read_byte_record(&mut self.record) {
-                Ok(true) => {
-                    self.line = self.line_of_record();
-                    if !(self.record.len() == 1 && self.record[0].trim_ascii().is_empty()) {
-                        return Some(self.parse().map_err(IngestError::from));
-                    }
-                }
-                Ok(false) => self.ended = true,
-                Err(error) => {
-                    self.ended = true;
-                    let (name, line, reason) = (self.name.clone(), self.line, error.to_string());
-                    return Some(Err(IngestError::Unreadable { name, line, reason }));
-                }
-            }
+        match self.records.advance()? {
+            Ok(()) => Some(self.parse().map_err(IngestError::from)),
+            Err(error) => Some(Err(error)),
         }
-        None
-    }
-}
-
-impl std::fmt::Debug for Table {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Table").field("name", &self.name).field("line", &self.line).finish_non_exhaustive()
     }
 }
 
 const ID: &str = "an id of 1 to 128 bytes";
 const VALUE: &str = "a number from -1e9 to 1e9";
-const TIME: &str = "seconds or milliseconds since 1970, before the year 10000";
 const KIND: &str = "a behaviour kind of at most 256 bytes";
-
-/// The end of the year 9999: far beyond it a number is not a time, and all up to it are exact in a double.
-const TIME_MS_MAX: f64 = 253_402_300_799_999.0;
 
 #[cfg(test)]
 mod tests {

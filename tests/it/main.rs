@@ -10,6 +10,7 @@ mod demo;
 mod dirty;
 mod docs_in_step;
 mod fields;
+mod load;
 mod person;
 mod planted;
 mod regression;

@@ -1,0 +1,174 @@
+//! `mirra load users|items`: bulk load of attributes and tags, and account for every row.
+//!
+//! A row is one USER_UPSERT or ITEM_UPSERT; many are in flight on one connection (`sender.rs`). Cells are typed by
+//! column: as told, or as the first rows look (`columns.rs`). Empty cells state nothing: attributes stay as they are, and
+//! so do tags, which an upsert would replace: an item whose row tells none is asked for those that it has.
+
+mod columns;
+mod report;
+mod sender;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::{Args, Subcommand};
+
+use columns::{Plan, Stated, Target, TypeOf};
+use report::{FileReport, LoadReport, tell};
+use sender::{Sender, Upsert, Waiting};
+
+use super::{CliError, DurabilityArg, OutputArgs, ServerAddress, ask, output};
+use crate::client::ClientError;
+use crate::ingest::{Cells, IngestError, Sheet};
+use crate::wire::commands::{ItemUpsert, UserUpsert};
+
+/// Rows that are looked at to tell the types of columns.
+const SAMPLE_ROWS: usize = 10_000;
+
+/// Longest wait for an answer.
+const TIMEOUT_MS: u64 = 60_000;
+
+/// Options of `mirra load`.
+#[derive(Clone, Debug, Args)]
+pub struct LoadArgs {
+    /// What the rows are about.
+    #[command(subcommand)]
+    pub what: What,
+}
+
+/// What the rows are about.
+#[derive(Clone, Debug, Subcommand)]
+pub enum What {
+    /// Load attributes of users: a header `user <attribute>...`.
+    Users(RowsArgs),
+    /// Load tags and attributes of items: a header `item [tags] <attribute>...`.
+    Items {
+        /// The rows.
+        #[command(flatten)]
+        rows: RowsArgs,
+        /// Column of the tags, separated by `|`; without it the first there is of `tags`, `genres`, `categories`.
+        #[arg(long, value_name = "COLUMN")]
+        tags: Option<String>,
+    },
+}
+
+/// Which rows, and how to load them.
+#[derive(Clone, Debug, Args)]
+pub struct RowsArgs {
+    /// TSV or CSV, plain or gzip, with a header that names the columns.
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// The server.
+    #[command(flatten)]
+    pub server: ServerAddress,
+    /// Types of columns: number, text (or category), boolean, list (texts separated by `|`).
+    #[arg(long, value_name = "COLUMN=TYPE,...", value_delimiter = ',', value_parser = columns::type_of)]
+    pub types: Vec<TypeOf>,
+    /// Load columns without a type in `--types` as text; else the first 10,000 rows tell it.
+    #[arg(long)]
+    pub no_infer: bool,
+    /// When the values hold from: a column, a time in seconds or milliseconds since 1970, or `now`; without it the column
+    /// `timestamp` if there is one, else now.
+    #[arg(long, value_name = "COLUMN|TIME")]
+    pub time: Option<String>,
+    /// Requests in flight.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=4_096))]
+    pub in_flight: u16,
+    /// What an acknowledgement means; without it what the server is configured for.
+    #[arg(long, value_enum)]
+    pub durability: Option<DurabilityArg>,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// [`CliError`] if a file cannot be read, its columns make no sense, the server is not reached, or any row was refused.
+pub fn run(args: &LoadArgs) -> Result<(), CliError> {
+    match &args.what {
+        What::Users(rows) => load(rows, &Target::Users, |_, stated, durability| {
+            let Stated { id: user, time_ms, attributes, .. } = stated;
+            Ok(UserUpsert { user, time_ms, attributes, durability })
+        }),
+        What::Items { rows, tags } => {
+            load(rows, &Target::Items { tags: tags.clone() }, |sender, stated, durability| {
+                let Stated { id: item, time_ms, tags, attributes } = stated;
+                let tags = match tags {
+                    Some(tags) => tags,
+                    None => sender.tags_of(&item)?,
+                };
+                Ok(ItemUpsert { item, time_ms, tags, attributes, durability })
+            })
+        }
+    }
+}
+
+/// Loads all files by requests that `request` makes; tells what became of the rows.
+fn load<C: Upsert>(
+    args: &RowsArgs,
+    target: &Target,
+    request: impl Fn(&mut Sender<C>, Stated, u8) -> Result<C, ClientError>,
+) -> Result<(), CliError> {
+    let client = ask::connect(&args.server, TIMEOUT_MS)?;
+    let began = Instant::now();
+    let durability = args.durability.map_or(0, |level| level as u8 + 1);
+    let mut sender = Sender::new(client, usize::from(args.in_flight));
+    let progress = output::Progress::new("rows", None);
+    let mut files = Vec::new();
+    let mut failure = None;
+    for path in &args.files {
+        let mut make = |sender: &mut Sender<C>, stated| request(sender, stated, durability);
+        if let Err(error) = load_file(args, target, path, &mut files, &mut sender, &mut make, &progress) {
+            failure = Some(error);
+            break;
+        }
+    }
+    // What is in flight is waited for whatever stopped the reading.
+    failure = failure.or(sender.finish().err().map(CliError::from));
+    drop(progress);
+    let report = LoadReport { files, tally: sender.into_tally(), took: began.elapsed() };
+    tell(&report, target.noun(), args.output.json)?;
+    failure.map_or_else(|| report.outcome(), Err)
+}
+
+fn load_file<C: Upsert>(
+    args: &RowsArgs,
+    target: &Target,
+    path: &Path,
+    files: &mut Vec<FileReport>,
+    sender: &mut Sender<C>,
+    request: &mut impl FnMut(&mut Sender<C>, Stated) -> Result<C, ClientError>,
+    progress: &output::Progress,
+) -> Result<(), CliError> {
+    let mut sheet = Sheet::open(path)?;
+    let sample: Vec<Result<Cells, IngestError>> = sheet.by_ref().take(SAMPLE_ROWS).collect();
+    let mut plan = Plan::new(target, path, &sheet, args, &sample.iter().filter_map(|row| row.as_ref().ok()))?;
+    let number = u32::try_from(files.len()).unwrap_or(u32::MAX);
+    files.push(FileReport::new(path, &plan));
+    for row in sample.into_iter().chain(sheet) {
+        // Pushed above.
+        let Some(file) = files.last_mut() else { break };
+        let row = match row {
+            Ok(row) => row,
+            Err(IngestError::Row(error)) => {
+                file.rows += 1;
+                let reason = format!("{} is {:?}, expected {}", error.column, error.found, error.expected);
+                sender.refuse(number, error.line, reason);
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        file.rows += 1;
+        progress.advance(1);
+        match plan.stated(&row) {
+            Ok(stated) => {
+                let request = request(sender, stated)?;
+                sender.send(Waiting { file: number, line: row.line, request })?;
+            }
+            Err(message) => sender.refuse(number, row.line, message),
+        }
+    }
+    Ok(())
+}
