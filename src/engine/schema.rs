@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Busy, Engine, EngineError};
 use crate::base::cursor::Reader;
-use crate::model::{Durability, Schema, TraitRule};
+use crate::model::{Durability, Incompatible, Schema, TraitRule};
 use crate::person::formula::Formula;
 use crate::shard::{Recovered, Step, StepDone};
 use crate::state::Op;
@@ -75,6 +75,11 @@ impl Engine {
         let _busy = Busy::take(&self.inner.schema.changing, "change of the schema")?;
         let (now, next) = (self.schema(), decode(bytes)?);
         now.follow(&next)?;
+        if next.version == now.version && next != *now {
+            let (from, to, what) =
+                (now.version, next.version, "it says something else under the same number".to_owned());
+            return Err(Incompatible { from, to, what, advice: "raise [schema] version" }.into());
+        }
         check_formulas(&next)?;
         if dry_run {
             return Ok(now.version);

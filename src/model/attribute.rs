@@ -102,6 +102,13 @@ impl Attributes {
             .map(|(name, (value, time_ms))| (name.as_str(), value, *time_ms))
     }
 
+    /// Those of which `keep` says so.
+    #[must_use]
+    pub fn only(&self, keep: impl Fn(&str) -> bool) -> Self {
+        let kept = self.by_name.iter().filter(|(name, _)| keep(name));
+        Self { by_name: kept.map(|(name, held)| (name.clone(), held.clone())).collect() }
+    }
+
     /// Whether nothing was ever stated.
     #[must_use]
     pub fn is_empty(&self) -> bool {

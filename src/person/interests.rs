@@ -2,7 +2,7 @@
 //! vectors (Pal et al., "PinnerSage", KDD 2020: medoids keep interests apart and can be shown).
 //!
 //! One pass over the items, the heaviest first: an item joins the nearest interest if their cosine is at least
-//! [`ALIKE`], or begins one of its own (leader clustering, Hartigan 1975). An interest's weight now, and at a longer view,
+//! `ALIKE`, or begins one of its own (leader clustering, Hartigan 1975). An interest's weight now, and at a longer view,
 //! are sums that fade at the middle and the long half-life.
 
 use crate::linalg::kernels::{dot, squared_norm};

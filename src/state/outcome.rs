@@ -29,7 +29,7 @@ pub struct Outcome {
     pub rank_before: u32,
     /// What became of the decision that it named.
     pub join: Join,
-    /// Whether the state is as if the operation were part of the events from the beginning (see [`Shard::retract`]).
+    /// Whether the state is as if the operation were part of the events from the beginning (see `Shard::retract`).
     pub exact: bool,
 }
 
