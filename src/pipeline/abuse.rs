@@ -192,13 +192,16 @@ impl Pulse {
     /// stream after this event. An event older than the newest counts into the rates as much as it would have by now.
     pub fn observe(&mut self, time_ms: i64, item_hash: u64, grain: &Grain, limits: &AbuseLimits) -> Suspicion {
         if self.held_until_ms != 0 && time_ms >= self.held_until_ms {
-            // Served: rhythm has to be shown anew.
-            (self.held_until_ms, self.gaps, self.gap_variance) = (0, 0, 0.0);
+            self.held_until_ms = 0;
         }
+        let gaps = self.gaps;
         self.count(time_ms);
         self.meet(item_hash);
         let grain_ms = self.grain_ms(grain);
-        let suspected = self.suspect(grain_ms, limits);
+        // Rhythm that was shown is held against a user again at the next beat of it, not at what comes after a break: one
+        // gap of a person is enough to be rid of it.
+        let beat = self.gaps != gaps || gaps == u16::MAX;
+        let suspected = self.suspect(grain_ms, limits).filter(|reason| beat || *reason != Reason::Regular);
         if let Some(reason) = suspected {
             self.held_until_ms = time_ms.max(self.latest_ms).saturating_add(i64::from(limits.hold_s) * 1_000).max(1);
             self.reason = reason as u8;

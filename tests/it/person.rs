@@ -341,7 +341,7 @@ fn schema_from_the_command_line(addr: &str, dir: &Path) {
     assert!(good(&["schema", "check", path, "--addr", addr]).contains("nothing differs from version 2"));
     write(shown.replace("code = 77\nweight = 1.0", "code = 77\nweight = 3.0"));
     let (code, _, error) = mirra(&["schema", "apply", path, "--addr", addr]);
-    assert!(code == Some(1) && error.contains("[schema] version = 3"), "{error}");
+    assert!(code == Some(1) && error.contains("raise [schema] version"), "{error}");
     let next =
         shown.replace("code = 77\nweight = 1.0", "code = 77\nweight = 3.0").replace("version = 2", "version = 3");
     write(next.clone());

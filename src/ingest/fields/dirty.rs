@@ -89,6 +89,8 @@ const UNKNOWN_KINDS: [&str; 4] = ["veiw", "legacy_click", "test_event", "undefin
 const BOT_HOUR: i64 = 3;
 /// Time between two of its events; less where a day's share would not fit into the day.
 const BOT_STEP_MS: i64 = 2_000;
+/// Milliseconds after the hour at which it is under way: its clock tells milliseconds, as all clocks of the stream do.
+const BOT_LATE_MS: i64 = 137;
 /// Where its event ids begin, far from those of people.
 const BOT_IDS: u64 = 1 << 40;
 
@@ -127,7 +129,7 @@ impl Soiled {
             serial: 0,
             people: 0,
             planned: 0,
-            run_ms: Some(day * DAY_MS + BOT_HOUR * HOUR_MS),
+            run_ms: Some(day * DAY_MS + BOT_HOUR * HOUR_MS + BOT_LATE_MS),
             last_ms: options.start_ms,
         }
     }

@@ -143,7 +143,13 @@ fn a_quarantine_ends_after_the_hold_and_can_come_again() {
     assert_eq!((user.pulse.verdict(until - 1), user.pulse.verdict(until)), (quarantined, Verdict::Clear));
     assert_eq!(user.event(until, 2), Verdict::Clear);
     let again = user.caught((1..100).map(|at| until + at * 10_000));
-    assert!(matches!(again, Some((31..50, Reason::Regular))), "{again:?}");
+    assert!(matches!(again, Some((31..60, Reason::Regular))), "{again:?}");
+    // A timer that only rests goes on being one: it is held again at its second beat after the hold.
+    let mut timer = User::new(2);
+    assert!(timer.caught((0..60).map(|at| 1_000_000 + at * 10_000)).is_some());
+    let later = timer.pulse.held_until_ms + 86_400_000;
+    assert_eq!(timer.event(later, 1_000), Verdict::Clear);
+    assert_eq!(timer.event(later + 10_000, 1_001), quarantined);
 }
 
 #[test]
