@@ -80,7 +80,7 @@ fn person(criterion: &mut Criterion) {
     }
     for (name, user) in [("tell", IdRef::Int(7)), ("tell_256_events", heavy)] {
         group.bench_function(name, |bench| {
-            bench.iter(|| shard.portrait(user, parts::ALL, 64, START_MS + 1_000_000_000))
+            bench.iter(|| shard.portrait(user, parts::ALL, 64, START_MS + 1_000_000_000));
         });
     }
 }
