@@ -12,6 +12,7 @@ use crate::base::limits::{ATTRIBUTES_MAX, ID_BYTES_MAX, ITEM_TAGS_MAX, TEXT_BYTE
 use crate::cli::CliError;
 use crate::ingest::time::{TIME, time_ms};
 use crate::ingest::{Cells, Sheet, TimeUnit};
+use crate::model::{AttributeRule, AttributeType};
 use crate::wire::types::{Attribute, AttributeValue};
 
 /// Columns that are taken for tags, the first that is there.
@@ -75,6 +76,21 @@ pub struct TypeOf {
     pub cell: CellType,
 }
 
+/// The types of the attributes that a schema declares. A date may be a number or a text: its rows tell.
+pub(super) fn declared(rules: &[AttributeRule]) -> Vec<TypeOf> {
+    let of = |rule: &AttributeRule| {
+        let cell = match rule.holds {
+            AttributeType::Number => CellType::Number,
+            AttributeType::Boolean => CellType::Boolean,
+            AttributeType::List => CellType::List,
+            AttributeType::Category | AttributeType::Text | AttributeType::Geo => CellType::Text,
+            AttributeType::Date => return None,
+        };
+        Some(TypeOf { column: rule.name.clone(), cell })
+    };
+    rules.iter().filter_map(of).collect()
+}
+
 /// Parses one.
 pub(super) fn type_of(text: &str) -> Result<TypeOf, String> {
     let expected = "COLUMN=TYPE, where TYPE is number, text, category, boolean or list";
@@ -132,12 +148,12 @@ pub(super) struct Stated {
 }
 
 impl Plan {
-    /// The plan for a file, out of its header, the options and its first rows.
+    /// The plan for a file, out of its header, the options, what the schema declares, and its first rows.
     pub(super) fn new<'a>(
         target: &Target,
         path: &Path,
         sheet: &Sheet,
-        args: &RowsArgs,
+        (args, declared): (&RowsArgs, &[TypeOf]),
         sample: &(impl Iterator<Item = &'a Cells> + Clone),
     ) -> Result<Self, CliError> {
         let header = sheet.header();
@@ -188,7 +204,8 @@ impl Plan {
                     at + 1
                 )));
             }
-            let told = args.types.iter().find(|told| told.column.eq_ignore_ascii_case(column)).map(|told| told.cell);
+            let asked = args.types.iter().find(|told| told.column.eq_ignore_ascii_case(column));
+            let told = asked.or_else(|| declared.iter().find(|told| told.column == *column)).map(|told| told.cell);
             let cells = sample.clone().map(|row| row.cells[at].as_str()).filter(|cell| !cell.is_empty());
             let cell = told.unwrap_or(if args.no_infer { CellType::Text } else { inferred(&cells) });
             plan.columns.push(Column { at, name: column.clone(), cell, told: told.is_some() });

@@ -18,9 +18,11 @@ use report::{FileReport, LoadReport, tell};
 use sender::{Sender, Upsert, Waiting};
 
 use super::{CliError, DurabilityArg, OutputArgs, ServerAddress, ask, output};
-use crate::client::ClientError;
+use crate::base::Reader;
+use crate::client::{BlockingClient, ClientError};
 use crate::ingest::{Cells, IngestError, Sheet};
-use crate::wire::commands::{ItemUpsert, UserUpsert};
+use crate::model::Schema;
+use crate::wire::commands::{ItemUpsert, SchemaGet, UserUpsert};
 
 /// Rows that are looked at to tell the types of columns.
 const SAMPLE_ROWS: usize = 10_000;
@@ -61,7 +63,7 @@ pub struct RowsArgs {
     /// The server.
     #[command(flatten)]
     pub server: ServerAddress,
-    /// Types of columns: number, text (or category), boolean, list (texts separated by `|`).
+    /// Types of columns that the schema does not declare: number, text (or category), boolean, list (texts separated by `|`).
     #[arg(long, value_name = "COLUMN=TYPE,...", value_delimiter = ',', value_parser = columns::type_of)]
     pub types: Vec<TypeOf>,
     /// Load columns without a type in `--types` as text; else the first 10,000 rows tell it.
@@ -111,7 +113,8 @@ fn load<C: Upsert>(
     target: &Target,
     request: impl Fn(&mut Sender<C>, Stated, u8) -> Result<C, ClientError>,
 ) -> Result<(), CliError> {
-    let client = ask::connect(&args.server, TIMEOUT_MS)?;
+    let mut client = ask::connect(&args.server, TIMEOUT_MS)?;
+    let declared = declared(&mut client, target)?;
     let began = Instant::now();
     let durability = args.durability.map_or(0, |level| level as u8 + 1);
     let mut sender = Sender::new(client, usize::from(args.in_flight));
@@ -120,7 +123,7 @@ fn load<C: Upsert>(
     let mut failure = None;
     for path in &args.files {
         let mut make = |sender: &mut Sender<C>, stated| request(sender, stated, durability);
-        if let Err(error) = load_file(args, target, path, &mut files, &mut sender, &mut make, &progress) {
+        if let Err(error) = load_file((args, &declared), target, path, &mut files, &mut sender, &mut make, &progress) {
             failure = Some(error);
             break;
         }
@@ -133,8 +136,19 @@ fn load<C: Upsert>(
     failure.map_or_else(|| report.outcome(), Err)
 }
 
+/// What the server's schema says of the columns.
+fn declared(client: &mut BlockingClient, target: &Target) -> Result<Vec<TypeOf>, CliError> {
+    let reply = ask::ask(client, "the schema", &SchemaGet {})?;
+    let schema = Schema::decode(&mut Reader::new(&reply.schema));
+    let schema = schema.map_err(|error| CliError::Failed(format!("the server's schema cannot be read: {error}")))?;
+    Ok(columns::declared(match target {
+        Target::Users => &schema.user,
+        Target::Items { .. } => &schema.item,
+    }))
+}
+
 fn load_file<C: Upsert>(
-    args: &RowsArgs,
+    args: (&RowsArgs, &[TypeOf]),
     target: &Target,
     path: &Path,
     files: &mut Vec<FileReport>,

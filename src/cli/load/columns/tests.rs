@@ -21,7 +21,7 @@ fn plan(command: &str, file: &str) -> Result<(Plan, Vec<Result<Stated, String>>)
     let cells: Vec<Cells> = sheet.by_ref().map(Result::unwrap).collect();
     let sample = cells.iter().take(3);
     let mut plan =
-        Plan::new(&target, Path::new("file.csv"), &sheet, &rows, &sample).map_err(|error| error.to_string())?;
+        Plan::new(&target, Path::new("file.csv"), &sheet, (&rows, &[]), &sample).map_err(|error| error.to_string())?;
     let stated = cells.iter().map(|row| plan.stated(row)).collect();
     Ok((plan, stated))
 }
