@@ -194,7 +194,7 @@ impl Shard {
             facets_dropped: user.person.facets.dropped,
             rhythm: if wants(parts::RHYTHM) { user.person.rhythm } else { Rhythm::default() },
             sessions: if wants(parts::RHYTHM) { sessions(&timeline) } else { Sessions::default() },
-            interests: if wants(parts::INTERESTS) { self.interests(&timeline, at_ms) } else { Vec::new() },
+            interests: if wants(parts::INTERESTS) { self.interests(&timeline) } else { Vec::new() },
             traits: if wants(parts::TRAITS) { self.traits(slot, &timeline, at_ms) } else { Vec::new() },
             controls: if wants(parts::CONTROLS) { self.controls_of(user) } else { Vec::new() },
             person_bytes: user.person.bytes(),
@@ -277,9 +277,11 @@ impl Shard {
         told.collect()
     }
 
-    fn interests(&self, timeline: &Timeline, at_ms: i64) -> Vec<(Id, Interest)> {
+    fn interests(&self, timeline: &Timeline) -> Vec<(Id, Interest)> {
         let Some(arm) = self.arms.iter().find(|arm| arm.shape.item_rows > 0) else { return Vec::new() };
         let [_, middle, long] = self.schema.half_lives_s.map(|half_life_s| 1_000.0 * half_life_s);
+        // Shares are the same whenever they are told; from the newest event on nothing fades to zero.
+        let Some(at_ms) = timeline.entries().last().map(|entry| entry.time_ms) else { return Vec::new() };
         let mut met: Vec<Met<'_>> = Vec::new();
         for Entry { item, weight, time_ms, .. } in timeline.entries().iter().rev().filter(|entry| entry.weight > 0.0) {
             #[expect(clippy::cast_precision_loss, reason = "an age, as a double")]
