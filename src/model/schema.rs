@@ -207,6 +207,12 @@ impl Schema {
         self.user.iter().find(|rule| rule.name == name)
     }
 
+    /// Whether a user's attribute is told only to those who ask for sensitive ones, and never counted on.
+    #[must_use]
+    pub fn is_sensitive(&self, name: &str) -> bool {
+        self.user_rule(name).is_some_and(|rule| rule.sensitive)
+    }
+
     /// The schema's bytes, as journals and requests carry them.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

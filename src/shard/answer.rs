@@ -64,12 +64,9 @@ fn borrowed(filter: &OwnedFilter) -> Filter<'_> {
 }
 
 fn profile(shard: &mut Shard, user: &Id, factors: bool, recent_max: usize) -> Answer {
-    let rules = shard.schema().user.clone();
-    let open = |name: &str| !rules.iter().any(|rule| rule.sensitive && rule.name == name);
+    let attributes = shard.open_attributes(user.as_ref());
     let Some(view) = shard.profile(user.as_ref(), factors) else { return Answer::NotFound };
     let known = view.user;
-    // Sensitive ones are told by PROFILE_PARTS, to those who ask for them.
-    let attributes = known.attributes.as_deref().map(|attributes| attributes.only(open)).unwrap_or_default();
     let recent: Vec<Entry> = known.history.newest_first().take(recent_max).copied().collect();
     let mut profile = ProfileAnswer {
         user: known.id.clone(),

@@ -49,7 +49,7 @@ impl Shard {
     pub(super) fn regroup(&mut self, slot: usize) {
         let Self { users, schema, banked: Some(banked), .. } = self else { return };
         let held = users.get(slot).attributes.iter().flat_map(|attributes| attributes.iter());
-        let told = held.filter(|(name, ..)| !schema.user_rule(name).is_some_and(|rule| rule.sensitive));
+        let told = held.filter(|(name, ..)| !schema.is_sensitive(name));
         let names = told.filter_map(|(name, value, _)| match value {
             Value::Number(number) if *number != 0.0 => {
                 let step = 10_f64.powf(number.abs().log10().floor());

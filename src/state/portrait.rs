@@ -3,7 +3,7 @@
 use super::Shard;
 use super::users::User;
 use crate::base::{Id, IdRef};
-use crate::model::{AttributeRule, Entry, Schema, Value};
+use crate::model::{AttributeRule, Attributes, Entry, Schema, Value};
 use crate::person::facets::Facet;
 use crate::person::formula::{Formula, Reading, ReadingName, order};
 use crate::person::interests::{Interest, Met, interests};
@@ -213,6 +213,15 @@ impl Shard {
         Some(entries)
     }
 
+    /// What is stated of a user and not sensitive; nothing of one that is not known. Sensitive attributes are told by
+    /// [`Self::portrait`], to those who ask for them.
+    #[must_use]
+    pub fn open_attributes(&self, id: IdRef<'_>) -> Attributes {
+        let user = self.users.find(id).map(|slot| self.users.get(slot));
+        let held = user.and_then(|user| user.attributes.as_deref());
+        held.map(|attributes| attributes.only(|name| !self.schema.is_sensitive(name))).unwrap_or_default()
+    }
+
     fn stated(&self, user: &User, sensitive: bool, at_ms: i64) -> (Vec<Stated>, Vec<String>) {
         let rule = |name: &str| self.schema.user_rule(name);
         let held = user.attributes.iter().flat_map(|attributes| attributes.iter());
@@ -397,7 +406,7 @@ impl Shard {
             }
             ReadingName::Attribute => {
                 let (_, value, _) = user.attributes.as_ref()?.iter().find(|(name, ..)| Some(*name) == text)?;
-                let counts = self.schema.user_rule(text?).is_none_or(|rule| !rule.sensitive);
+                let counts = !self.schema.is_sensitive(text?);
                 match value {
                     Value::Number(number) if counts => Some(*number),
                     Value::Bool(yes) if counts => Some(f64::from(u8::from(*yes))),

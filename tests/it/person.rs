@@ -182,6 +182,11 @@ fn told(door: &mut Connection) {
     let names = |person: &Person| person.attributes.iter().map(|of| of.name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&ada), ["age"], "what is sensitive is told only when asked for");
     assert_eq!(names(&person(door, 1 + 128)), ["age", "home"]);
+    let profile = door.ask(&ProfileGet { user: ADA.into(), recent_max: 0, factors: false }).expect("PROFILE_GET");
+    let user = door.ask(&UserGet { user: ADA.into() }).expect("USER_GET");
+    for open in [profile.attributes, user.attributes] {
+        assert_eq!(open.iter().map(|of| of.name.as_str()).collect::<Vec<_>>(), ["age"], "{open:?}");
+    }
 }
 
 fn paged(door: &mut Connection, begin_ms: i64) {
