@@ -87,7 +87,7 @@ pub fn run(args: &ReplayArgs) -> Result<(), CliError> {
         clients.push(ask::connect(&args.server, TIMEOUT_MS)?);
     }
     let began = Instant::now();
-    let durability = args.durability.map_or(0, |level| level as u8 + 1);
+    let durability = ask::durability_code(args.durability);
     let (read, tallies) = std::thread::scope(|scope| {
         let (mut outlets, mut threads) = (Vec::new(), Vec::new());
         for client in clients {

@@ -116,7 +116,7 @@ fn load<C: Upsert>(
     let mut client = ask::connect(&args.server, TIMEOUT_MS)?;
     let declared = declared(&mut client, target)?;
     let began = Instant::now();
-    let durability = args.durability.map_or(0, |level| level as u8 + 1);
+    let durability = ask::durability_code(args.durability);
     let mut sender = Sender::new(client, usize::from(args.in_flight));
     let progress = output::Progress::new("rows", None);
     let mut files = Vec::new();
