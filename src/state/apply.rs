@@ -66,17 +66,15 @@ impl Shard {
     pub(super) fn learn(&mut self, event: &Event<'_>, train: bool) -> Outcome {
         let slot = self.users.find(event.user).unwrap_or_else(|| self.insert_user(event.user));
         if self.users.get(slot).history.holds(event.event_id) {
-            let outcome = Outcome::applied(self.users.get(slot).version);
-            return Outcome { kind: OutcomeKind::Duplicate, ..outcome };
+            return Outcome::unchanged(OutcomeKind::Duplicate, self.users.get(slot).version);
         }
         if let Some(reason) = self.refusal(slot, event) {
-            let outcome = Outcome::applied(self.users.get(slot).version);
-            return Outcome { kind: OutcomeKind::Refused(reason), ..outcome };
+            return Outcome::unchanged(OutcomeKind::Refused(reason), self.users.get(slot).version);
         }
         self.touch_user(slot);
         if self.is_machine(slot, event) {
-            let outcome = Outcome::applied(self.users.get(slot).version);
-            return Outcome { kind: OutcomeKind::Refused(RejectReason::Quarantined), ..outcome };
+            let quarantined = OutcomeKind::Refused(RejectReason::Quarantined);
+            return Outcome::unchanged(quarantined, self.users.get(slot).version);
         }
         self.foretell(slot, event.time_ms);
         let (known, row) = self.place(slot, event.item);
@@ -360,8 +358,7 @@ impl Shard {
         self.touch_user(slot);
         let user = self.users.get_mut(slot);
         user.attributes.get_or_insert_default().merge(attributes);
-        user.version = user.version.wrapping_add(1);
-        let version = user.version;
+        let version = user.changed();
         self.regroup(slot);
         Outcome::applied(version)
     }

@@ -43,8 +43,7 @@ impl Shard {
         }
         let user = self.users.get_mut(slot);
         user.controls.take_if(|controls| controls.is_empty());
-        user.version = user.version.wrapping_add(1);
-        Outcome::applied(user.version)
+        Outcome::applied(user.changed())
     }
 
     /// Whether nothing may be learned of a user.

@@ -94,15 +94,15 @@ impl Shard {
         let slot = self.users.find(user).unwrap_or_else(|| self.insert_user(user));
         self.touch_user(slot);
         let user = self.users.get_mut(slot);
-        let kind = match user.merged.get_or_insert_with(|| Box::new(Merged::nobody())) {
-            merged if merged.into.is_none() => {
+        let merged = user.merged.get_or_insert_with(|| Box::new(Merged::nobody()));
+        match &merged.into {
+            None => {
                 merged.into = Some(into.to_owned());
-                OutcomeKind::Applied
+                Outcome::applied(user.version)
             }
-            merged if merged.into.as_ref().is_some_and(|known| known.as_ref() == into) => OutcomeKind::Duplicate,
-            _ => OutcomeKind::NotFound, // somebody else's already
-        };
-        Outcome { kind, ..Outcome::applied(user.version) }
+            Some(known) if known.as_ref() == into => Outcome::unchanged(OutcomeKind::Duplicate, user.version),
+            Some(_) => Outcome::unchanged(OutcomeKind::NotFound, user.version), // somebody else's already
+        }
     }
 
     /// What is kept of a user, for the shard that absorbs it.
@@ -149,7 +149,7 @@ impl Shard {
         let user = self.users.get_mut(slot);
         let merged = user.merged.get_or_insert_with(|| Box::new(Merged::nobody()));
         if merged.absorbed.contains(&source) {
-            return Outcome { kind: OutcomeKind::Duplicate, ..Outcome::applied(user.version) };
+            return Outcome::unchanged(OutcomeKind::Duplicate, user.version);
         }
         if merged.absorbed.len() == ABSORBED_MAX {
             merged.absorbed.remove(0);
@@ -159,9 +159,7 @@ impl Shard {
         debug_assert!(taken.is_ok(), "exports are made by export_user: {taken:?}");
         self.rebuild_user(slot);
         self.regroup(slot);
-        let user = self.users.get_mut(slot);
-        user.version = user.version.wrapping_add(1);
-        let version = user.version;
+        let version = self.users.get_mut(slot).changed();
         let exact = !self.arms.iter().any(|arm| arm.strategy.over_bank() || arm.shape.items == ItemSide::Learned);
         Outcome { exact, ..Outcome::applied(version) }
     }
@@ -252,7 +250,7 @@ impl Shard {
 
     /// Nothing is kept of the source any more but who it is now.
     pub(super) fn empty(&mut self, user: IdRef<'_>) -> Outcome {
-        let nothing = Outcome { kind: OutcomeKind::NotFound, ..Outcome::applied(0) };
+        let nothing = Outcome::unchanged(OutcomeKind::NotFound, 0);
         let Some(slot) = self.users.find(user) else { return nothing };
         self.touch_user(slot);
         let user = self.users.get_mut(slot);
@@ -262,8 +260,7 @@ impl Shard {
         (user.history, user.attributes, user.controls) = (History::default(), None, None);
         (user.events, user.value_sum, user.value_count) = (0, 0.0, 0);
         (user.first_ms, user.last_ms) = (0, 0);
-        user.version = user.version.wrapping_add(1);
-        let version = user.version;
+        let version = user.changed();
         self.population.take(&person.facets, -1);
         self.rebuild_user(slot);
         Outcome::applied(version)

@@ -44,4 +44,9 @@ impl Outcome {
             exact: true,
         }
     }
+
+    /// Nothing was learned or changed of what has this version, for the reason that `kind` gives.
+    pub(super) fn unchanged(kind: OutcomeKind, version: u32) -> Self {
+        Self { kind, ..Self::applied(version) }
+    }
 }

@@ -16,7 +16,7 @@ use crate::person::Seen as SeenEvent;
 impl Shard {
     /// Takes an event away; the event must be retained.
     pub(super) fn retract(&mut self, user: IdRef<'_>, event_id: u64) -> Outcome {
-        let nothing = |version| Outcome { kind: OutcomeKind::NotFound, ..Outcome::applied(version) };
+        let nothing = |version| Outcome::unchanged(OutcomeKind::NotFound, version);
         let Some(slot) = self.users.find(user) else { return nothing(0) };
         self.touch_user(slot);
         let Some(entry) = self.users.get_mut(slot).history.take(event_id) else {
@@ -26,9 +26,7 @@ impl Shard {
         self.uncount(slot, &entry);
         self.rebuild_user(slot);
         self.events -= 1;
-        let user = self.users.get_mut(slot);
-        user.version = user.version.wrapping_add(1);
-        let version = user.version;
+        let version = self.users.get_mut(slot).changed();
         let exact = self.arms.iter().all(|arm| !arm.strategy.over_bank() && arm.shape.items != ItemSide::Learned)
             && (whole || self.arms.iter().all(|arm| arm.strategy.learns_from_history()));
         Outcome { exact, ..Outcome::applied(version) }

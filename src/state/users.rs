@@ -76,8 +76,14 @@ impl User {
         self.first_ms = if first { time_ms } else { self.first_ms.min(time_ms) };
         self.last_ms = if first { time_ms } else { self.last_ms.max(time_ms) };
         self.events += 1;
-        self.version = self.version.wrapping_add(1);
+        self.changed();
         since_ms
+    }
+
+    /// Counts a change; returns the version after it.
+    pub fn changed(&mut self) -> u32 {
+        self.version = self.version.wrapping_add(1);
+        self.version
     }
 
     /// Appends the facts.
