@@ -8,6 +8,7 @@ use crate::linalg::axes::diagonal;
 use crate::model::{Attributes, Entry, Event, RejectReason, Schema};
 use crate::state::arm::{Arm, Tested};
 use crate::state::churn::Leaving;
+use crate::state::items::row_number;
 use crate::state::model::EpochModel;
 
 impl Shard {
@@ -64,7 +65,7 @@ impl Shard {
 
     /// Learns one event: find, test, learn, remember.
     pub(super) fn learn(&mut self, event: &Event<'_>, train: bool) -> Outcome {
-        let slot = self.users.find(event.user).unwrap_or_else(|| self.insert_user(event.user));
+        let slot = self.known_user(event.user);
         if self.users.get(slot).history.holds(event.event_id) {
             return Outcome::unchanged(OutcomeKind::Duplicate, self.users.get(slot).version);
         }
@@ -151,7 +152,7 @@ impl Shard {
     ///
     /// The rank is the first arm's: `None` for an item that the user's history holds, which is not ranked.
     pub fn test_event(&mut self, event: &Event<'_>) -> Tested {
-        let slot = self.users.find(event.user).unwrap_or_else(|| self.insert_user(event.user));
+        let slot = self.known_user(event.user);
         let (known, row) = self.place(slot, event.item);
         let rank = self.test_ranks(slot, row, known, event.time_ms);
         Tested { score: self.score(0, slot, row), rank }
@@ -257,7 +258,7 @@ impl Shard {
 
     /// Appends the event to the history, and runs the strategies that learn from it.
     fn remember(&mut self, slot: usize, row: usize, event: &Event<'_>, weight: f32, described: u16) {
-        let item = u32::try_from(row).expect("rows are numbered in u32");
+        let item = row_number(row);
         let Event { event_id, kind, value, time_ms, .. } = *event;
         let user = self.users.get_mut(slot);
         user.history.push(Entry { event_id, time_ms, item, value, weight, kind, described }, self.options.history_max);
@@ -319,7 +320,17 @@ impl Shard {
         }
     }
 
-    pub(super) fn insert_user(&mut self, id: IdRef<'_>) -> usize {
+    /// The slot of a user, known from now on.
+    pub(super) fn known_user(&mut self, id: IdRef<'_>) -> usize {
+        self.users.find(id).unwrap_or_else(|| self.insert_user(id))
+    }
+
+    /// The row of an item, known from now on.
+    pub(super) fn known_item(&mut self, id: IdRef<'_>) -> usize {
+        self.items.find(id).unwrap_or_else(|| self.insert_item(id))
+    }
+
+    fn insert_user(&mut self, id: IdRef<'_>) -> usize {
         for arm in &mut self.arms {
             arm.insert_user(id);
         }
@@ -327,7 +338,7 @@ impl Shard {
         self.users.insert(id, self.epoch)
     }
 
-    pub(super) fn insert_item(&mut self, id: IdRef<'_>) -> usize {
+    fn insert_item(&mut self, id: IdRef<'_>) -> usize {
         for arm in &mut self.arms {
             arm.insert_item(id);
         }
@@ -349,12 +360,12 @@ impl Shard {
         let item = self.items.get_mut(row);
         if self.options.shards > 1 && !item.dirty {
             item.dirty = true;
-            self.dirty.push_back(u32::try_from(row).expect("rows are numbered in u32"));
+            self.dirty.push_back(row_number(row));
         }
     }
 
     fn upsert_user(&mut self, id: IdRef<'_>, attributes: &Attributes) -> Outcome {
-        let slot = self.users.find(id).unwrap_or_else(|| self.insert_user(id));
+        let slot = self.known_user(id);
         self.touch_user(slot);
         let user = self.users.get_mut(slot);
         user.attributes.get_or_insert_default().merge(attributes);
@@ -364,7 +375,7 @@ impl Shard {
     }
 
     fn upsert_item(&mut self, id: IdRef<'_>, time_ms: i64, tags: &[&str], attributes: &Attributes) -> Outcome {
-        let row = self.items.find(id).unwrap_or_else(|| self.insert_item(id));
+        let row = self.known_item(id);
         self.touch_item(row);
         self.set_tags(row, time_ms, tags);
         let item = self.items.get_mut(row);
@@ -402,11 +413,7 @@ impl Shard {
     pub fn install(&mut self, model: &EpochModel) -> Outcome {
         self.sequence += 1;
         self.touch_all_items();
-        let rows: Vec<usize> = model
-            .ids
-            .iter()
-            .map(|id| self.items.find(id.as_ref()).unwrap_or_else(|| self.insert_item(id.as_ref())))
-            .collect();
+        let rows: Vec<usize> = model.ids.iter().map(|id| self.known_item(id.as_ref())).collect();
         for arm in self.arms.iter_mut().filter(|arm| self.options.takes_model(&arm.strategy)) {
             let Some(part) = model.parts.iter().find(|part| part.dim == arm.shape.item_rows) else { continue };
             for column in 0..arm.items.len() {

@@ -1,7 +1,7 @@
 //! What users ask of their profiles, in force.
 
-use super::Outcome;
-use super::{Scratch, Shard};
+use super::items::row_number;
+use super::{Outcome, Scratch, Shard};
 use crate::base::IdRef;
 use crate::model::History;
 use crate::person::controls::{Aside, take_dimension};
@@ -10,17 +10,14 @@ use crate::person::{Control, Controls, Dimension};
 impl Shard {
     /// Carries out one control. One that changes nothing (muted already, nothing set aside) is carried out too.
     pub(super) fn control(&mut self, user: IdRef<'_>, time_ms: i64, control: &Control<'_>) -> Outcome {
-        let slot = self.users.find(user).unwrap_or_else(|| self.insert_user(user));
+        let slot = self.known_user(user);
         self.touch_user(slot);
         let facet = match control {
             Control::MuteFacet(name, _) | Control::Less(name, _) => self.tags.number(name),
             _ => 0,
         };
         let row = match control {
-            Control::MuteItem(item, _) => {
-                let row = self.items.find(*item).unwrap_or_else(|| self.insert_item(*item));
-                u32::try_from(row).expect("rows are numbered in u32")
-            }
+            Control::MuteItem(item, _) => row_number(self.known_item(*item)),
             _ => 0,
         };
         match *control {

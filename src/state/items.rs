@@ -12,6 +12,14 @@ use crate::person::Described;
 
 use super::users::{decode_attributes, encode_attributes};
 
+/// The number of a row, as histories, lists and controls keep it.
+///
+/// # Panics
+/// Past `u32::MAX`: so many items have no room in memory.
+pub fn row_number(row: usize) -> u32 {
+    u32::try_from(row).expect("rows are numbered in u32")
+}
+
 /// Facts of one item.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Item {

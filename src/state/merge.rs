@@ -14,6 +14,7 @@
 //! ```
 
 use super::Shard;
+use super::items::row_number;
 use super::users::{decode_attributes, encode_attributes};
 use super::{Outcome, OutcomeKind};
 use crate::base::cursor::{CursorError, Reader, Writer};
@@ -91,7 +92,7 @@ impl Shard {
 
     /// The source learns nothing more; it is `into` from now on. Known or not: what comes later goes to the target.
     pub(super) fn seal(&mut self, user: IdRef<'_>, into: IdRef<'_>) -> Outcome {
-        let slot = self.users.find(user).unwrap_or_else(|| self.insert_user(user));
+        let slot = self.known_user(user);
         self.touch_user(slot);
         let user = self.users.get_mut(slot);
         let merged = user.merged.get_or_insert_with(|| Box::new(Merged::nobody()));
@@ -143,7 +144,7 @@ impl Shard {
 
     /// Adds what was kept of another user. Bytes that are no export change nothing.
     pub(super) fn absorb(&mut self, into: IdRef<'_>, from: IdRef<'_>, bytes: &[u8]) -> Outcome {
-        let slot = self.users.find(into).unwrap_or_else(|| self.insert_user(into));
+        let slot = self.known_user(into);
         self.touch_user(slot);
         let source = from.stable_hash();
         let user = self.users.get_mut(slot);
@@ -212,11 +213,11 @@ impl Shard {
         let mut entries = Vec::with_capacity(count);
         for _ in 0..count {
             let id = from.id()?;
-            let row = self.items.find(id).unwrap_or_else(|| self.insert_item(id));
+            let row = self.known_item(id);
             self.touch_item(row);
             let (described, _) = self.items.get_mut(row).describe();
             entries.push(Entry {
-                item: u32::try_from(row).expect("rows are numbered in u32"),
+                item: row_number(row),
                 event_id: from.u64()?,
                 time_ms: from.i64()?,
                 value: from.f32()?,
@@ -236,8 +237,8 @@ impl Shard {
         }
         for _ in 0..from.count(2, CONTROLS_MAX)? {
             let id = from.id()?;
-            let row = self.items.find(id).unwrap_or_else(|| self.insert_item(id));
-            Controls::switch(&mut controls.muted_items, u32::try_from(row).expect("rows are numbered in u32"), true);
+            let row = self.known_item(id);
+            Controls::switch(&mut controls.muted_items, row_number(row), true);
         }
         for _ in 0..from.count(6, CONTROLS_MAX)? {
             let facet = self.tags.number(from.text()?);

@@ -16,7 +16,7 @@ impl Shard {
             return Outcome::applied(0);
         }
         for item in &part.items {
-            let row = self.items.find(item.id.as_ref()).unwrap_or_else(|| self.insert_item(item.id.as_ref()));
+            let row = self.known_item(item.id.as_ref());
             if let Some(attention) = self.attention_mut() {
                 attention.install_item(row, item);
             }

@@ -46,7 +46,7 @@ impl Shard {
         while from.left() > 0 {
             let Ok(observation) = Observation::decode(&mut from) else { break };
             let fresh = observation.sequence > newest;
-            let row = self.items.find(observation.item).unwrap_or_else(|| self.insert_item(observation.item));
+            let row = self.known_item(observation.item);
             let Observation { value, weight, explicit, mean, .. } = observation;
             let seen = Seen { value, weight, explicit, mean, since_ms: 0 };
             self.touch_item(row);
@@ -139,7 +139,7 @@ impl Shard {
 
     fn take_row(&mut self, owner: u16, from: &mut Reader<'_>) -> Result<(), CursorError> {
         let id = from.id()?;
-        let row = self.items.find(id).unwrap_or_else(|| self.insert_item(id));
+        let row = self.known_item(id);
         let (events, weight, decayed, reference_ms) = (from.u64()?, from.f64()?, from.f64()?, from.f64()?);
         let (last_ms, version, tags_ms) = (from.i64()?, from.u32()?, from.i64()?);
         let tags = (0..from.count(2, usize::MAX)?).map(|_| from.text()).collect::<Result<Vec<_>, _>>()?;

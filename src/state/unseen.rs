@@ -4,6 +4,8 @@
 //! mark of an item says when it was moved last; marks rise along the list, are what an image holds, and put the list
 //! together again. An item without an event has mark 0 and stands in no list.
 
+use super::items::row_number;
+
 /// No row.
 const NONE: u32 = u32::MAX;
 
@@ -71,7 +73,7 @@ impl Unseen {
     }
 
     fn append(&mut self, row: usize) {
-        let at = u32::try_from(row).expect("rows are numbered in u32");
+        let at = row_number(row);
         self.links[row] = Link { older: self.newest, newer: NONE, ..self.links[row] };
         match self.newest {
             NONE => self.oldest = at,
