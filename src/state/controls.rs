@@ -12,35 +12,33 @@ impl Shard {
     pub(super) fn control(&mut self, user: IdRef<'_>, time_ms: i64, control: &Control<'_>) -> Outcome {
         let slot = self.known_user(user);
         self.touch_user(slot);
-        let facet = match control {
-            Control::MuteFacet(name, _) | Control::Less(name, _) => self.tags.number(name),
-            _ => 0,
-        };
-        let row = match control {
-            Control::MuteItem(item, _) => row_number(self.known_item(*item)),
-            _ => 0,
-        };
         match *control {
+            Control::MuteFacet(name, on) => {
+                let facet = self.tags.number(name);
+                Controls::switch(&mut self.controls_mut(slot).muted_facets, facet, on);
+            }
+            Control::MuteItem(item, on) => {
+                let row = row_number(self.known_item(item));
+                Controls::switch(&mut self.controls_mut(slot).muted_items, row, on);
+            }
+            Control::Less(name, share) => {
+                let facet = self.tags.number(name);
+                self.controls_mut(slot).limit(facet, share);
+            }
+            Control::Pause(on) => {
+                let controls = self.controls_mut(slot);
+                controls.paused_ms = on.then_some(controls.paused_ms.unwrap_or(time_ms));
+            }
             Control::Reset(dimension, true) => self.set_aside(slot, dimension, time_ms),
             Control::Reset(dimension, false) => self.put_back_dimension(slot, dimension),
-            _ => {
-                let controls = self.users.get_mut(slot).controls.get_or_insert_default();
-                match *control {
-                    Control::MuteFacet(_, on) => {
-                        Controls::switch(&mut controls.muted_facets, facet, on);
-                    }
-                    Control::MuteItem(_, on) => {
-                        Controls::switch(&mut controls.muted_items, row, on);
-                    }
-                    Control::Less(_, share) => controls.limit(facet, share),
-                    Control::Pause(on) => controls.paused_ms = on.then_some(controls.paused_ms.unwrap_or(time_ms)),
-                    Control::Reset(..) => {}
-                }
-            }
         }
         let user = self.users.get_mut(slot);
         user.controls.take_if(|controls| controls.is_empty());
         Outcome::applied(user.changed())
+    }
+
+    fn controls_mut(&mut self, slot: usize) -> &mut Controls {
+        self.users.get_mut(slot).controls.get_or_insert_default()
     }
 
     /// Whether nothing may be learned of a user.
@@ -101,14 +99,18 @@ impl Shard {
 
     /// Whether a user wants less of something: then more than `k` are ranked, and [`Self::keep_less`] chooses.
     pub(super) fn wants_less(&self, slot: Option<usize>) -> bool {
+        !self.less(slot).is_empty()
+    }
+
+    /// The facets that a user wants less of, each with its share of places.
+    fn less(&self, slot: Option<usize>) -> &[(u32, f32)] {
         let controls = slot.and_then(|slot| self.users.get(slot).controls.as_deref());
-        controls.is_some_and(|controls| !controls.less.is_empty())
+        controls.map_or(&[], |controls| &controls.less)
     }
 
     /// The first `k` of what was picked of which no facet has more than the share of places that the user allows it.
     pub(super) fn keep_less(&self, slot: Option<usize>, k: usize) -> Vec<(f32, u32)> {
-        let controls = slot.and_then(|slot| self.users.get(slot).controls.as_deref());
-        let less = controls.map_or(&[][..], |controls| &controls.less);
+        let less = self.less(slot);
         #[expect(clippy::cast_precision_loss, reason = "places of a list")]
         let mut room: Vec<usize> = less.iter().map(|(_, share)| (f64::from(*share) * k as f64) as usize).collect();
         let mut kept = Vec::with_capacity(k);
