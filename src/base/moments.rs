@@ -142,4 +142,6 @@ fn steps(value: f64) -> Option<i128> {
 }
 
 #[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
 mod tests;

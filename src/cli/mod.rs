@@ -4,6 +4,7 @@
 //! `--json`); errors and progress go to standard error: `error: ...`, each cause on its own line, a hint where there
 //! is one.
 
+mod account;
 pub mod ask;
 pub mod bench;
 pub mod child;

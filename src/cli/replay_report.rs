@@ -9,7 +9,6 @@ use super::replay::ReplayArgs;
 use super::sender::Tally;
 use super::{CliError, output};
 use crate::ingest::{Row, RowError};
-use crate::model::Durability;
 use crate::wire::types::KindInfo;
 
 /// Bad rows that are told one by one.
@@ -142,10 +141,6 @@ impl ReplayReport {
         }
     }
 
-    fn durability(&self) -> Option<&'static str> {
-        Durability::from_code(self.tally.durability).map(Durability::name)
-    }
-
     fn file_name(&self, number: u32) -> &str {
         self.files.get(number as usize).map_or("?", |file| &file.name)
     }
@@ -171,7 +166,6 @@ fn to_json(args: &ReplayArgs, report: &ReplayReport) -> Value {
             "unknown_kinds": file.unknown_kinds,
         })
     };
-    let reason = |reason: &super::sender::Reason| json!({ "file": report.file_name(reason.file), "line": reason.line, "reason": reason.message });
     json!({
         "read": report.read(),
         "bad_rows": report.bad_rows(),
@@ -183,13 +177,13 @@ fn to_json(args: &ReplayArgs, report: &ReplayReport) -> Value {
         "adds_up": report.adds_up(),
         "overloaded": tally.overloaded,
         "overtaken": tally.overtaken,
-        "durability": report.durability(),
+        "durability": tally.durability.name(),
         "took_ms": u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
         "events_per_s": report.events_per_s(),
         "connections": args.connections,
         "batch": args.batch,
         "event_ids": !args.no_event_ids,
-        "first_rejected": tally.reasons.iter().map(reason).collect::<Vec<_>>(),
+        "first_rejected": tally.reasons.to_json(|number| report.file_name(number)),
         "files": report.files.iter().map(file).collect::<Vec<_>>(),
     })
 }
@@ -227,7 +221,7 @@ fn print(args: &ReplayArgs, report: &ReplayReport) -> Result<(), CliError> {
         output::text(&format!("{events} without an answer: sent or not, learned or not{again}"))?;
     }
     let (took, rate) = (output::duration(report.took), output::count(report.events_per_s()));
-    let level = report.durability().map_or_else(String::new, |level| format!(", {level}"));
+    let level = tally.durability.name().map_or_else(String::new, |level| format!(", {level}"));
     output::text(&format!(
         "{took}, {rate} events/s over {}, batches of {}{level}",
         output::plural(u64::from(args.connections), "connection"),
@@ -243,15 +237,7 @@ fn print(args: &ReplayArgs, report: &ReplayReport) -> Result<(), CliError> {
     for file in &report.files {
         print_file(file)?;
     }
-    for reason in &tally.reasons {
-        let (name, line, message) = (report.file_name(reason.file), reason.line, &reason.message);
-        output::text(&format!("rejected: {name} line {line}: {message}"))?;
-    }
-    let more = tally.rejected.saturating_sub(tally.reasons.len() as u64);
-    if more > 0 {
-        output::text(&format!("rejected: and {} more", output::grouped(more)))?;
-    }
-    Ok(())
+    tally.reasons.print("rejected", tally.rejected, |number| report.file_name(number))
 }
 
 fn print_file(file: &FileReport) -> Result<(), CliError> {

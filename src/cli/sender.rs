@@ -9,15 +9,13 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
+use super::account::{Lowest, Reason, Reasons};
 use crate::base::Id;
 use crate::base::limits::BATCH_EVENTS_MAX;
-use crate::client::{Answer, BlockingClient, ClientError};
+use crate::client::{BlockingClient, ClientError};
 use crate::wire::commands::EventBatch;
 use crate::wire::types::{Event, EventError};
 use crate::wire::{EventRef, Status};
-
-/// Refused events that are remembered with their reasons.
-const REASONS_MAX: usize = 5;
 
 /// An event and where it comes from.
 #[derive(Clone, Debug)]
@@ -32,14 +30,6 @@ pub(super) struct Numbered {
     pub(super) event: Event,
 }
 
-/// Why an event was refused.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Reason {
-    pub(super) file: u32,
-    pub(super) line: u64,
-    pub(super) message: String,
-}
-
 /// What became of the events.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -50,10 +40,10 @@ pub(super) struct Tally {
     pub(super) overloaded: u64,
     /// Events that were learned after a later one of their user.
     pub(super) overtaken: u64,
-    /// Lowest durability level of all answers; 0 without any.
-    pub(super) durability: u8,
+    /// Lowest durability level of all answers.
+    pub(super) durability: Lowest,
     /// The first refused events.
-    pub(super) reasons: Vec<Reason>,
+    pub(super) reasons: Reasons,
 }
 
 impl Tally {
@@ -64,24 +54,15 @@ impl Tally {
         self.rejected += other.rejected;
         self.overloaded += other.overloaded;
         self.overtaken += other.overtaken;
-        self.reached(other.durability);
-        self.reasons.extend(other.reasons);
-        self.reasons.sort();
-        self.reasons.truncate(REASONS_MAX);
-    }
-
-    fn reached(&mut self, level: u8) {
-        let lowest = [self.durability, level].into_iter().filter(|level| *level > 0).min();
-        self.durability = lowest.unwrap_or(0);
+        self.durability.join(other.durability);
+        self.reasons.join(other.reasons);
     }
 
     fn reject(&mut self, event: &Numbered, status: Option<Status>, message: &str) {
         self.rejected += 1;
-        if self.reasons.len() < REASONS_MAX {
-            let status = status.map_or("UNKNOWN", Status::name);
-            let message = format!("{message} ({status})");
-            self.reasons.push(Reason { file: event.file, line: event.line, message });
-        }
+        let status = status.map_or("UNKNOWN", Status::name);
+        let message = format!("{message} ({status})");
+        self.reasons.add(Reason { file: event.file, line: event.line, message });
     }
 }
 
@@ -94,8 +75,6 @@ pub(super) struct Sender {
     /// Most batches in flight.
     window: usize,
     in_flight: VecDeque<(u64, Vec<Numbered>)>,
-    /// Answers to younger requests than the oldest in flight.
-    early: HashMap<u64, Answer>,
     /// Refused as OVERLOADED, to be sent again.
     again: Vec<Numbered>,
     /// Users of `again` that nothing later was accepted of yet, and the numbers of their events that wait.
@@ -117,7 +96,6 @@ impl Sender {
             batch,
             window,
             in_flight: VecDeque::new(),
-            early: HashMap::new(),
             again: Vec::new(),
             waiting_users: HashMap::new(),
             late: HashSet::new(),
@@ -185,18 +163,11 @@ impl Sender {
     /// Waits for the answer to the oldest request in flight, and counts it.
     fn take_answer(&mut self) -> Result<(), ClientError> {
         let Some((request_id, batch)) = self.in_flight.pop_front() else { return Ok(()) };
-        let answer = loop {
-            if let Some(answer) = self.early.remove(&request_id) {
-                break answer;
-            }
-            let answer = self.client.receive()?;
-            self.early.insert(answer.request_id, answer);
-        };
-        match answer.reply::<EventBatch>() {
+        match self.client.receive_for(request_id)?.reply::<EventBatch>() {
             Ok((_, reply)) => {
                 self.tally.accepted += u64::from(reply.accepted);
                 self.tally.duplicates += u64::from(reply.duplicates);
-                self.tally.reached(reply.durability);
+                self.tally.durability.reached(reply.durability);
                 self.count(batch, &reply.errors);
                 Ok(())
             }
@@ -363,7 +334,7 @@ mod tests {
             let tally = sender.into_tally();
             let taken = thread.join().unwrap();
             assert_eq!((tally.accepted, tally.rejected, tally.duplicates), (300 - unlucky, unlucky, 0), "seed {seed}");
-            assert_eq!(tally.durability, 2);
+            assert_eq!(tally.durability.name(), Some("journaled"));
             let late = |numbers: &Vec<u64>| {
                 numbers
                     .iter()

@@ -81,14 +81,7 @@ impl BlockingClient {
     pub fn call<C: Command>(&mut self, request: &C) -> Result<C::Reply, ClientError> {
         let request_id = self.send(request)?;
         self.flush()?;
-        let deadline = self.deadline();
-        loop {
-            let answer = self.read_answer(C::NAME, deadline)?;
-            if answer.request_id == request_id {
-                return answer.reply::<C>().map(|(_, reply)| reply);
-            }
-            self.early.insert(answer.request_id, answer);
-        }
+        self.wait_for(request_id, C::NAME)?.reply::<C>().map(|(_, reply)| reply)
     }
 
     /// Queues a request; returns its id. Keep fewer in flight than the server's `in_flight_max`, and receive in between:
@@ -163,6 +156,27 @@ impl BlockingClient {
             return Ok(answer);
         }
         self.read_answer("the requests in flight", self.deadline())
+    }
+
+    /// The answer to a request in flight; writes what is queued first. Answers to others that come before it are kept for
+    /// [`BlockingClient::receive`].
+    ///
+    /// # Errors
+    /// Those of [`BlockingClient::receive`]; also a timeout if there is no such request in flight.
+    pub fn receive_for(&mut self, request_id: u64) -> Result<Answer, ClientError> {
+        self.flush()?;
+        self.wait_for(request_id, "a request in flight")
+    }
+
+    fn wait_for(&mut self, request_id: u64, command: &'static str) -> Result<Answer, ClientError> {
+        let deadline = self.deadline();
+        loop {
+            if let Some(answer) = self.early.remove(&request_id) {
+                return Ok(answer);
+            }
+            let answer = self.read_answer(command, deadline)?;
+            self.early.insert(answer.request_id, answer);
+        }
     }
 
     fn read_answer(&mut self, command: &'static str, deadline: Instant) -> Result<Answer, ClientError> {

@@ -8,7 +8,6 @@ use serde_json::{Map, Value, json};
 use super::columns::Plan;
 use super::sender::Tally;
 use crate::cli::{CliError, output};
-use crate::model::Durability;
 
 /// What was read of one file.
 #[derive(Debug)]
@@ -72,10 +71,6 @@ impl LoadReport {
     fn file_name(&self, number: u32) -> &str {
         self.files.get(number as usize).map_or("?", |file| &file.name)
     }
-
-    fn durability(&self) -> Option<&'static str> {
-        Durability::from_code(self.tally.durability).map(Durability::name)
-    }
 }
 
 /// Prints it; `noun` is what a row is about.
@@ -89,17 +84,16 @@ fn to_json(report: &LoadReport) -> Value {
         let columns: Map<String, Value> = file.columns.iter().map(|(name, cell)| (name.clone(), json!(cell))).collect();
         json!({ "name": file.name, "rows": file.rows, "tags": file.tags, "columns": columns })
     };
-    let reason = |reason: &super::sender::Reason| json!({ "file": report.file_name(reason.file), "line": reason.line, "reason": reason.message });
     json!({
         "rows": report.rows(),
         "loaded": tally.loaded,
         "refused": tally.refused,
         "unanswered": report.unanswered(),
         "overloaded": tally.overloaded,
-        "durability": report.durability(),
+        "durability": tally.durability.name(),
         "took_ms": u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
         "rows_per_s": report.rows_per_s(),
-        "first_refused": tally.reasons.iter().map(reason).collect::<Vec<_>>(),
+        "first_refused": tally.reasons.to_json(|number| report.file_name(number)),
         "files": report.files.iter().map(file).collect::<Vec<_>>(),
     })
 }
@@ -124,19 +118,11 @@ fn print(report: &LoadReport, noun: &str) -> Result<(), CliError> {
     };
     let [loaded, refused, rows] = [tally.loaded, tally.refused, report.rows()].map(output::grouped);
     output::text(&format!("\n{loaded} loaded + {refused} refused{unanswered} = {rows} rows"))?;
-    let level = report.durability().map_or_else(String::new, |level| format!(", {level}"));
+    let level = tally.durability.name().map_or_else(String::new, |level| format!(", {level}"));
     let (took, rate) = (output::duration(report.took), output::count(report.rows_per_s()));
     output::text(&format!("{took}, {rate} rows/s{level}"))?;
     if tally.overloaded > 0 {
         output::text(&format!("{} refused as OVERLOADED and sent again", output::plural(tally.overloaded, "row")))?;
     }
-    for reason in &tally.reasons {
-        let (name, line, message) = (report.file_name(reason.file), reason.line, &reason.message);
-        output::text(&format!("refused: {name} line {line}: {message}"))?;
-    }
-    let more = tally.refused.saturating_sub(tally.reasons.len() as u64);
-    if more > 0 {
-        output::text(&format!("refused: and {} more", output::grouped(more)))?;
-    }
-    Ok(())
+    tally.reasons.print("refused", tally.refused, |number| report.file_name(number))
 }

@@ -4,17 +4,15 @@
 //! now, everything in flight is waited for; then that row is sent again, after the pause that was asked for, and so is
 //! every later row of the same id that was taken meanwhile: an upsert can be repeated without harm.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::base::Id;
+use crate::cli::account::{Lowest, Reason, Reasons};
 use crate::client::{Answer, BlockingClient, ClientError};
 use crate::wire::commands::{ItemGet, ItemUpsert, UserUpsert};
 use crate::wire::types::WriteAck;
 use crate::wire::{Command, Status};
-
-/// Refused rows that are remembered with their reasons.
-const REASONS_MAX: usize = 5;
 
 /// A request that states something of one user or item.
 pub(super) trait Upsert: Command<Reply = WriteAck> {
@@ -45,14 +43,6 @@ pub(super) struct Waiting<C> {
     pub(super) request: C,
 }
 
-/// Why a row was refused.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Reason {
-    pub(super) file: u32,
-    pub(super) line: u64,
-    pub(super) message: String,
-}
-
 /// What became of the rows.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -60,10 +50,10 @@ pub(super) struct Tally {
     pub(super) refused: u64,
     /// Times that a row was refused as OVERLOADED and sent again.
     pub(super) overloaded: u64,
-    /// Lowest durability level of all answers; 0 without any.
-    pub(super) durability: u8,
+    /// Lowest durability level of all answers.
+    pub(super) durability: Lowest,
     /// The first refused rows.
-    pub(super) reasons: Vec<Reason>,
+    pub(super) reasons: Reasons,
 }
 
 /// Sends requests over one connection.
@@ -74,8 +64,6 @@ pub(super) struct Sender<C> {
     window: usize,
     /// With their request ids, oldest first.
     in_flight: VecDeque<(u64, Waiting<C>)>,
-    /// Answers to younger requests than the oldest in flight.
-    early: HashMap<u64, Answer>,
     /// To be sent again, in the order of the rows.
     again: Vec<Waiting<C>>,
     /// Ids of `again`.
@@ -92,7 +80,6 @@ impl<C: Upsert> Sender<C> {
             client,
             window: in_flight.clamp(1, server_max),
             in_flight: VecDeque::new(),
-            early: HashMap::new(),
             again: Vec::new(),
             again_ids: HashSet::new(),
             retry_after_ms: 0,
@@ -136,10 +123,7 @@ impl<C: Upsert> Sender<C> {
     /// Counts a row that is not sent.
     pub(super) fn refuse(&mut self, file: u32, line: u64, message: String) {
         self.tally.refused += 1;
-        // Rows that the server refuses come later than younger ones that were never sent.
-        self.tally.reasons.push(Reason { file, line, message });
-        self.tally.reasons.sort();
-        self.tally.reasons.truncate(REASONS_MAX);
+        self.tally.reasons.add(Reason { file, line, message });
     }
 
     /// What became of the rows; those without an answer are in none of the counts.
@@ -188,14 +172,9 @@ impl<C: Upsert> Sender<C> {
     /// Takes answers until at most `left` requests are in flight.
     fn wait_until(&mut self, left: usize) -> Result<(), ClientError> {
         while self.in_flight.len() > left {
-            let Some(request_id) = self.in_flight.front().map(|(request_id, _)| *request_id) else { break };
-            let answer = loop {
-                if let Some(answer) = self.early.remove(&request_id) {
-                    break answer;
-                }
-                let answer = self.client.receive()?;
-                self.early.insert(answer.request_id, answer);
-            };
+            let Some((request_id, _)) = self.in_flight.front() else { break };
+            let answer = self.client.receive_for(*request_id)?;
+            // Answered: until now it could be waited for again.
             if let Some((_, row)) = self.in_flight.pop_front() {
                 self.count(row, &answer)?;
             }
@@ -209,8 +188,7 @@ impl<C: Upsert> Sender<C> {
             Ok(_) if self.again_ids.contains(row.request.id()) => self.again.push(row),
             Ok((_, ack)) => {
                 self.tally.loaded += 1;
-                let levels = [self.tally.durability, ack.durability];
-                self.tally.durability = levels.into_iter().filter(|level| *level > 0).min().unwrap_or(0);
+                self.tally.durability.reached(ack.durability);
             }
             Err(ClientError::Refused { status, retry_after_ms, .. }) if status.is_retryable() => {
                 self.tally.overloaded += 1;
