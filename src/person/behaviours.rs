@@ -70,13 +70,13 @@ impl KindSums {
     /// Events, faded at each half-life.
     #[must_use]
     pub fn recent_counts(&self, ladder: &Ladder, at_ms: i64) -> [f64; RUNGS] {
-        self.counts.value(&self.blocks, ladder, at_ms)
+        self.counts.value(&self.blocks.fade(ladder, at_ms))
     }
 
     /// Sum of values, faded at each half-life.
     #[must_use]
     pub fn recent_amounts(&self, ladder: &Ladder, at_ms: i64) -> [f64; RUNGS] {
-        self.amounts.value(&self.blocks, ladder, at_ms).map(|amount| AMOUNT * amount)
+        self.amounts.value(&self.blocks.fade(ladder, at_ms)).map(|amount| AMOUNT * amount)
     }
 
     fn encode(&self, out: &mut Writer<'_>) {

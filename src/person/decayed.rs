@@ -100,6 +100,16 @@ impl<const N: usize> Blocks<N> {
         (steps != [0; N]).then_some(steps)
     }
 
+    /// What is left at a moment of 1 at the newest block's begin, at each half-life: the same for all sums of the blocks.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a time, told as a double")]
+    pub fn fade(&self, ladder: &Ladder, at_ms: i64) -> [f64; N] {
+        std::array::from_fn(|rung| {
+            let since = at_ms as f64 / ladder.half_life_ms[RUNGS - N + rung] - f64::from(self.0[rung]) * BLOCK;
+            (-since).exp2()
+        })
+    }
+
     /// Appends the blocks.
     pub fn encode(&self, out: &mut Writer<'_>) {
         self.0.iter().for_each(|block| {
@@ -158,17 +168,16 @@ impl<const N: usize> Fading<N> {
         }
     }
 
-    /// What the sum has faded to at a moment, at each half-life.
+    /// What the sum has faded to at each half-life, at the moment of which [`Blocks::fade`] says what is `left`.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "a sum and a time, told as doubles")]
-    pub fn value(&self, blocks: &Blocks<N>, ladder: &Ladder, at_ms: i64) -> [f64; N] {
+    #[expect(clippy::cast_precision_loss, reason = "a sum, told as a double")]
+    pub fn value(&self, left: &[f64; N]) -> [f64; N] {
         std::array::from_fn(|rung| {
             if self.sums.iter().all(|sums| sums[rung] == 0) {
                 return 0.0;
             }
-            let since = at_ms as f64 / ladder.half_life_ms[RUNGS - N + rung] - f64::from(blocks.0[rung]) * BLOCK;
             let faded = self.sums.iter().rev().fold(0.0, |older, sums| older * (-BLOCK).exp2() + sums[rung] as f64);
-            faded * (-since).exp2() / STEPS
+            faded * left[rung] / STEPS
         })
     }
 
@@ -227,7 +236,7 @@ mod tests {
             .collect();
         let now = start + 90 * DAY_MS;
         let (blocks, all) = sum(&ladder, &events);
-        let told = all.value(&blocks, &ladder, now);
+        let told = all.value(&blocks.fade(&ladder, now));
         for (rung, half_life) in [3.6e6, 8.64e7, 2.592e9].into_iter().enumerate() {
             let exact: f64 = events.iter().map(|(at, amount)| amount * (-((now - at) as f64) / half_life).exp2()).sum();
             assert!((told[rung] - exact).abs() < 1e-5, "seed {seed}: {} {exact}", told[rung]);

@@ -44,6 +44,12 @@ impl Facet {
     pub fn liked(&self) -> f64 {
         self.liked as f64 / STEPS
     }
+
+    /// Sum of opinions, faded at the middle and the long half-life; `left` by [`Facets::fade`].
+    #[must_use]
+    pub fn recent(&self, left: &[f64; 2]) -> [f64; 2] {
+        self.fading.value(left)
+    }
 }
 
 /// The facets of one user, by rising number.
@@ -112,10 +118,10 @@ impl Facets {
         self.held.binary_search_by_key(&number, |facet| facet.number).ok().map(|place| &self.held[place])
     }
 
-    /// A facet's sum of opinions, faded at the middle and the long half-life.
+    /// What sums of opinions have faded to at a moment, for [`Facet::recent`].
     #[must_use]
-    pub fn recent(&self, facet: &Facet, ladder: &Ladder, at_ms: i64) -> [f64; 2] {
-        facet.fading.value(&self.blocks, ladder, at_ms)
+    pub fn fade(&self, ladder: &Ladder, at_ms: i64) -> [f64; 2] {
+        self.blocks.fade(ladder, at_ms)
     }
 
     /// Entropy of the shares of facets, in nats; `None` without any.

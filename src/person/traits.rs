@@ -72,11 +72,12 @@ const PEAK_DEVIATIONS: f64 = 3.0;
 /// All built-in traits that can be told of a user.
 #[must_use]
 pub fn built_in(facts: &Facts<'_>) -> Vec<Trait> {
+    let visits = visits(facts.timeline);
     let told = [
         ("price_sensitivity", price_sensitivity(facts)),
-        ("novelty_seeking", novelty_seeking(facts.timeline)),
+        ("novelty_seeking", novelty_seeking(&visits)),
         ("brand_loyalty", brand_loyalty(&facts.person.facets, facts.is_brand)),
-        ("impulsiveness", impulsiveness(facts)),
+        ("impulsiveness", impulsiveness(facts, &visits)),
         ("breadth", breadth(&facts.person.facets)),
         ("daily_rhythm", daily_rhythm(facts.person.rhythm.hours())),
         ("peak_hour", peak_hour(facts.person.rhythm.hours())),
@@ -145,9 +146,10 @@ fn among_alternatives(facts: &Facts<'_>) -> Option<Told> {
     let (mut squares, mut free, mut bought) = (0.0, 0.0, 0);
     // How far below the mean of the others, and how many these are.
     let mut choices: Vec<(f64, f64)> = Vec::new();
+    // Of a session, by item: its price, and whether it was bought. An item is one choice, in the cart and paid.
+    let mut met: Vec<(u32, f64, bool)> = Vec::new();
     for session in facts.timeline.sessions() {
-        // By item: its price, and whether it was bought. An item is one choice, in the cart and paid.
-        let mut met: Vec<(u32, f64, bool)> = Vec::new();
+        met.clear();
         for entry in &entries[session.first..session.end] {
             let price = f64::from((facts.log_price)(entry));
             let Some(kind) = facts.schema.kinds.get(entry.kind) else { continue };
@@ -182,29 +184,42 @@ fn among_alternatives(facts: &Facts<'_>) -> Option<Told> {
     Some((z / (1.0 + variance), (variance / (1.0 + variance)).sqrt(), choices.len() as u64))
 }
 
-/// The share of different items among a set number of visits, as a mean over all ways to draw these: an item of `c`
-/// visits is in none of them with probability `C(n - c, m) / C(n, m)`.
-#[expect(clippy::cast_precision_loss, reason = "counts of events")]
-fn novelty_seeking(timeline: &Timeline) -> Option<Told> {
-    let mut visits: Vec<(u32, usize)> = Vec::with_capacity(timeline.entries().len());
+/// An item, and the number of a session that it was met in.
+type Visit = (u32, usize);
+
+/// All visits, by item and then by session: one an item and session.
+fn visits(timeline: &Timeline) -> Vec<Visit> {
+    let mut visits = Vec::with_capacity(timeline.entries().len());
     for (number, session) in timeline.sessions().iter().enumerate() {
         visits.extend(timeline.entries()[session.first..session.end].iter().map(|entry| (entry.item, number)));
     }
     visits.sort_unstable();
     visits.dedup();
+    visits
+}
+
+/// The share of different items among a set number of visits, as a mean over all ways to draw these: an item of `c`
+/// visits is in none of them with probability `C(n - c, m) / C(n, m)`.
+#[expect(clippy::cast_precision_loss, reason = "counts of events")]
+fn novelty_seeking(visits: &[Visit]) -> Option<Told> {
     let all = visits.len() as f64;
     let drawn = all.min(VISITS);
-    let absent = |count: f64| {
+    // Forty divisions; most items have as few visits as each other, so of each number it is asked once.
+    let mut known: Vec<(usize, f64)> = Vec::new();
+    let mut absent = |count: usize| {
+        if let Some((_, share)) = known.iter().find(|(of, _)| *of == count) {
+            return *share;
+        }
         let mut share = 1.0;
         let mut taken = 0.0;
         while taken < drawn && share > 0.0 {
-            share *= ((all - count - taken) / (all - taken)).max(0.0);
+            share *= ((all - count as f64 - taken) / (all - taken)).max(0.0);
             taken += 1.0;
         }
+        known.push((count, share));
         share
     };
-    let different: f64 =
-        visits.chunk_by(|one, other| one.0 == other.0).map(|same| 1.0 - absent(same.len() as f64)).sum();
+    let different: f64 = visits.chunk_by(|one, other| one.0 == other.0).map(|same| 1.0 - absent(same.len())).sum();
     beta(different, drawn, visits.len())
 }
 
@@ -224,15 +239,15 @@ fn brand_loyalty(facets: &Facets, is_brand: &dyn Fn(u32) -> bool) -> Option<Told
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of events")]
-fn impulsiveness(facts: &Facts<'_>) -> Option<Told> {
+fn impulsiveness(facts: &Facts<'_>, visits: &[Visit]) -> Option<Told> {
     let entries = facts.timeline.entries();
     let buys = |entry: &Entry| facts.schema.kinds.get(entry.kind).is_some_and(|kind| kind.spends() && kind.sign > 0);
     let (mut bought, mut at_once) = (0, 0);
-    for session in facts.timeline.sessions() {
+    let first_met = |item: u32| visits.get(visits.partition_point(|(of, _)| *of < item)).map(|(_, session)| *session);
+    for (number, session) in facts.timeline.sessions().iter().enumerate() {
         for entry in entries[session.first..session.end].iter().filter(|entry| buys(entry)) {
             bought += 1;
-            let before = entries[..session.first].iter().any(|earlier| earlier.item == entry.item);
-            at_once += usize::from(!before);
+            at_once += usize::from(first_met(entry.item) == Some(number));
         }
     }
     beta(at_once as f64, bought as f64, bought)
@@ -257,7 +272,8 @@ fn breadth(facets: &Facets) -> Option<Told> {
 /// Events of these hours, and the sums of their directions' cosines and sines. The middle of an hour stands for it.
 fn directions(hours: &[u32], chosen: impl Iterator<Item = usize>) -> (f64, f64, f64) {
     let turn = turn(hours);
-    chosen.map(|hour| hour % hours.len()).fold((0.0, 0.0, 0.0), |(count, x, y), hour| {
+    // An hour without events would add 0: its angle is not asked for.
+    chosen.filter(|hour| hours[*hour] > 0).fold((0.0, 0.0, 0.0), |(count, x, y), hour| {
         let (events, angle) = (f64::from(hours[hour]), turn * (hour as f64 + 0.5));
         (count + events, x + events * angle.cos(), y + events * angle.sin())
     })
@@ -282,11 +298,12 @@ fn daily_rhythm(hours: &[u32]) -> Option<Told> {
 
 /// The middle of the busiest hours, where they stand out.
 fn peak_hour(hours: &[u32]) -> Option<Told> {
-    let within = |first: usize| directions(hours, first..first + PEAK_HOURS);
-    let (all, ..) = directions(hours, 0..hours.len());
+    let window = |first: usize| (first..first + PEAK_HOURS).map(|hour| hour % hours.len());
+    let within = |first: usize| (window(first).map(|hour| u64::from(hours[hour])).sum::<u64>(), first);
+    let all = hours.iter().map(|events| f64::from(*events)).sum::<f64>();
     // Of windows alike the first; the direction of what is in them is the same where the rest is empty.
     let best = (0..hours.len()).map(within).reduce(|best, next| if next.0 > best.0 { next } else { best })?;
-    let (count, x, y) = best;
+    let (count, x, y) = directions(hours, window(best.1));
     let even = PEAK_HOURS as f64 / hours.len() as f64;
     if count - even * all <= PEAK_DEVIATIONS * (even * (1.0 - even) * all).sqrt() {
         return None;
@@ -320,12 +337,13 @@ fn session_mood(facts: &Facts<'_>) -> Option<Told> {
         (!entry.value.is_nan()).then(|| kind.opinion(entry.value))
     };
     let entries = facts.timeline.entries();
-    let all: Vec<f64> = entries.iter().filter_map(opinion).collect();
     let session = facts.timeline.sessions().last()?;
     let newest: Vec<f64> = entries[session.first..session.end].iter().filter_map(opinion).collect();
     if newest.is_empty() {
         return None;
     }
+    let mut all = Vec::with_capacity(entries.len());
+    all.extend(entries.iter().filter_map(opinion));
     let mean = all.iter().sum::<f64>() / all.len() as f64;
     let variance = match all.len() {
         1 => 0.25,

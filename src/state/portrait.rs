@@ -266,14 +266,15 @@ impl Shard {
     }
 
     fn facets(&self, user: &User, most: usize, at_ms: i64) -> Vec<FacetView> {
-        let (facets, ladder) = (&user.person.facets, Ladder::new(self.schema.half_lives_s));
+        let facets = &user.person.facets;
+        let left = facets.fade(&Ladder::new(self.schema.half_lives_s), at_ms);
         let mut ranked: Vec<_> = facets
             .held()
             .iter()
             .map(|facet| (facet, Affinity::of(facet.events, facets.events, self.population.share(facet.number))))
             .collect();
         // The surest first: by the least that the lift may be.
-        ranked.sort_by(|(a, one), (b, other)| {
+        ranked.sort_unstable_by(|(a, one), (b, other)| {
             other.lift_range.0.total_cmp(&one.lift_range.0).then(a.number.cmp(&b.number))
         });
         let told = ranked.into_iter().take(most).map(|(facet, affinity)| FacetView {
@@ -281,7 +282,7 @@ impl Shard {
             events: facet.events,
             affinity,
             liked: facet.liked() / f64::from(facet.events.max(1)),
-            recent: facets.recent(facet, &ladder, at_ms),
+            recent: facet.recent(&left),
         });
         told.collect()
     }
@@ -399,8 +400,8 @@ impl Shard {
                 };
                 // Liking is kept at the middle and the long half-life.
                 let at = usize::from(rung).checked_sub(1)?;
-                let liking = |facet: &Facet| person.facets.recent(facet, &Ladder::new(self.schema.half_lives_s), at_ms);
-                let of = |facet: &Facet| liking(facet)[at].max(0.0);
+                let left = person.facets.fade(&Ladder::new(self.schema.half_lives_s), at_ms);
+                let of = |facet: &Facet| facet.recent(&left)[at].max(0.0);
                 let all: f64 = person.facets.held().iter().map(of).sum();
                 (all > 0.0).then(|| held.map_or(0.0, of) / all)
             }

@@ -1,6 +1,7 @@
 //! Traits of users who do one thing only.
 
 use super::*;
+use crate::base::Rng;
 use crate::model::{History, Kind};
 use crate::person::{Described, Seen};
 
@@ -141,4 +142,56 @@ fn what_gave_way_is_told() {
     };
     assert_eq!(of(1_000), [""; 0]);
     assert_eq!(of(1_001), ["price_sensitivity", "novelty_seeking", "impulsiveness", "burstiness", "session_mood"]);
+}
+
+/// What is looked up and remembered on the way changes no bit of what the definitions say, taken at their word.
+#[test]
+fn traits_are_their_definitions_to_the_bit() {
+    for seed in 0..40 {
+        let mut rng = Rng::new(seed);
+        let mut minute = 0;
+        let events: Vec<(i64, u32, u8)> = (0..2 + rng.below(150))
+            .map(|_| {
+                minute += if rng.below(4) == 0 { 60 * rng.below(40) as i64 } else { rng.below(20) as i64 };
+                (minute, rng.below(60) as u32, [1, 1, 4][rng.below(3) as usize])
+            })
+            .collect();
+        let told = traits_of(&events);
+        let mut history = History::default();
+        for (minute, item, kind) in &events {
+            history.push(Entry { time_ms: MINUTE_MS * minute, item: *item, kind: *kind, ..Entry::default() }, 1_000);
+        }
+        let timeline = Timeline::of(&history, schema().session_gap_ms);
+        let (entries, sessions) = (timeline.entries(), timeline.sessions());
+
+        let (mut bought, mut at_once) = (0, 0);
+        for session in sessions {
+            for entry in entries[session.first..session.end].iter().filter(|entry| entry.kind == 4) {
+                bought += 1;
+                at_once += usize::from(!entries[..session.first].iter().any(|before| before.item == entry.item));
+            }
+        }
+        let expected = beta(at_once as f64, bought as f64, bought);
+        assert_eq!(told_of(&told, "impulsiveness"), expected, "seed {seed}");
+
+        let visits_of = |item: u32| {
+            sessions.iter().filter(|of| entries[of.first..of.end].iter().any(|entry| entry.item == item)).count()
+        };
+        let counts: Vec<usize> = (0..60).map(visits_of).filter(|count| *count > 0).collect();
+        let all = counts.iter().sum::<usize>();
+        let drawn = all.min(40);
+        let absent = |count: usize| {
+            (0..drawn).fold(1.0, |share, taken| {
+                let left = all as f64 - taken as f64;
+                share * ((all as f64 - count as f64 - taken as f64) / left).max(0.0)
+            })
+        };
+        let different: f64 = counts.iter().map(|count| 1.0 - absent(*count)).sum();
+        assert_eq!(told_of(&told, "novelty_seeking"), beta(different, drawn as f64, all), "seed {seed}");
+    }
+}
+
+/// What is told of a trait: mean, deviation, observations.
+fn told_of(traits: &[Trait], name: &str) -> Option<Told> {
+    traits.iter().find(|one| one.name == name).map(|one| (one.value, one.deviation, one.evidence))
 }
