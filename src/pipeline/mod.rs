@@ -8,5 +8,5 @@ pub mod noise;
 pub mod watermark;
 
 pub use abuse::{AbuseLimits, Grain, Pulse, Suspicion, Verdict};
-pub use noise::{Imputed, Moments, Scale};
+pub use noise::{Imputed, Moments};
 pub use watermark::{Arrival, Watermarks};

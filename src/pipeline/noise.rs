@@ -22,9 +22,6 @@ pub use crate::base::Moments;
 /// Events that the population counts as beside a user's own, `m`: after ten events of a kind a user is believed half.
 pub const PRIOR_EVENTS: f64 = 10.0;
 
-/// Huber's `k`: with normal values an estimate loses 5 % of its efficiency, with others it keeps its head.
-pub const HUBER_K: f64 = 1.345;
-
 /// What is expected where nothing was said, or of what will be said next.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Imputed {
@@ -70,51 +67,6 @@ pub fn huber(z: f64, k: f64) -> f64 {
 pub fn residual(value: f64, user: &Moments, population: &Moments) -> Option<f64> {
     let expected = impute(user, population)?;
     (expected.deviation > 0.0).then(|| (value - expected.value) / expected.deviation)
-}
-
-/// `delta_i` of a value: what is added to it so that it lies at most `k` deviations from what was expected of the user;
-/// 0 for a value within them, and where [`residual`] is `None`.
-#[must_use]
-pub fn delta(value: f64, user: &Moments, population: &Moments, k: f64) -> f64 {
-    match (impute(user, population), residual(value, user, population)) {
-        (Some(expected), Some(z)) => (huber(z, k) - 1.0) * (value - expected.value),
-        _ => 0.0,
-    }
-}
-
-/// `g` of the update: how values of a kind are brought to one scale.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Scale {
-    /// `sign(x) ln(1 + |x|)`: prices, seconds, counts.
-    Log1p,
-    /// `(x - lo) / (hi - lo)`, at least 0 and at most 1: a scale with ends, such as stars.
-    MinMax(f64, f64),
-    /// `(x - mean) / deviation`.
-    Z {
-        /// Mean.
-        mean: f64,
-        /// Deviation.
-        deviation: f64,
-    },
-}
-
-impl Scale {
-    /// The [`Scale::Z`] of what was seen; `None` below two values.
-    #[must_use]
-    pub fn z(seen: &Moments) -> Option<Self> {
-        Some(Self::Z { mean: seen.mean()?, deviation: seen.variance()?.sqrt() })
-    }
-}
-
-/// A value on a scale. A scale without width (`lo >= hi`, a deviation of 0) has all its values at 0.
-#[must_use]
-pub fn normalise(value: f64, scale: Scale) -> f64 {
-    match scale {
-        Scale::Log1p => value.abs().ln_1p().copysign(value),
-        Scale::MinMax(lo, hi) if lo < hi => ((value - lo) / (hi - lo)).clamp(0.0, 1.0),
-        Scale::Z { mean, deviation } if deviation > 0.0 => (value - mean) / deviation,
-        Scale::MinMax(..) | Scale::Z { .. } => 0.0,
-    }
 }
 
 #[cfg(test)]
