@@ -52,7 +52,7 @@ fn main() -> Result<(), CliError> {
     ] {
         run(name, &BenchArgs { durability, ..args.clone() })?;
     }
-    let mix = Mix { ingest: 90, profile: 5, recommend: 5 };
+    let mix = Mix { ingest: 90, profile: 5, recommend: 5, parts: 0 };
     let mixed = BenchArgs { connections: 4, in_flight: 16, batch: 1, durability: applied, mix, ..base };
     let capacity = run("mixed_closed", &mixed)?.events_per_s;
     run("mixed_open", &BenchArgs { rate: Some(capacity / 2.0), ..mixed })?;

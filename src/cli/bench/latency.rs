@@ -15,11 +15,13 @@ pub enum RequestKind {
     Profile,
     /// RECOMMEND.
     Recommend,
+    /// PROFILE_PARTS.
+    Parts,
 }
 
 impl RequestKind {
     /// All kinds, by number.
-    pub const ALL: [Self; 3] = [Self::Ingest, Self::Profile, Self::Recommend];
+    pub const ALL: [Self; 4] = [Self::Ingest, Self::Profile, Self::Recommend, Self::Parts];
 
     /// Its name in results.
     #[must_use]
@@ -28,6 +30,7 @@ impl RequestKind {
             Self::Ingest => "ingest",
             Self::Profile => "profile",
             Self::Recommend => "recommend",
+            Self::Parts => "parts",
         }
     }
 }
@@ -38,7 +41,7 @@ const LONGEST_NS: u64 = 60_000_000_000;
 /// Histograms of one connection, or of all.
 #[derive(Clone, Debug)]
 pub struct Latencies {
-    kinds: [Histogram<u64>; 3],
+    kinds: [Histogram<u64>; RequestKind::ALL.len()],
 }
 
 /// Percentiles in microseconds.

@@ -45,7 +45,7 @@ const KIND: &str = "event";
 const SHOW_EVERY: Duration = Duration::from_millis(100);
 
 /// Shares of the requests, in per cent; they add up to 100.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Mix {
     /// Event batches.
     pub ingest: u8,
@@ -53,6 +53,8 @@ pub struct Mix {
     pub profile: u8,
     /// Recommendations.
     pub recommend: u8,
+    /// Whole persons told: all parts but what is sensitive.
+    pub parts: u8,
 }
 
 /// Options of `mirra bench`.
@@ -89,7 +91,8 @@ pub struct BenchArgs {
     /// Items, drawn by Zipf's law.
     #[arg(long, value_name = "I", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     pub items: u32,
-    /// Shares of the requests in per cent, which add up to 100, such as `ingest=90,profile=5,recommend=5`.
+    /// Shares of the requests in per cent, which add up to 100, such as `ingest=90,profile=5,recommend=5`; `parts` are whole
+    /// persons (PROFILE_PARTS).
     #[arg(long, value_name = "SHARES", default_value = "ingest=100", value_parser = mix)]
     pub mix: Mix,
     /// Seed of all draws.
@@ -136,7 +139,7 @@ impl Default for BenchArgs {
             rate: None,
             users: 100_000,
             items: 10_000,
-            mix: Mix { ingest: 100, profile: 0, recommend: 0 },
+            mix: Mix { ingest: 100, ..Mix::default() },
             seed: 1,
             no_event_ids: false,
             shard_aware: true,
@@ -301,7 +304,7 @@ fn settings(args: &BenchArgs, hello: &HelloReply, addr: &str) -> Settings {
 
 /// Parses `ingest=90,profile=5,recommend=5`; what is not named has no share.
 fn mix(text: &str) -> Result<Mix, String> {
-    let mut mix = Mix { ingest: 0, profile: 0, recommend: 0 };
+    let mut mix = Mix::default();
     for part in text.split(',') {
         let (name, share) = part.split_once('=').ok_or_else(|| format!("`{part}` is not NAME=SHARE"))?;
         let share = share.parse().map_err(|_| format!("`{share}` is not a whole number of per cent"))?;
@@ -309,10 +312,11 @@ fn mix(text: &str) -> Result<Mix, String> {
             "ingest" => mix.ingest = share,
             "profile" => mix.profile = share,
             "recommend" => mix.recommend = share,
-            _ => return Err(format!("`{name}` is not one of ingest, profile, recommend")),
+            "parts" => mix.parts = share,
+            _ => return Err(format!("`{name}` is not one of ingest, profile, recommend, parts")),
         }
     }
-    match u16::from(mix.ingest) + u16::from(mix.profile) + u16::from(mix.recommend) {
+    match [mix.ingest, mix.profile, mix.recommend, mix.parts].map(u16::from).iter().sum::<u16>() {
         100 => Ok(mix),
         sum => Err(format!("the shares add up to {sum}, not 100")),
     }
@@ -333,17 +337,17 @@ mod tests {
 
     #[test]
     fn rates_are_events_over_all_connections() {
-        let mix = Mix { ingest: 50, profile: 25, recommend: 25 };
+        let mix = Mix { ingest: 50, profile: 25, recommend: 25, parts: 0 };
         let args = BenchArgs { connections: 2, batch: 10, mix, rate: Some(1_000.0), ..BenchArgs::default() };
         assert_eq!(pace(&args).rate, Some(100.0), "5 events a request, two connections");
-        let reads = Mix { ingest: 0, profile: 100, recommend: 0 };
+        let reads = Mix { profile: 100, ..Mix::default() };
         assert_eq!(pace(&BenchArgs { mix: reads, ..args }).rate, Some(500.0));
     }
 
     #[test]
     fn shares_add_up_to_100() {
-        assert_eq!(mix("ingest=90,profile=5,recommend=5"), Ok(Mix { ingest: 90, profile: 5, recommend: 5 }));
-        assert_eq!(mix("recommend=100"), Ok(Mix { ingest: 0, profile: 0, recommend: 100 }));
+        assert_eq!(mix("ingest=90,profile=5,recommend=5"), Ok(Mix { ingest: 90, profile: 5, recommend: 5, parts: 0 }));
+        assert_eq!(mix("recommend=60,parts=40"), Ok(Mix { recommend: 60, parts: 40, ..Mix::default() }));
         for wrong in ["", "ingest", "ingest=x", "ingest=300", "other=100", "ingest=90", "ingest=90,profile=11"] {
             assert!(mix(wrong).is_err(), "{wrong:?}");
         }

@@ -6,7 +6,7 @@ use super::Mix;
 use super::latency::RequestKind;
 use super::users::Zipf;
 use crate::base::{IdRef, Rng};
-use crate::wire::commands::{EventPut, ProfileGet, Recommend};
+use crate::wire::commands::{EventPut, ProfileGet, ProfileParts, Recommend};
 use crate::wire::frame::put_frame;
 use crate::wire::{BatchWriter, Command, EventRef, put_request};
 
@@ -15,6 +15,9 @@ const TOP_K: u16 = 10;
 
 /// Events of one profile's answer.
 const RECENT_MAX: u16 = 10;
+
+/// Facets of one person told: as many as are kept.
+const FACETS_MAX: u16 = crate::person::facets::FACETS_MAX as u16;
 
 /// The requests of one connection.
 #[derive(Clone, Debug)]
@@ -54,14 +57,13 @@ impl Source {
 
     /// Draws what the next request is.
     pub fn pick(&mut self) -> RequestKind {
-        let Mix { ingest, profile, .. } = self.mix;
-        let at = self.rng.below(100);
-        if at < u64::from(ingest) {
-            RequestKind::Ingest
-        } else if at < u64::from(ingest) + u64::from(profile) {
-            RequestKind::Profile
-        } else {
-            RequestKind::Recommend
+        let Mix { ingest, profile, recommend, .. } = self.mix;
+        let [ingest, profile, recommend] = [ingest, profile, recommend].map(u64::from);
+        match self.rng.below(100) {
+            at if at < ingest => RequestKind::Ingest,
+            at if at < ingest + profile => RequestKind::Profile,
+            at if at < ingest + profile + recommend => RequestKind::Recommend,
+            _ => RequestKind::Parts,
         }
     }
 
@@ -90,10 +92,14 @@ impl Source {
                 put_request(out, request_id, &ProfileGet { user, recent_max: RECENT_MAX, factors: false })
             }
             RequestKind::Recommend => put_request(out, request_id, &self.recommend()),
+            RequestKind::Parts => {
+                let user = self.users.draw(&mut self.rng).into();
+                put_request(out, request_id, &ProfileParts { user, parts: 0, facets_max: FACETS_MAX })
+            }
         };
         self.sent += match kind {
             RequestKind::Ingest => u64::from(self.batch),
-            RequestKind::Profile | RequestKind::Recommend => u64::from(!self.ingests()),
+            RequestKind::Profile | RequestKind::Recommend | RequestKind::Parts => u64::from(!self.ingests()),
         };
         // Integer ids and a batch within the limits of the command line always fit a frame.
         debug_assert!(written.is_ok(), "{written:?}");
@@ -142,7 +148,7 @@ mod tests {
 
     #[test]
     fn requests_are_read_as_they_were_meant_and_keep_to_the_mix() {
-        let mut source = source(Mix { ingest: 50, profile: 20, recommend: 30 }, 7, Some(u64::MAX - 2));
+        let mut source = source(Mix { ingest: 50, profile: 20, recommend: 20, parts: 10 }, 7, Some(u64::MAX - 2));
         let (mut out, mut asked) = (Vec::new(), Vec::new());
         for id in 0..2_000 {
             let kind = source.pick();
@@ -160,6 +166,7 @@ mod tests {
                 }
                 (RequestKind::Profile, Request::ProfileGet(_)) => {}
                 (RequestKind::Recommend, Request::Recommend(recommend)) => assert_eq!(recommend.k, 10),
+                (RequestKind::Parts, Request::ProfileParts(wanted)) => assert_eq!(wanted.parts, 0, "all of them"),
                 other => panic!("{other:?}"),
             }
         }
@@ -172,11 +179,12 @@ mod tests {
         let share = |kind| asked.iter().filter(|asked| **asked == kind).count();
         assert!((900..1_100).contains(&share(RequestKind::Ingest)), "{}", share(RequestKind::Ingest));
         assert!((320..480).contains(&share(RequestKind::Profile)), "{}", share(RequestKind::Profile));
+        assert!((140..260).contains(&share(RequestKind::Parts)), "{}", share(RequestKind::Parts));
     }
 
     #[test]
     fn a_batch_of_one_is_a_single_event() {
-        let mut source = source(Mix { ingest: 100, profile: 0, recommend: 0 }, 1, None);
+        let mut source = source(Mix { ingest: 100, ..Mix::default() }, 1, None);
         let mut out = Vec::new();
         source.put(&mut out, RequestKind::Ingest, 9);
         let (header, body) = split(&out).next().unwrap().unwrap();
@@ -186,7 +194,7 @@ mod tests {
 
     #[test]
     fn gaps_have_their_mean() {
-        let mut source = source(Mix { ingest: 100, profile: 0, recommend: 0 }, 1, None);
+        let mut source = source(Mix { ingest: 100, ..Mix::default() }, 1, None);
         let mean = (0..100_000).map(|_| source.gap(250.0)).sum::<f64>() / 100_000.0;
         assert!((mean - 250.0).abs() < 5.0, "{mean}");
     }
