@@ -1,12 +1,14 @@
 //! The wire codec of a batch of 256 events with integer ids, the usual case, and with text ids.
 //!
 //! `decode` is what the server does to an EVENT_BATCH: check the whole body, then walk the events. `owned` is the same
-//! through the declared command, which allocates its events: what it costs not to borrow.
+//! through the declared command, which allocates its events: what it costs not to borrow. `watermark` is what the door adds
+//! to tell how late events are, of a stream in which one in four is.
 
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use mirra::base::{Id, IdRef, Rng};
+use mirra::pipeline::Watermark;
 use mirra::wire::commands::EventBatch;
 use mirra::wire::message::decode_request;
 use mirra::wire::{BatchWriter, EventBatchView, EventRef, HEADER_BYTES};
@@ -60,5 +62,22 @@ fn codec(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, codec);
+fn watermark(criterion: &mut Criterion) {
+    let mut rng = Rng::new(1);
+    let late = |rng: &mut Rng| if rng.below(4) == 0 { rng.below(100_000) as i64 } else { 0 };
+    let times: Vec<i64> = (0..EVENTS as i64).map(|at| 1_700_000_000_000 + 1_000 * at - late(&mut rng)).collect();
+    let mut group = criterion.benchmark_group("door");
+    group.throughput(Throughput::Elements(EVENTS as u64));
+    group.bench_function("watermark", |bench| {
+        bench.iter(|| {
+            let mut mark = Watermark::default();
+            for time_ms in black_box(&times) {
+                black_box(mark.observe(*time_ms, 0));
+            }
+            mark
+        });
+    });
+}
+
+criterion_group!(benches, codec, watermark);
 criterion_main!(benches);

@@ -124,6 +124,7 @@ pub fn server_options(config: &Config) -> server::Options {
         in_flight_max: server.in_flight_max,
         output_bytes_max: server.output_bytes_max,
         idle_timeout: Duration::from_secs(server.idle_timeout_s),
+        source_late_ms: 1_000 * server.source_late_s,
     }
 }
 

@@ -205,6 +205,7 @@ fn server(raw: &raw::Server, c: &mut Checker<'_>) -> ServerOptions {
         in_flight_max: c.whole("server.in_flight_max", raw.in_flight_max, 1..=1 << 20),
         output_bytes_max: c.whole("server.output_bytes_max", raw.output_bytes_max, FRAME_BYTES_MAX as u64..=1 << 30),
         idle_timeout_s: c.whole("server.idle_timeout_s", raw.idle_timeout_s, 0..=WAIT_S_MAX),
+        source_late_s: c.whole("server.source_late_s", raw.source_late_s, 0..=WAIT_S_MAX),
         shutdown_s: c.whole("server.shutdown_s", raw.shutdown_s, 0..=3_600),
     }
 }

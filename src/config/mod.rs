@@ -82,6 +82,8 @@ pub struct ServerOptions {
     pub output_bytes_max: usize,
     /// Seconds without a frame until a connection is closed; 0 = never.
     pub idle_timeout_s: u64,
+    /// Seconds behind the newest event of its connection at which an event is refused; 0 = never.
+    pub source_late_s: u64,
     /// Seconds that a stopping server gives to requests in flight.
     pub shutdown_s: u64,
 }

@@ -45,6 +45,7 @@ pub(super) struct Server {
     pub(super) in_flight_max: u64,
     pub(super) output_bytes_max: u64,
     pub(super) idle_timeout_s: u64,
+    pub(super) source_late_s: u64,
     pub(super) shutdown_s: u64,
 }
 

@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 
 pub use error::EngineError;
 pub use refit::{FitFrom, FitSize, fit_epoch, fit_epoch_from};
-pub use registry::{Connection, Registry};
+pub use registry::{Connection, Course, Registry};
 pub use schema::KnownSchema;
 pub use snapshot::SnapshotReport;
 pub use start::{Opened, StartReport};

@@ -1,10 +1,13 @@
-//! Who is connected: the control plane's list, behind a dashmap because every thread adds and removes. No event and no
-//! read of a profile ever looks here.
+//! Who is connected, and how far the sources of events have come: the control plane's list, behind a dashmap because
+//! every thread adds and removes. No event and no read of a profile ever looks here.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dashmap::DashMap;
+
+use crate::pipeline::{Counts, Sources, Watermark};
 
 /// One connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,39 +20,96 @@ pub struct Connection {
     pub client: String,
 }
 
+/// How far the events of one connection have come: told by the connection, read by whoever asks. Relaxed: each is a
+/// figure by itself.
+#[derive(Debug)]
+pub struct Course {
+    largest_ms: AtomicI64,
+    events: AtomicU64,
+    late: AtomicU64,
+    late_max_ms: AtomicU64,
+}
+
+impl Course {
+    fn new() -> Self {
+        let zero = || AtomicU64::new(0);
+        Self { largest_ms: AtomicI64::new(i64::MIN), events: zero(), late: zero(), late_max_ms: zero() }
+    }
+
+    /// Tells all that came so far.
+    pub fn tell(&self, mark: &Watermark) {
+        let Counts { events, late, late_max_ms } = mark.counts;
+        self.largest_ms.store(mark.largest_ms, Ordering::Relaxed);
+        self.events.store(events, Ordering::Relaxed);
+        self.late.store(late, Ordering::Relaxed);
+        self.late_max_ms.store(late_max_ms, Ordering::Relaxed);
+    }
+
+    fn told(&self) -> Watermark {
+        let figures = [&self.events, &self.late, &self.late_max_ms];
+        let [events, late, late_max_ms] = figures.map(|figure| figure.load(Ordering::Relaxed));
+        let counts = Counts { events, late, late_max_ms };
+        Watermark { largest_ms: self.largest_ms.load(Ordering::Relaxed), counts }
+    }
+}
+
 /// The list.
 #[derive(Debug, Default)]
 pub struct Registry {
-    connections: DashMap<u64, Connection>,
+    connections: DashMap<u64, (Connection, Arc<Course>)>,
+    /// What came over connections that have gone.
+    gone: Mutex<Sources>,
     next: AtomicU64,
     accepted: AtomicU64,
     refused: AtomicU64,
 }
 
 impl Registry {
-    /// Adds a connection, unless `max` are there; gives its number.
+    /// Adds a connection, unless `max` are there; gives its number, and where it tells how far its events have come.
     #[must_use]
-    pub fn admit(&self, connection: Connection, max: usize) -> Option<u64> {
+    pub fn admit(&self, connection: Connection, max: usize) -> Option<(u64, Arc<Course>)> {
         if self.connections.len() >= max {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.accepted.fetch_add(1, Ordering::Relaxed);
-        self.connections.insert(number, connection);
-        Some(number)
+        let course = Arc::new(Course::new());
+        self.connections.insert(number, (connection, Arc::clone(&course)));
+        Some((number, course))
     }
 
     /// A client has said what it is.
     pub fn name(&self, number: u64, client: &str) {
         if let Some(mut connection) = self.connections.get_mut(&number) {
-            client.clone_into(&mut connection.client);
+            client.clone_into(&mut connection.0.client);
         }
     }
 
     /// Takes a connection off the list.
     pub fn dismiss(&self, number: u64) {
-        self.connections.remove(&number);
+        // Held over both, as below: who asks meanwhile finds the connection in one of the two.
+        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, (connection, course))) = self.connections.remove(&number)
+            && course.told().counts.events > 0
+        {
+            gone.add(&connection.client, &course.told());
+        }
+    }
+
+    /// How far the sources of events have come, by the names of the clients: connections that are and that were.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        let gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sources = gone.clone();
+        for held in &self.connections {
+            let (connection, course) = held.value();
+            let told = course.told();
+            if told.counts.events > 0 {
+                sources.add(&connection.client, &told);
+            }
+        }
+        sources
     }
 
     /// Connections now, accepted ever, refused ever.

@@ -9,4 +9,4 @@ pub mod watermark;
 
 pub use abuse::{AbuseLimits, Grain, Pulse, Suspicion, Verdict};
 pub use noise::{Imputed, Moments};
-pub use watermark::{Arrival, Watermarks};
+pub use watermark::{Arrival, Counts, Sources, Watermark};

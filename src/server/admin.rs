@@ -6,6 +6,7 @@ use super::connection::Session;
 use super::plan::describe;
 use super::{metrics, rejects};
 use crate::engine::{Engine, EngineError};
+use crate::pipeline::Watermark;
 use crate::telemetry::Metric;
 use crate::wire::Status;
 use crate::wire::commands::{
@@ -13,7 +14,12 @@ use crate::wire::commands::{
     SchemaSet, SchemaSetReply, Shutdown, ShutdownReply, Snapshot, SnapshotReply, Stats, StatsReply, UserMerge,
     UserMergeReply,
 };
+use crate::wire::message::cut_text;
 use crate::wire::types::{ShardDigest, ShardSequence, Stat};
+
+/// Sources of late events that STATS tells one by one, and bytes of each name there.
+const SOURCES_TOLD: usize = 16;
+const SOURCE_BYTES_MAX: usize = 64;
 
 /// Carries out one such request and replies.
 pub(super) async fn carry_out(session: Rc<Session>, request_id: u64, request: Request) {
@@ -93,8 +99,30 @@ fn stats(engine: &Engine) -> Vec<Stat> {
     stats.push(stat("connections_accepted", accepted));
     stats.push(stat("connections_refused", refused));
     stats.push(stat("shards", u64::from(engine.shards())));
+    streams(engine, &mut stats);
     stats.push(stat("uptime_ms", engine.uptime_ms()));
     stats
+}
+
+/// How late events came: all together, and by the names of the clients, those with most late events first.
+#[expect(clippy::cast_precision_loss, reason = "figures on the wire are doubles")]
+fn streams(engine: &Engine, stats: &mut Vec<Stat>) {
+    let (sources, now_ms) = (engine.registry().sources(), engine.clock().now_ms());
+    let lag = |mark: &Watermark| if mark.counts.events > 0 { (now_ms - mark.largest_ms) as f64 } else { f64::NAN };
+    let mut put = |name: String, value: f64| stats.push(Stat { name, value });
+    let total = sources.total();
+    put("lag_ms".to_owned(), lag(total));
+    put("events_late".to_owned(), total.counts.late as f64);
+    put("late_max_ms".to_owned(), total.counts.late_max_ms as f64);
+    let mut late: Vec<_> = sources.iter().filter(|(_, mark)| mark.counts.late > 0).collect();
+    late.sort_by_key(|(_, mark)| std::cmp::Reverse(mark.counts.late));
+    for (name, mark) in late.into_iter().take(SOURCES_TOLD) {
+        let name = cut_text(name, SOURCE_BYTES_MAX);
+        put(format!("source {name}: events"), mark.counts.events as f64);
+        put(format!("source {name}: late"), mark.counts.late as f64);
+        put(format!("source {name}: late_max_ms"), mark.counts.late_max_ms as f64);
+        put(format!("source {name}: lag_ms"), lag(mark));
+    }
 }
 
 async fn decisions(session: &Session, request_id: u64, wanted: &Decisions) -> Result<(), EngineError> {

@@ -16,7 +16,8 @@ use tokio::sync::Notify;
 use super::plan::{Plan, Planned, Refused, Submitted, describe};
 use super::reply::Replies;
 use super::{Door, admin, refused};
-use crate::engine::KnownSchema;
+use crate::engine::{Course, KnownSchema};
+use crate::pipeline::Watermark;
 use crate::server::output::Output;
 use crate::wire::commands::{EventBatch, EventPut, Hello, Request};
 use crate::wire::{Command, Header, Status, VERSION, put_error, put_reply, split};
@@ -30,6 +31,9 @@ pub(super) struct Session {
     pub(super) stream: TcpStream,
     pub(super) output: Output,
     number: u64,
+    /// How far the events of this connection have come, and where that is told.
+    mark: Cell<Watermark>,
+    course: Arc<Course>,
     schema: RefCell<KnownSchema>,
     greeted: Cell<bool>,
     /// What the client calls itself; empty before HELLO.
@@ -39,12 +43,13 @@ pub(super) struct Session {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(door: Arc<Door>, number: u64, stream: TcpStream) {
+pub(super) async fn serve(door: Arc<Door>, number: u64, course: Arc<Course>, stream: TcpStream) {
     let output = Output::new(door.options.output_bytes_max);
     let (greeted, aside, aside_done) = (Cell::new(false), Cell::new(0), Notify::new());
     let schema = RefCell::new(door.engine.known_schema());
-    let client = RefCell::new(Rc::from(""));
-    let session = Rc::new(Session { door, stream, output, number, schema, greeted, client, aside, aside_done });
+    let (client, mark) = (RefCell::new(Rc::from("")), Cell::default());
+    let session = Session { door, stream, output, number, mark, course, schema, greeted, client, aside, aside_done };
+    let session = Rc::new(session);
     tokio::select! {
         () = session.read() => {}
         () = session.output.drain(&session.stream) => {}
@@ -95,7 +100,8 @@ impl Session {
             let now_ms = self.door.engine.clock().now_ms();
             let schema = self.door.engine.follow_schema(&mut self.schema.borrow_mut());
             let client = Rc::clone(&self.client.borrow());
-            let mut plan = Plan::new(self.door.engine.shards(), now_ms, schema, client);
+            let source = (self.mark.get(), self.door.options.source_late_ms);
+            let mut plan = Plan::new(self.door.engine.shards(), now_ms, schema, client, source);
             let mut frames = split(buffer);
             let (mut taken, mut well) = (0, true);
             for frame in frames.by_ref().take(self.door.options.in_flight_max) {
@@ -110,6 +116,10 @@ impl Session {
             }
             let consumed = frames.consumed();
             buffer.drain(..consumed);
+            if plan.mark != self.mark.get() {
+                self.mark.set(plan.mark);
+                self.course.tell(&plan.mark);
+            }
             if !plan.is_empty() {
                 self.finish(plan).await;
             }

@@ -4,8 +4,8 @@
 use crate::base::IdRef;
 use crate::base::limits::VALUE_ABS_MAX;
 use crate::model::{Attributes, Durability, Event, Kinds, RejectReason, RuleFault, SentEvent, Value};
-use crate::wire::EventRef;
 use crate::wire::types::{Attribute, AttributeAt, AttributeValue, Event as WireEvent};
+use crate::wire::{EventRef, Status};
 
 /// How far ahead of the server's clock an event may be, in milliseconds: a day covers clocks and time zones that are
 /// wrong; beyond it one event would age everything else.
@@ -24,6 +24,10 @@ pub(super) enum Invalid {
     Past { time_ms: i64 },
     #[error("time_ms {time_ms} is {ahead_s} s ahead of the server's clock, allowed are {allowed_s}; is it in milliseconds?", allowed_s = FUTURE_MAX_MS / 1_000)]
     Future { time_ms: i64, ahead_s: i64 },
+    #[error(
+        "the event is {behind_ms} ms behind the newest of its connection, [server] source_late_s allows {allowed_ms} ms: send what is old over a connection of its own, in the order of time"
+    )]
+    Late { behind_ms: u64, allowed_ms: u64 },
     #[error("durability {code} is not one of 0 (server's default), 1 applied, 2 journaled, 3 durable")]
     Durability { code: u8 },
     #[error("want {code} is not one of 0 (summary), 1 (a result for each event)")]
@@ -52,10 +56,16 @@ impl Invalid {
             Self::Kind { .. } => RejectReason::UnknownKind,
             Self::Past { .. } => RejectReason::Before1970,
             Self::Future { .. } => RejectReason::InTheFuture,
+            Self::Late { .. } => RejectReason::TooLate,
             Self::Number { .. } | Self::Rule(_) => RejectReason::Attribute,
             Self::NoEventId | Self::Control { .. } => return None,
             Self::Durability { .. } | Self::Want { .. } | Self::TopK { .. } | Self::Events { .. } => return None,
         })
+    }
+
+    /// The status that says it.
+    pub(super) fn status(&self) -> Status {
+        if matches!(self, Self::Late { .. }) { Status::TooLate } else { Status::BadRequest }
     }
 }
 

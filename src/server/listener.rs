@@ -121,12 +121,12 @@ async fn accept(door: Arc<Door>, shard: u16, listener: TcpListener) {
             Ok((stream, peer)) => {
                 let connection = Connection { peer, shard, client: String::new() };
                 let admitted = door.engine.registry().admit(connection, door.options.connections_max);
-                let Some(number) = admitted else {
+                let Some((number, course)) = admitted else {
                     tracing::warn!(peer = %peer, max = door.options.connections_max, "connection refused: too many");
                     continue; // dropping the stream closes it
                 };
                 let _ = stream.set_nodelay(true); // a hint: without it replies are late, not wrong
-                tokio::task::spawn_local(serve(Arc::clone(&door), number, stream));
+                tokio::task::spawn_local(serve(Arc::clone(&door), number, course, stream));
             }
             Err(error) => {
                 tracing::warn!(error = %error, "a connection could not be accepted");

@@ -49,6 +49,8 @@ pub struct Options {
     pub output_bytes_max: usize,
     /// Time without a byte after which a connection is closed; zero: never.
     pub idle_timeout: Duration,
+    /// How far an event may be behind the newest one of its connection, in milliseconds; 0: as far as it likes.
+    pub source_late_ms: u64,
 }
 
 impl Default for Options {
@@ -61,6 +63,7 @@ impl Default for Options {
             in_flight_max: 1_024,
             output_bytes_max: 8 << 20,
             idle_timeout: Duration::from_secs(300),
+            source_late_ms: 0,
         }
     }
 }

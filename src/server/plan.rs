@@ -12,6 +12,7 @@ use crate::base::limits::{EXPLAINED_EVENTS_MAX, TEXT_BYTES_MAX, TOP_K_MAX};
 use crate::base::{Id, IdRef};
 use crate::engine::{Engine, TurnError};
 use crate::model::{Durability, Event, Recall, Reject, Schema};
+use crate::pipeline::{Arrival, Watermark};
 use crate::shard::messages::OwnedFilter;
 use crate::shard::{Query, Step, StepDone};
 use crate::state::{Op, op};
@@ -92,6 +93,10 @@ pub(super) struct Plan {
     schema: Arc<Schema>,
     /// What the client calls itself.
     pub(super) client: Rc<str>,
+    /// How far the events of the connection have come.
+    pub(super) mark: Watermark,
+    /// How far behind the newest of them one may be, in milliseconds; 0: as far as it likes.
+    source_late_ms: u64,
 }
 
 /// What the shards answered: by shard, or why a turn was not taken.
@@ -102,7 +107,7 @@ pub(super) type Refused = (Status, String);
 
 impl From<Invalid> for Refused {
     fn from(invalid: Invalid) -> Self {
-        (Status::BadRequest, invalid.to_string())
+        (invalid.status(), invalid.to_string())
     }
 }
 
@@ -126,9 +131,15 @@ pub(super) fn describe(error: &dyn std::error::Error) -> String {
 }
 
 impl Plan {
-    pub(super) fn new(shards: u16, now_ms: i64, schema: Arc<Schema>, client: Rc<str>) -> Self {
+    pub(super) fn new(
+        shards: u16,
+        now_ms: i64,
+        schema: Arc<Schema>,
+        client: Rc<str>,
+        (mark, source_late_ms): (Watermark, u64),
+    ) -> Self {
         let parts = (0..shards).map(|_| Part::default()).collect();
-        Self { parts, requests: Vec::new(), slow: false, now_ms, schema, client }
+        Self { parts, requests: Vec::new(), slow: false, now_ms, schema, client, mark, source_late_ms }
     }
 
     pub(super) fn now_ms(&self) -> i64 {
@@ -202,13 +213,26 @@ impl Plan {
     }
 
     /// Checks an event; one that is refused is counted and kept.
-    fn checked<'a>(&self, engine: &Engine, wire: &EventRef<'a>) -> Result<Event<'a>, Invalid> {
-        convert::event(wire, &self.schema.kinds, self.now_ms).inspect_err(|invalid| {
+    fn checked<'a>(&mut self, engine: &Engine, wire: &EventRef<'a>) -> Result<Event<'a>, Invalid> {
+        let event = convert::event(wire, &self.schema.kinds, self.now_ms);
+        event.and_then(|event| self.in_time(event)).inspect_err(|invalid| {
             if let Some(reason) = invalid.reason() {
                 let (message, event) = (invalid.to_string(), convert::sent(wire));
                 engine.reject(Reject::new(reason, self.now_ms, &self.client, &message, event));
             }
         })
+    }
+
+    /// Takes note of how far the connection's events have come; refuses one that is too far behind.
+    fn in_time<'a>(&mut self, event: Event<'a>) -> Result<Event<'a>, Invalid> {
+        let allowed_ms = self.source_late_ms;
+        // A clock that runs ahead does not make late what comes after it.
+        match self.mark.observe(event.time_ms.min(self.now_ms), allowed_ms) {
+            Arrival::Late { by_ms } if allowed_ms > 0 => {
+                Err(Invalid::Late { behind_ms: by_ms.saturating_add(allowed_ms), allowed_ms })
+            }
+            _ => Ok(event),
+        }
     }
 
     /// Adds any other request that shards carry out; gives back one that they do not.

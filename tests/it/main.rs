@@ -17,6 +17,7 @@ mod regression;
 mod rejects;
 mod same_figures;
 mod server_roundtrip;
+mod sources;
 mod support;
 mod tidy;
 mod truth;
