@@ -17,6 +17,10 @@
 //! shows), and within one grain as many events as would fit it at the allowed rate are allowed. Gaps from [`BREAK_MS`]
 //! on are nights and holidays, not rhythm.
 //!
+//! *Machines come back.* A crawler runs every night, and the first event of a run shows neither rhythm nor haste. Who was
+//! found is therefore on *probation* once the quarantine is over: held still, until [`PROOF`] events in a row have come as
+//! a person's do or [`PROBATION_MS`] have gone by.
+//!
 //! *What it cannot see*: a machine of fewer than `rate_per_min_max` events a minute that waits as people do, ticks in
 //! fewer than four grains, or invents its event times. A player that reports the same item again and again is narrow,
 //! and left alone on purpose.
@@ -42,6 +46,17 @@ pub const GRAINS_MIN: f64 = 4.0;
 /// Events that the running means look back on.
 const MEMORY: u16 = 32;
 
+/// How long after its quarantine a user is on probation: a machine that runs once a week is still known.
+pub const PROBATION_MS: i64 = 8 * 24 * 3_600_000;
+
+/// Events in a row that end a probation, as many as the means look back on. Those of the quarantine count, which they do
+/// not shorten.
+pub const PROOF: u8 = 32;
+
+/// Share of the allowed rate up to which an event is proof. Whoever goes faster than allowed passes it before [`PROOF`]
+/// events are done: `20 (1 - e^-t) = 15` after 28 of them.
+const PROOF_RATE: f32 = 0.75;
+
 /// Items that count as met lately.
 const LATELY: usize = 8;
 
@@ -59,8 +74,8 @@ pub struct AbuseLimits {
     pub min_events: u16,
     /// Share of events to items not met lately from which on regularity counts, 0 to 1.
     pub breadth_min: f32,
-    /// How long a quarantine goes on after the last suspicious event, in seconds. Longer than [`BREAK_MS`], else a slow
-    /// machine is let out between two of its events.
+    /// How long a quarantine goes on after the last suspicious event, in seconds; a probation follows. Longer than
+    /// [`BREAK_MS`], else a slow machine is let out between two of its events.
     pub hold_s: u32,
 }
 
@@ -167,7 +182,7 @@ impl Grain {
 pub struct Pulse {
     /// Newest event time.
     latest_ms: i64,
-    /// End of the quarantine, 0 when clear.
+    /// End of the quarantine, 0 when clear. Kept through the probation.
     held_until_ms: i64,
     short: f32,
     long: f32,
@@ -183,6 +198,8 @@ pub struct Pulse {
     reason: u8,
     /// Whether a stamp with a part of a second was seen.
     fine: bool,
+    /// Newest events that came as a person's do, at most [`PROOF`]; 0 when clear.
+    proof: u8,
 }
 
 const _: () = assert!(size_of::<Pulse>() <= 64, "one cache line a user");
@@ -191,33 +208,38 @@ impl Pulse {
     /// Takes note of an event and judges its user. `item_hash` is any well-mixed hash of the item, `grain` that of the
     /// stream after this event. An event older than the newest counts into the rates as much as it would have by now.
     pub fn observe(&mut self, time_ms: i64, item_hash: u64, grain: &Grain, limits: &AbuseLimits) -> Suspicion {
-        if self.held_until_ms != 0 && time_ms >= self.held_until_ms {
-            self.held_until_ms = 0;
-        }
         let gaps = self.gaps;
         self.count(time_ms);
         self.meet(item_hash);
         let grain_ms = self.grain_ms(grain);
-        // Rhythm that was shown is held against a user again at the next beat of it, not at what comes after a break: one
-        // gap of a person is enough to be rid of it.
-        let beat = self.gaps != gaps || gaps == u16::MAX;
-        let suspected = self.suspect(grain_ms, limits).filter(|reason| beat || *reason != Reason::Regular);
-        if let Some(reason) = suspected {
-            self.held_until_ms = time_ms.max(self.latest_ms).saturating_add(i64::from(limits.hold_s) * 1_000).max(1);
-            self.reason = reason as u8;
-        }
         let within = grain_ms.unwrap_or(f64::INFINITY);
         let rate = |level: f32, window_ms: f64| f64::from(level) * 60_000.0 / (window_ms + within);
         #[expect(clippy::cast_possible_truncation, reason = "a rate for people")]
         let rate_per_min = rate(self.short, SHORT_MS).max(rate(self.long, LONG_MS)) as f32;
+        let suspected = self.suspect(grain_ms, limits);
+        if self.held_until_ms != 0 {
+            let person = suspected.is_none() && rate_per_min <= PROOF_RATE * limits.rate_per_min_max;
+            self.proof = if person { (self.proof + 1).min(PROOF) } else { 0 };
+            let proven = self.proof == PROOF && time_ms >= self.held_until_ms;
+            if proven || time_ms >= self.held_until_ms.saturating_add(PROBATION_MS) {
+                (self.held_until_ms, self.proof) = (0, 0);
+            }
+        }
+        // Rhythm that was shown is held against a user anew at the next beat of it, not at what comes after a break: one
+        // gap of a person is enough to be rid of it.
+        let beat = self.gaps != gaps || gaps == u16::MAX;
+        if let Some(reason) = suspected.filter(|reason| beat || *reason != Reason::Regular) {
+            self.held_until_ms = time_ms.max(self.latest_ms).saturating_add(i64::from(limits.hold_s) * 1_000).max(1);
+            (self.reason, self.proof) = (reason as u8, 0);
+        }
         let regularity = self.regularity(grain_ms, limits);
         Suspicion { rate_per_min, regularity, breadth: self.breadth, verdict: self.verdict(time_ms) }
     }
 
-    /// The verdict at a time, without an event.
+    /// The verdict at a time, without an event: quarantine, and the probation that follows it.
     #[must_use]
     pub fn verdict(&self, time_ms: i64) -> Verdict {
-        if self.held_until_ms == 0 || time_ms >= self.held_until_ms {
+        if self.held_until_ms == 0 || time_ms >= self.held_until_ms.saturating_add(PROBATION_MS) {
             return Verdict::Clear;
         }
         let reason = match self.reason {
@@ -299,7 +321,8 @@ impl Pulse {
         }
     }
 
-    /// Appends the pulse: 59 bytes.
+    /// Appends the pulse: 59 bytes. The last one holds `fine` in its lowest bit and the proof above it; before there were
+    /// probations it was `fine` alone.
     pub fn encode(&self, out: &mut Writer<'_>) {
         out.i64(self.latest_ms).i64(self.held_until_ms);
         for number in [self.short, self.long, self.gap_mean, self.gap_variance, self.breadth] {
@@ -309,7 +332,7 @@ impl Pulse {
         for mark in self.lately {
             out.u16(mark);
         }
-        out.u8(self.next).u8(self.reason).u8(u8::from(self.fine));
+        out.u8(self.next).u8(self.reason).u8(u8::from(self.fine) | self.proof << 1);
     }
 
     /// Reads what [`Self::encode`] wrote.
@@ -333,7 +356,8 @@ impl Pulse {
         for mark in &mut lately {
             *mark = from.u16()?;
         }
-        let (next, reason, fine) = (from.u8()? % LATELY as u8, from.u8()?, from.u8()? != 0);
+        let (next, reason, last) = (from.u8()? % LATELY as u8, from.u8()?, from.u8()?);
+        let (fine, proof) = (last & 1 != 0, (last >> 1).min(PROOF));
         Ok(Self {
             latest_ms,
             held_until_ms,
@@ -348,6 +372,7 @@ impl Pulse {
             next,
             reason,
             fine,
+            proof,
         })
     }
 }

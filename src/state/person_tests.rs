@@ -379,6 +379,12 @@ fn machines_are_set_aside_and_people_are_not() {
     }
     assert_eq!((held > 300, lost), (true, 0), "seed 41: {held} of the timer's 400 were held");
     assert_eq!(portrait(&shard, 1).events, u64::from(400 - held));
-    let later = START_MS + 20_000 * 400 + 7 * 3_600_000;
-    assert_eq!(shard.apply(&Op::Event(event(1, 5, later))).kind, OutcomeKind::Applied, "it has stopped");
+    // The next night it is known from its first event on, to whoever asks for examples too; after weeks it is not.
+    let tonight = event(1, 5, START_MS + 20_000 * 400 + 24 * 3_600_000);
+    let slot = shard.users.find(tonight.user).expect("known");
+    assert!(shard.is_held(slot, tonight.time_ms));
+    assert_eq!(shard.apply(&Op::Event(tonight)).kind, quarantined);
+    let later = event(1, 5, tonight.time_ms + 20 * DAY_MS);
+    assert!(!shard.is_held(slot, later.time_ms));
+    assert_eq!(shard.apply(&Op::Event(later)).kind, OutcomeKind::Applied, "it has stopped");
 }

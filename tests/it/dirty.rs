@@ -22,6 +22,9 @@ use crate::support::{Connection, TestServer, options};
 /// Whether the configurations of the fields quarantine users that behave like machines.
 const QUARANTINES: bool = true;
 
+/// More than a bot does before it is found: 32 gaps tell a rhythm, and nights between them.
+const BOT_LEARNED_MAX: usize = 40;
+
 /// The people of a field, and a server that knows what they are.
 struct Served {
     server: TestServer,
@@ -123,7 +126,7 @@ fn assert_ended(events: &[FieldEvent], results: &[EventResult], case: &str) {
     }
     let bot = events.iter().filter(|event| event.label == Label::Bot).count();
     println!("{case}: {quarantined} of the bot's {bot} events quarantined");
-    assert!(!QUARANTINES || bot == 0 || 2 * quarantined > bot, "{case}: {quarantined} of the bot's {bot} events");
+    assert!(!QUARANTINES || bot < quarantined + BOT_LEARNED_MAX, "{case}: {quarantined} of the bot's {bot} events");
 }
 
 /// Every refused event is counted and kept under its reason, and no other is.
@@ -237,10 +240,8 @@ fn the_same_people(field: Field, seed: u64, dirty: Dirty) {
         assert_eq!(told[0], told[1], "{case}: user {number}");
     }
     if QUARANTINES && dirty.bot > 0.0 {
-        // What the bot did before it was found counts for little.
-        let bot = events.iter().filter(|event| event.label == Label::Bot).count() as u64;
         let person = soiled.person(&Id::Int(u64::from(options.users) + 1));
-        assert!(2 * person.events < bot, "{case}: {} of {bot} events of the bot are learned", person.events);
+        assert!(person.events < BOT_LEARNED_MAX as u64, "{case}: {} events of the bot are learned", person.events);
     }
     soiled.stop();
     tidy.stop();
@@ -260,19 +261,20 @@ fn lifts_are_the_same_too_where_no_machine_has_a_say() {
     }
 }
 
-/// Clean events that were ranked in both streams: how many, hits among the first ten without and with the dirt, and hits
-/// of one stream alone.
+/// Clean events of one stream that were ranked in both forms of it: how many, and hits among the first ten without and
+/// with the dirt.
 #[derive(Clone, Copy, Default)]
 struct Hits {
     ranked: f64,
     without: f64,
     with: f64,
-    apart: f64,
 }
 
 impl Hits {
-    fn of(field: Field, seed: u64, dirty: Dirty) -> Self {
-        let options = FieldOptions { users: 150, items: 400, events: 12_000, ..field_options(field, seed, dirty) };
+    /// For the stream without a bot and the one with it, against the same clean one.
+    fn of(field: Field, seed: u64) -> [Self; 2] {
+        let options =
+            FieldOptions { users: 150, items: 400, events: 12_000, ..field_options(field, seed, Dirty::default()) };
         let events: Vec<FieldEvent> = generate(&options).events.collect();
         let state = state::Options { training: Training::InStep, rank_every: 1, ..state_options(field, &["auto"]) };
         let ranks = |events: &[&FieldEvent]| -> BTreeMap<u64, u32> {
@@ -284,60 +286,76 @@ impl Hits {
             ranked.map(|(event, result)| (event.event_id, result.rank_before)).collect()
         };
         let without = ranks(&cleaned(&events));
-        let with = ranks(&events.iter().collect::<Vec<_>>());
+        [false, true].map(|bot| {
+            let soiled: Vec<_> = events.iter().filter(|event| bot || event.label != Label::Bot).collect();
+            Self::between(&without, &ranks(&soiled))
+        })
+    }
+
+    fn between(without: &BTreeMap<u64, u32>, with: &BTreeMap<u64, u32>) -> Self {
         let mut hits = Self::default();
-        for (event_id, rank) in &without {
-            let Some(other) = with.get(event_id) else { continue };
+        for (rank, other) in without.iter().filter_map(|(event_id, rank)| Some((rank, with.get(event_id)?))) {
             let [one, two] = [rank, other].map(|rank| f64::from(u8::from(*rank <= 10)));
-            hits.add(Self { ranked: 1.0, without: one, with: two, apart: (one - two).abs() });
+            hits = Self { ranked: hits.ranked + 1.0, without: hits.without + one, with: hits.with + two };
         }
         hits
     }
-
-    fn add(&mut self, more: Self) {
-        self.ranked += more.ranked;
-        self.without += more.without;
-        self.with += more.with;
-        self.apart += more.apart;
-    }
-
-    /// By how many per cent the hit rate changes.
-    fn change(&self) -> f64 {
-        100.0 * (self.with / self.without - 1.0)
-    }
-
-    /// With the deviation of the change (McNemar 1947: hits of one stream alone are as heads and tails).
-    fn print(&self, what: &str) {
-        let (without, with) = (self.without / self.ranked, self.with / self.ranked);
-        let deviation = 100.0 * self.apart.sqrt() / self.without;
-        println!(
-            "{what}: HR@10 {without:.4} clean, {with:.4} dirty, {:+.2} % (deviation {deviation:.2}), {} events",
-            self.change(),
-            self.ranked
-        );
-    }
 }
 
-/// `cargo test --test it -- --ignored ranking_stays --nocapture`: HR@10 of `auto` on the clean events of a dirty stream
-/// must be that of the same events without the dirt within 1 % relative. `MIRRA_SEEDS` streams a field, 3 by default.
+/// By how many per cent the hit rate over all streams changes, and the standard error of that.
+///
+/// The change is a ratio of sums over streams, its error that of a ratio estimator (Cochran, *Sampling Techniques*, 1977,
+/// 6.3), the stream being what is drawn: events of one stream are ranked by one network, whose luck they share.
+fn change(streams: &[Hits]) -> (f64, f64) {
+    let sum = |of: fn(&Hits) -> f64| streams.iter().map(of).sum::<f64>();
+    let (without, with, count) = (sum(|hits| hits.without), sum(|hits| hits.with), streams.len() as f64);
+    let ratio = with / without;
+    let squares: f64 = streams.iter().map(|hits| (hits.with - ratio * hits.without).powi(2)).sum();
+    (100.0 * (ratio - 1.0), 100.0 * (squares * count / (count - 1.0)).sqrt() / without)
+}
+
 #[test]
-#[ignore = "minutes: every event is ranked and taught in step, twice"]
+fn a_change_is_told_with_its_error() {
+    let hits = |without, with| Hits { ranked: 1_000.0, without, with };
+    let (by, error) = change(&[hits(200.0, 196.0), hits(200.0, 200.0), hits(100.0, 99.0), hits(100.0, 105.0)]);
+    // All in all 600 and 600; off by -4, 0, -1, 5: sqrt(42 * 4 / 3) / 600.
+    assert!(by.abs() < 1e-9 && (error - 100.0 * 56.0_f64.sqrt() / 600.0).abs() < 1e-9, "{by} {error}");
+}
+
+/// What the issue asks for, in per cent: HR@10 on the clean events falls by less.
+const LOSS_MAX: f64 = 1.0;
+
+/// `cargo test --test it -- --ignored ranking_stays --nocapture`: HR@10 of `auto` on the clean events of a dirty stream
+/// against that of the same events without the dirt, `MIRRA_SEEDS` streams a field (12 by default, 2 at least).
+///
+/// One event more or less makes other draws, and so another network: of eight hits one becomes a miss, about as many
+/// misses become hits, and a stream of 5,300 ranked events tells the change to 1.4 % at best. It takes many to tell 1 %. The
+/// loss is less than that if even the lower end of the interval of 95 % (one-sided: 1.64 errors) is.
+#[test]
+#[ignore = "minutes: every event is ranked and taught in step, three times a stream"]
 fn ranking_stays_as_good_through_dirt() {
-    let seeds = std::env::var("MIRRA_SEEDS").map_or(3, |seeds| seeds.parse().expect("MIRRA_SEEDS is a number"));
-    let cases = [("without a bot", Dirty { bot: 0.0, ..Dirty::default() }), ("with a bot", Dirty::default())];
-    let mut sums = [Hits::default(); 2];
-    for field in [Field::Ecommerce, Field::Social] {
-        for seed in 1..=seeds {
-            for ((name, dirty), sum) in cases.iter().zip(&mut sums) {
-                let hits = Hits::of(field, seed, *dirty);
-                hits.print(&format!("{} seed {seed} {name}", field.name()));
-                sum.add(hits);
-            }
-        }
-    }
-    for ((name, dirty), sum) in cases.iter().zip(&sums) {
-        sum.print(&format!("all {name}"));
-        // What a machine does is learned until it is quarantined.
-        assert!(sum.change().abs() < 1.0 || dirty.bot > 0.0 && !QUARANTINES, "{name}: {:+.2} %", sum.change());
+    let seeds: u64 = std::env::var("MIRRA_SEEDS").map_or(12, |seeds| seeds.parse().expect("MIRRA_SEEDS is a number"));
+    assert!(seeds > 1, "an error cannot be told of {seeds} streams a field");
+    let of_field = |field: Field| {
+        let streams = (1..=seeds).map(|seed| Hits::of(field, seed));
+        let told = |hits: &[Hits; 2]| {
+            let [bare, bot] = hits.map(|hits| (hits.with / hits.ranked, hits.without / hits.ranked));
+            println!("{}: {:.4} of {:.4} without a bot, {:.4} with one", field.name(), bare.0, bare.1, bot.0);
+        };
+        streams.inspect(told).collect::<Vec<_>>()
+    };
+    let streams: Vec<[Hits; 2]> = std::thread::scope(|scope| {
+        let fields = [Field::Ecommerce, Field::Social].map(|field| scope.spawn(move || of_field(field)));
+        fields.into_iter().flat_map(|field| field.join().expect("a field is ranked")).collect()
+    });
+    let told = [("without a bot", 0), ("with a bot", 1)].map(|(name, at)| {
+        let streams: Vec<Hits> = streams.iter().map(|hits| hits[at]).collect();
+        let (by, error) = change(&streams);
+        let events: f64 = streams.iter().map(|hits| hits.ranked).sum();
+        println!("{name}: HR@10 {by:+.2} % (standard error {error:.2}), {} streams, {events} events", streams.len());
+        (name, by, error)
+    });
+    for (name, by, error) in told {
+        assert!(by - 1.64 * error > -LOSS_MAX, "{name}: {by:+.2} %, standard error {error:.2}");
     }
 }

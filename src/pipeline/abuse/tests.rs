@@ -125,7 +125,7 @@ fn a_heartbeat_of_few_items_is_left_alone() {
 }
 
 #[test]
-fn a_quarantine_ends_after_the_hold_and_can_come_again() {
+fn a_quarantine_goes_on_for_the_hold_after_the_last_suspicious_event() {
     let mut user = User::new(1);
     let times: Vec<i64> = timer(7, 10_000.0, 0.0, 1).take(100).collect();
     assert!(user.caught(times.iter().copied()).is_some());
@@ -139,17 +139,71 @@ fn a_quarantine_ends_after_the_hold_and_can_come_again() {
         now += gap;
         assert_eq!(user.event(now, 1), quarantined);
     }
-    let until = user.pulse.held_until_ms;
-    assert_eq!((user.pulse.verdict(until - 1), user.pulse.verdict(until)), (quarantined, Verdict::Clear));
-    assert_eq!(user.event(until, 2), Verdict::Clear);
-    let again = user.caught((1..100).map(|at| until + at * 10_000));
+    assert!(user.pulse.held_until_ms < now + hold_ms && (1..=5).contains(&user.pulse.proof));
+    // Probation follows, and ends by itself.
+    let over = user.pulse.held_until_ms + PROBATION_MS;
+    assert_eq!((user.pulse.verdict(over - 1), user.pulse.verdict(over)), (quarantined, Verdict::Clear));
+    assert_eq!(user.event(over, 2), Verdict::Clear);
+    let again = user.caught((1..100).map(|at| over + at * 10_000));
     assert!(matches!(again, Some((31..60, Reason::Regular))), "{again:?}");
-    // A timer that only rests goes on being one: it is held again at its second beat after the hold.
-    let mut timer = User::new(2);
-    assert!(timer.caught((0..60).map(|at| 1_000_000 + at * 10_000)).is_some());
-    let later = timer.pulse.held_until_ms + 86_400_000;
-    assert_eq!(timer.event(later, 1_000), Verdict::Clear);
-    assert_eq!(timer.event(later + 10_000, 1_001), quarantined);
+}
+
+/// A crawler that comes every night, slow or fast, is found in one of its runs, and not one event of a later run passes.
+#[test]
+fn a_machine_that_was_found_is_held_from_the_first_event_of_its_next_run() {
+    let found = |run: &mut dyn FnMut(i64) -> Vec<i64>, reason: Reason| {
+        let (mut user, mut passed) = (User::new(1), Vec::new());
+        for day in 0..30 {
+            let times = run(day * 86_400_000 + 137);
+            let verdicts = times.iter().enumerate().map(|(at, time)| user.event(*time, at as u64));
+            passed.push(verdicts.filter(|verdict| *verdict == Verdict::Clear).count());
+        }
+        assert_eq!(user.pulse.verdict(user.pulse.latest_ms), Verdict::Quarantined { reason });
+        passed
+    };
+    // Fifteen pages, one every two seconds: three nights show enough of it.
+    let slow = found(&mut |start_ms| (0..15).map(|at| start_ms + 2_000 * at).collect(), Reason::Regular);
+    assert!(slow[0] > 0 && slow[3..].iter().all(|passed| *passed == 0), "{slow:?}");
+    // Waiting as people do, but 40 pages a minute for two hours.
+    let mut rng = Rng::new(13);
+    let fast = found(
+        &mut |start_ms| {
+            let mut time = start_ms as f64;
+            let mut next = || {
+                time += 1_500.0 * (-(1.0 - rng.unit()).ln());
+                time as i64
+            };
+            (0..4_800).map(|_| next()).collect()
+        },
+        Reason::Rate,
+    );
+    assert_eq!((fast[0] > 500, fast[1..].iter().sum::<usize>()), (true, 0), "seed 13: {fast:?}");
+}
+
+/// Somebody whose device once played a machine comes as a person does: let go when the quarantine is over, and for good. A
+/// machine that was let go for it has changed its pace is found again.
+#[test]
+fn who_behaves_like_a_person_ends_the_probation() {
+    let caught = || {
+        let mut user = User::new(1);
+        assert!(user.caught(timer(7, 10_000.0, 0.0, 1).take(100)).is_some());
+        user
+    };
+    for seed in 0..50 {
+        let mut user = caught();
+        let start_ms = user.pulse.held_until_ms + 3_600_000;
+        let times = person(seed, 1).map(|time| time - 10_i64.pow(12) + start_ms);
+        let held = times.take(1_000).enumerate().map(|(at, time)| user.event(time, at as u64) != Verdict::Clear);
+        let held: Vec<bool> = held.collect();
+        let free = held.iter().position(|held| !held).expect("let go");
+        assert!((usize::from(PROOF) - 1..500).contains(&free), "seed {seed}: {free} of 1,000 held");
+        assert!(held[free..].iter().all(|held| !held) && user.pulse.held_until_ms == 0, "seed {seed}");
+    }
+    let mut user = caught();
+    let start_ms = user.pulse.held_until_ms + 3_600_000;
+    let slower = timer(8, 45_000.0, 0.1, 1).map(|time| time - 10_i64.pow(12) + start_ms);
+    let passed = slower.take(1_000).enumerate().filter(|(at, time)| user.event(*time, *at as u64) == Verdict::Clear);
+    assert!((1..150).contains(&passed.count()));
 }
 
 #[test]
@@ -211,9 +265,12 @@ fn the_grain_is_the_greatest_common_divisor() {
 #[test]
 fn a_pulse_goes_on_from_its_bytes() {
     let mut user = User::new(1);
-    for (at, time) in person(11, 1).take(50).enumerate() {
-        user.event(time, at as u64 % 20);
+    assert!(user.caught(timer(7, 10_000.0, 0.0, 1).take(100)).is_some());
+    let after_ms = user.pulse.held_until_ms + 1_000;
+    for (at, gap) in [5_000, 61_000, 7_000, 200_000, 9_000].into_iter().enumerate() {
+        user.event(after_ms + gap * (at as i64 + 1), at as u64);
     }
+    assert!(user.pulse.proof > 0, "on probation");
     let mut bytes = Vec::new();
     user.pulse.encode(&mut Writer::new(&mut bytes));
     assert_eq!(bytes.len(), 59);
@@ -226,6 +283,10 @@ fn a_pulse_goes_on_from_its_bytes() {
     for cut in 0..bytes.len() {
         assert!(Pulse::decode(&mut Reader::new(&bytes[..cut])).is_err());
     }
+    // As it was written before there were probations.
+    bytes[58] = 1;
+    let old = Pulse::decode(&mut Reader::new(&bytes)).unwrap();
+    assert_eq!((old.fine, old.proof), (true, 0));
     bytes[16..20].copy_from_slice(&f32::NAN.to_le_bytes());
     assert!(matches!(Pulse::decode(&mut Reader::new(&bytes)), Err(CursorError::Bad { offset: 16, .. })));
 }
