@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io;
 
 use super::child::ChildError;
+use super::columns::ColumnsError;
 use super::demo::DemoError;
 use super::evaluate::EvaluateError;
 use crate::client::ClientError;
@@ -62,6 +63,15 @@ pub enum CliError {
     /// Arguments that parse but contradict each other.
     #[error("{0}")]
     Usage(String),
+}
+
+impl From<ColumnsError> for CliError {
+    fn from(error: ColumnsError) -> Self {
+        match error {
+            ColumnsError::Ingest(error) => error.into(),
+            ColumnsError::Unfit(message) => Self::Failed(message),
+        }
+    }
 }
 
 impl CliError {

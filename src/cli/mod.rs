@@ -8,6 +8,7 @@ mod account;
 pub mod ask;
 pub mod bench;
 pub mod child;
+mod columns;
 pub mod config;
 pub mod control;
 pub mod demo;

@@ -1,10 +1,9 @@
 //! `mirra load users|items`: bulk load of attributes and tags, and account for every row.
 //!
 //! A row is one USER_UPSERT or ITEM_UPSERT; many are in flight on one connection (`sender.rs`). Cells are typed by
-//! column: as told, or as the first rows look (`columns.rs`). Empty cells state nothing: attributes stay as they are, and
+//! column: as told, or as the first rows look (`../columns.rs`). Empty cells state nothing: attributes stay as they are, and
 //! so do tags, which an upsert would replace: an item whose row tells none is asked for those that it has.
 
-mod columns;
 mod report;
 mod sender;
 
@@ -13,19 +12,15 @@ use std::time::Instant;
 
 use clap::{Args, Subcommand};
 
-use columns::{Plan, Stated, Target, TypeOf};
 use report::{FileReport, LoadReport, tell};
 use sender::{Sender, Upsert, Waiting};
 
+use super::columns::{self, Row, Rows, Stated, Target, TypeOf, Typing};
 use super::{CliError, DurabilityArg, OutputArgs, ServerAddress, ask, output};
 use crate::base::Reader;
 use crate::client::{BlockingClient, ClientError};
-use crate::ingest::{Cells, IngestError, Sheet};
 use crate::model::Schema;
 use crate::wire::commands::{ItemUpsert, SchemaGet, UserUpsert};
-
-/// Rows that are looked at to tell the types of columns.
-const SAMPLE_ROWS: usize = 10_000;
 
 /// Longest wait for an answer.
 const TIMEOUT_MS: u64 = 60_000;
@@ -156,32 +151,22 @@ fn load_file<C: Upsert>(
     request: &mut impl FnMut(&mut Sender<C>, Stated) -> Result<C, ClientError>,
     progress: &output::Progress,
 ) -> Result<(), CliError> {
-    let mut sheet = Sheet::open(path)?;
-    let sample: Vec<Result<Cells, IngestError>> = sheet.by_ref().take(SAMPLE_ROWS).collect();
-    let mut plan = Plan::new(target, path, &sheet, args, &sample.iter().filter_map(|row| row.as_ref().ok()))?;
+    let (RowsArgs { types, no_infer, time, .. }, declared) = args;
+    let rows = Rows::open(target, path, Typing { told: types, declared, infer: !no_infer, time: time.as_deref() })?;
     let number = u32::try_from(files.len()).unwrap_or(u32::MAX);
-    files.push(FileReport::new(path, &plan));
-    for row in sample.into_iter().chain(sheet) {
+    files.push(FileReport::new(path, rows.plan()));
+    for row in rows {
         // Pushed above.
         let Some(file) = files.last_mut() else { break };
-        let row = match row {
-            Ok(row) => row,
-            Err(IngestError::Row(error)) => {
-                file.rows += 1;
-                let reason = format!("{} is {:?}, expected {}", error.column, error.found, error.expected);
-                sender.refuse(number, error.line, reason);
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let Row { line, stated } = row?;
         file.rows += 1;
         progress.advance(1);
-        match plan.stated(&row) {
+        match stated {
             Ok(stated) => {
                 let request = request(sender, stated)?;
-                sender.send(Waiting { file: number, line: row.line, request })?;
+                sender.send(Waiting { file: number, line, request })?;
             }
-            Err(message) => sender.refuse(number, row.line, message),
+            Err(message) => sender.refuse(number, line, message),
         }
     }
     Ok(())

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::columns::Plan;
 use super::sender::Tally;
+use crate::cli::columns::Plan;
 use crate::cli::{CliError, output};
 
 /// What was read of one file.

@@ -3,15 +3,19 @@
 //! A column's type is told by `--types`, else by the first rows: a column with a `|` is a list; one whose cells are all
 //! numbers is a number (`007` is none: it is a code); all `true` or `false` is a boolean; everything else is text. A
 //! later cell that does not fit is an error of its row that says how to load it all the same.
+//!
+//! One reading for `mirra load`, which sends the statements to a server, and `mirra evaluate`, which states them itself.
 
 use std::path::Path;
 
-use super::RowsArgs;
+mod rows;
+
+pub(super) use rows::{Row, Rows};
+
 use crate::base::Id;
 use crate::base::limits::{ATTRIBUTES_MAX, ID_BYTES_MAX, ITEM_TAGS_MAX, TEXT_BYTES_MAX};
-use crate::cli::CliError;
 use crate::ingest::time::{TIME, time_ms};
-use crate::ingest::{Cells, Sheet, TimeUnit};
+use crate::ingest::{Cells, IngestError, Sheet, TimeUnit};
 use crate::model::{AttributeRule, AttributeType};
 use crate::wire::types::{Attribute, AttributeValue};
 
@@ -23,6 +27,17 @@ const TIME_COLUMN: &str = "timestamp";
 
 /// Characters of a cell that a message shows.
 const FOUND_CHARS: usize = 64;
+
+/// Why a file cannot be read as statements.
+#[derive(Debug, thiserror::Error)]
+pub enum ColumnsError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+    /// Its columns make no sense, or are not those that were asked for.
+    #[error("{0}")]
+    Unfit(String),
+}
 
 /// What the rows are about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +89,19 @@ pub struct TypeOf {
     pub column: String,
     /// Its type.
     pub cell: CellType,
+}
+
+/// How the columns of a file get their types and times.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Typing<'a> {
+    /// As told by `--types`.
+    pub(super) told: &'a [TypeOf],
+    /// As the schema declares them.
+    pub(super) declared: &'a [TypeOf],
+    /// Whether the first rows tell the others; without that they are texts.
+    pub(super) infer: bool,
+    /// When the values hold from, as `--time` says it.
+    pub(super) time: Option<&'a str>,
 }
 
 /// The types of the attributes that a schema declares. A date may be a number or a text: its rows tell.
@@ -153,14 +181,14 @@ impl Plan {
         target: &Target,
         path: &Path,
         sheet: &Sheet,
-        (args, declared): (&RowsArgs, &[TypeOf]),
+        typing: Typing<'_>,
         sample: &(impl Iterator<Item = &'a Cells> + Clone),
-    ) -> Result<Self, CliError> {
+    ) -> Result<Self, ColumnsError> {
         let header = sheet.header();
         let name = path.display();
         let place = |column: &str| header.iter().position(|name| name.eq_ignore_ascii_case(column));
         let lacks = |option: &str, column: &str| {
-            CliError::Failed(format!("{name} has no column {column:?} for {option}; it has: {}", header.join(", ")))
+            ColumnsError::Unfit(format!("{name} has no column {column:?} for {option}; it has: {}", header.join(", ")))
         };
         let id = sheet.needed(target.noun())?;
         let tags = match target {
@@ -168,7 +196,7 @@ impl Plan {
             Target::Items { tags: Some(told) } => Some(place(told).ok_or_else(|| lacks("--tags", told))?),
             Target::Items { tags: None } => TAG_COLUMNS.iter().find_map(|column| place(column)),
         };
-        let holds = match args.time.as_deref() {
+        let holds = match typing.time {
             None => place(TIME_COLUMN).map_or(Holds::Now, Holds::Column),
             Some(told) => match (place(told), time_ms(told, &mut None)) {
                 (Some(at), _) => Holds::Column(at),
@@ -177,7 +205,7 @@ impl Plan {
                 (None, None) => return Err(lacks("--time (nor is it a time, or `now`)", told)),
             },
         };
-        if let Some(unknown) = args.types.iter().find(|told| place(&told.column).is_none()) {
+        if let Some(unknown) = typing.told.iter().find(|told| place(&told.column).is_none()) {
             return Err(lacks("--types", &unknown.column));
         }
         let sampled = sample.clone().count();
@@ -195,23 +223,24 @@ impl Plan {
                 continue;
             }
             if place(column) != Some(at) {
-                return Err(CliError::Failed(format!("header of {name} has column {column:?} twice")));
+                return Err(ColumnsError::Unfit(format!("header of {name} has column {column:?} twice")));
             }
             if column.is_empty() || column.len() > TEXT_BYTES_MAX {
                 let bytes = column.len();
-                return Err(CliError::Failed(format!(
+                return Err(ColumnsError::Unfit(format!(
                     "column {} of {name} has a name of {bytes} bytes, allowed are 1 to {TEXT_BYTES_MAX}",
                     at + 1
                 )));
             }
-            let asked = args.types.iter().find(|told| told.column.eq_ignore_ascii_case(column));
-            let told = asked.or_else(|| declared.iter().find(|told| told.column == *column)).map(|told| told.cell);
+            let asked = typing.told.iter().find(|told| told.column.eq_ignore_ascii_case(column));
+            let told =
+                asked.or_else(|| typing.declared.iter().find(|told| told.column == *column)).map(|told| told.cell);
             let cells = sample.clone().map(|row| row.cells[at].as_str()).filter(|cell| !cell.is_empty());
-            let cell = told.unwrap_or(if args.no_infer { CellType::Text } else { inferred(&cells) });
+            let cell = told.unwrap_or(if typing.infer { inferred(&cells) } else { CellType::Text });
             plan.columns.push(Column { at, name: column.clone(), cell, told: told.is_some() });
         }
         match plan.columns.len() {
-            count if count > ATTRIBUTES_MAX => Err(CliError::Failed(format!(
+            count if count > ATTRIBUTES_MAX => Err(ColumnsError::Unfit(format!(
                 "{name} has {count} columns of attributes, a {} takes {ATTRIBUTES_MAX}",
                 target.noun()
             ))),

@@ -20,8 +20,9 @@ fn plan(command: &str, file: &str) -> Result<(Plan, Vec<Result<Stated, String>>)
     let mut sheet = Sheet::from_reader(Cursor::new(file.as_bytes().to_vec()), "file.csv").unwrap();
     let cells: Vec<Cells> = sheet.by_ref().map(Result::unwrap).collect();
     let sample = cells.iter().take(3);
+    let typing = Typing { told: &rows.types, declared: &[], infer: !rows.no_infer, time: rows.time.as_deref() };
     let mut plan =
-        Plan::new(&target, Path::new("file.csv"), &sheet, (&rows, &[]), &sample).map_err(|error| error.to_string())?;
+        Plan::new(&target, Path::new("file.csv"), &sheet, typing, &sample).map_err(|error| error.to_string())?;
     let stated = cells.iter().map(|row| plan.stated(row)).collect();
     Ok((plan, stated))
 }
