@@ -120,13 +120,14 @@ pub fn fill(gather: &mut Gather, bank: &Bank, factors: Factors<'_>, asker: Asker
     out.resize(gather.candidates.len() * STRIDE, 0.0);
     let common = Common::of(gather, bank, asker);
     let rows = out.as_chunks_mut::<STRIDE>().0;
+    let alike = asker.user.and_then(|user| bank.groups.alike(user));
     for (row, item) in rows.iter_mut().zip(&gather.candidates) {
         let (sums, norm) = (gather.sums(*item), norm(bank, *item));
         fill_logs(row, bank.counts.get(*item as usize), &common, norm, &sums);
         fill_plain(row, &common, norm, &sums);
         row[TAGS] = bank.tags.affinity(&gather.liking, *item as usize);
         row[GATES..WHOLE].copy_from_slice(&common.gates);
-        row[GROUP] = asker.user.map_or(0.0, |user| bank.groups.affinity(user, *item));
+        row[GROUP] = alike.as_ref().map_or(0.0, |alike| alike.affinity(*item));
     }
     fill_vectors(rows, gather, bank, factors);
     (0..PRODUCT_COUNT).for_each(|at| standardise(rows, gather.proposed, PRODUCTS + at, STANDARDISED + at));

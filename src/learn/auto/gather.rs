@@ -300,13 +300,12 @@ impl Gather {
 
     /// To a user of few events: what people alike turn to, by how much they do and how much everybody does.
     fn propose_groups(&mut self, bank: &Bank, asker: Asker<'_>, each: usize) {
-        let Some(user) = asker.user.filter(|user| bank.groups.knows(*user) && bank.trail(*user).count() < FEW) else {
-            return;
-        };
-        let mut items: Vec<u32> = bank.groups.items(user).filter(|item| self.scatter.open(*item)).collect();
+        let Some(user) = asker.user.filter(|user| bank.trail(*user).count() < FEW) else { return };
+        let Some(alike) = bank.groups.alike(user) else { return };
+        let mut items: Vec<u32> = alike.items(4 * each).filter(|item| self.scatter.open(*item)).collect();
         items.sort_unstable(); // the order in which they are kept means nothing
         self.scores.clear();
-        let score = |item: &u32| bank.groups.affinity(user, *item) + bank.counts.get(*item as usize).log_events;
+        let score = |item: &u32| alike.affinity(*item) + bank.counts.get(*item as usize).log_events;
         self.scores.extend(items.iter().map(score));
         self.choose_best(&items, each);
     }

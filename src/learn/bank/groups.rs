@@ -1,9 +1,12 @@
 //! What people alike turn to: users by their stated attributes, and how often each group met each item.
 //!
 //! A *group* is a value of an attribute: an occupation, a decade of age. Of a user with few events it says what the events
-//! cannot yet (demographic filtering: Pazzani 1999). How much an item belongs to a user's groups is the mean, over the
-//! groups, of `ln((n_gi + s p_i) / (n_g + s) / p_i)`: the item's share among the group's events, drawn to its share among
-//! all by `s` events, against that share. 0 is what anybody would meet.
+//! cannot yet (demographic filtering: Pazzani 1999). How much more people alike meet an item than all do is its *lift*: a
+//! group of `n` events that met the item `n_i` times, where the item's share `p` among all lets `n p` expect, has the lift
+//! `(n_i + k l) / (n p + k)`. `l` is the lift that the next larger of the user's groups has, 1 before the largest: each
+//! group refines what the larger ones say as far as it has seen enough (gamma prior on a Poisson rate: DuMouchel 1999), and
+//! one of a single user, such as a postcode, changes nothing. The affinity is the lift's logarithm: 0 is what anybody
+//! would meet.
 
 use hashbrown::HashMap;
 
@@ -12,8 +15,8 @@ use crate::base::cursor::{CursorError, Reader, Writer};
 /// Most groups that one user belongs to.
 pub const GROUPS_MAX: usize = 8;
 
-/// Events whose worth the share among all has against a group's own.
-const PRIOR_EVENTS: f32 = 50.0;
+/// How often a group is to be expected to meet an item before what it did counts for more than what is known of larger ones.
+const PRIOR_MET: f32 = 15.0;
 
 /// Events of one group.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +28,36 @@ struct Group {
 impl PartialEq for Group {
     fn eq(&self, other: &Self) -> bool {
         self.events == other.events && self.items == other.items
+    }
+}
+
+/// People alike: the groups of one user, the largest first.
+#[derive(Clone, Debug)]
+pub struct Alike<'a> {
+    all: &'a Groups,
+    groups: Vec<&'a Group>,
+}
+
+impl Alike<'_> {
+    /// How much more people alike met an item than all did, as a logarithm; 0 for an item that nobody of any group met.
+    #[must_use]
+    pub fn affinity(&self, item: u32) -> f32 {
+        let met = self.all.met.get(item as usize).copied().unwrap_or(0);
+        if met == 0 {
+            return 0.0;
+        }
+        let share = met as f32 / self.all.events as f32;
+        let own = |group: &Group| group.items.get(&item).copied().unwrap_or(0) as f32;
+        let refine =
+            |lift: f32, group: &&Group| (own(group) + PRIOR_MET * lift) / (group.events as f32 * share + PRIOR_MET);
+        let lift = self.groups.iter().fold(1.0, refine);
+        lift.ln()
+    }
+
+    /// The items of the smallest of the groups that met at least `enough` different ones, else of the largest; in no order.
+    pub fn items(&self, enough: usize) -> impl Iterator<Item = u32> + '_ {
+        let smallest = self.groups.iter().rfind(|group| group.items.len() >= enough).or(self.groups.first());
+        smallest.into_iter().flat_map(|group| group.items.keys().copied())
     }
 }
 
@@ -88,31 +121,13 @@ impl Groups {
         }
     }
 
-    /// How much an item belongs to a user's groups; 0 for a user of none, and for an item that nobody of any met.
+    /// What the groups of a user make of items; `None` for a user of no group.
     #[must_use]
-    pub fn affinity(&self, user: usize, item: u32) -> f32 {
-        let Some(groups) = self.users.get(user).filter(|groups| !groups.is_empty()) else { return 0.0 };
-        let met = self.met.get(item as usize).copied().unwrap_or(0);
-        if met == 0 {
-            return 0.0;
-        }
-        let share = met as f32 / self.events as f32;
-        let sum: f32 = groups
-            .iter()
-            .map(|number| {
-                let group = &self.groups[*number as usize];
-                let own = group.items.get(&item).copied().unwrap_or(0) as f32;
-                ((own + PRIOR_EVENTS * share) / ((group.events as f32 + PRIOR_EVENTS) * share)).ln()
-            })
-            .sum();
-        sum / groups.len() as f32
-    }
-
-    /// The items that the smallest of a user's groups met, in no order.
-    pub fn items(&self, user: usize) -> impl Iterator<Item = u32> + '_ {
-        let groups = self.users.get(user).map_or(&[][..], |groups| &groups[..]);
-        let smallest = groups.iter().map(|number| &self.groups[*number as usize]).min_by_key(|group| group.items.len());
-        smallest.into_iter().flat_map(|group| group.items.keys().copied())
+    pub fn alike(&self, user: usize) -> Option<Alike<'_>> {
+        let numbers = self.users.get(user).filter(|numbers| !numbers.is_empty())?;
+        let mut groups: Vec<&Group> = numbers.iter().map(|number| &self.groups[*number as usize]).collect();
+        groups.sort_by_key(|group| std::cmp::Reverse(group.events)); // stable: of equal ones the older number first
+        Some(Alike { all: self, groups })
     }
 
     /// Appends what is kept over all users.
@@ -197,14 +212,47 @@ mod tests {
     fn what_ones_like_meet_belongs_to_a_newcomer() {
         let mut groups = groups();
         groups.insert_user();
-        assert_eq!(groups.affinity(40, 3).to_bits(), 0.0_f32.to_bits(), "of no group");
+        assert!(groups.alike(40).is_none(), "of no group");
         groups.set(40, [100].into_iter());
-        assert!(groups.affinity(40, 3) > 0.5 && groups.affinity(40, 8) < -1.0, "{}", groups.affinity(40, 8));
-        assert!(groups.affinity(40, 10).abs() < 0.05, "what everybody meets says nothing");
-        assert_eq!(groups.affinity(40, 99).to_bits(), 0.0_f32.to_bits());
-        let mut items: Vec<u32> = groups.items(40).collect();
+        let alike = groups.alike(40).unwrap();
+        assert!(alike.affinity(3) > 0.5 && alike.affinity(8) < -1.0, "{}", alike.affinity(8));
+        assert!(alike.affinity(10).abs() < 0.05, "what everybody meets says nothing");
+        assert_eq!(alike.affinity(99).to_bits(), 0.0_f32.to_bits());
+        let mut items: Vec<u32> = alike.items(6).collect();
         items.sort_unstable();
         assert_eq!(items, [0, 1, 2, 3, 4, 10]);
+    }
+
+    #[test]
+    fn small_groups_refine_large_ones_as_far_as_they_have_seen_enough() {
+        let mut groups = groups();
+        let lift = |groups: &Groups, user: usize| groups.alike(user).unwrap().affinity(3);
+        groups.insert_user();
+        groups.set(40, [100].into_iter());
+        let of_the_large = lift(&groups, 40);
+        // A group of this user alone, which met nothing yet, then one event of something else.
+        groups.set(40, [100, 900].into_iter());
+        assert!((lift(&groups, 40) - of_the_large).abs() < 1e-6, "{} {of_the_large}", lift(&groups, 40));
+        groups.learn(40, 10);
+        assert!((lift(&groups, 40) - of_the_large).abs() < 0.02, "{} {of_the_large}", lift(&groups, 40));
+        // What a group of another mind has seen 600 times counts more than what all of them do.
+        groups.insert_user();
+        groups.set(41, [7, 101].into_iter());
+        assert!(lift(&groups, 41) < -1.0, "{}", lift(&groups, 41));
+        // By hand: the largest group first. Everybody (7): as all; odd users (101): none of 620 where 60 were to be expected.
+        let share = 120.0 / 1_241.0;
+        let everybody = (120.0 + 15.0) / (1_240.0 * share + 15.0);
+        let odd = (0.0 + 15.0 * everybody) / (620.0 * share + 15.0);
+        assert!((f64::from(lift(&groups, 41)) - f64::ln(odd)).abs() < 1e-5);
+    }
+
+    #[test]
+    fn who_is_like_a_stranger_proposes_by_the_smallest_group_that_knows_enough() {
+        let mut groups = groups();
+        groups.insert_user();
+        groups.set(40, [7, 100, 900].into_iter());
+        let count = |enough: usize| groups.alike(40).unwrap().items(enough).count();
+        assert_eq!([count(1), count(6), count(7), count(99)], [6, 6, 11, 11], "the empty group proposes nothing");
     }
 
     #[test]
