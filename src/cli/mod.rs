@@ -103,7 +103,7 @@ pub enum Command {
     /// Look at the journal of a data directory, and end a damaged one before its damage.
     Journal(journal::JournalArgs),
     /// Compare strategies on recorded events, by the code that serves them.
-    Evaluate(evaluate::EvaluateArgs),
+    Evaluate(Box<evaluate::EvaluateArgs>),
     /// Write users, items and events of a shop, a bank, media, a social network or health to files.
     Generate(generate::GenerateArgs),
     /// The schema of a running server: look at it, check a file against it, put the file's in its place.

@@ -140,15 +140,12 @@ pub(super) fn attributes(
 ) -> Result<Attributes, Invalid> {
     let mut attributes = Attributes::default();
     for Attribute { name, value } in wire {
-        let value = match value {
-            AttributeValue::Removed => Value::Removed,
-            AttributeValue::Number(value) if !value.is_finite() => return Err(Invalid::Number { name, value }),
-            AttributeValue::Number(number) => Value::Number(number),
-            AttributeValue::Text(text) => Value::Text(text),
-            AttributeValue::Bool(yes) => Value::Bool(yes),
-            AttributeValue::Texts(texts) => Value::List(texts),
-        };
-        let value = check(&name, value)?;
+        if let AttributeValue::Number(value) = value
+            && !value.is_finite()
+        {
+            return Err(Invalid::Number { name, value });
+        }
+        let value = check(&name, value.into())?;
         attributes.patch(&name, value, time_ms);
     }
     Ok(attributes)

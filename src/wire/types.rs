@@ -8,6 +8,7 @@ use super::portrait::{AttributeFact, BehaviourSums, ControlInForce, FacetAffinit
 use super::schema::{Keyed, Record, TypeInfo, records};
 use crate::base::limits::{ATTRIBUTES_MAX, DIM_MAX, ITEM_TAGS_MAX, LIST_MAX, OUTCOME_KINDS_MAX, TEXT_BYTES_MAX};
 use crate::base::{CursorError, Id, Reader, Writer};
+use crate::model::Value;
 
 /// Tenths of the range of values.
 const CALIBRATION_MAX: usize = 10;
@@ -63,6 +64,18 @@ pub enum AttributeValue {
     Bool(bool),
     /// Tag 4: list of text, at most [`ITEM_TAGS_MAX`].
     Texts(Vec<String>),
+}
+
+impl From<AttributeValue> for Value {
+    fn from(value: AttributeValue) -> Self {
+        match value {
+            AttributeValue::Removed => Self::Removed,
+            AttributeValue::Number(number) => Self::Number(number),
+            AttributeValue::Text(text) => Self::Text(text),
+            AttributeValue::Bool(yes) => Self::Bool(yes),
+            AttributeValue::Texts(texts) => Self::List(texts),
+        }
+    }
 }
 
 impl Field for AttributeValue {

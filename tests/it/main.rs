@@ -17,7 +17,7 @@ mod regression;
 mod rejects;
 mod same_figures;
 mod server_roundtrip;
-mod sources;
+mod side;
 mod support;
 mod tidy;
 mod truth;

@@ -1,5 +1,6 @@
 //! Why an evaluation failed.
 
+use crate::cli::columns::ColumnsError;
 use crate::engine::EngineError;
 use crate::ingest::IngestError;
 use crate::ingest::tensors::TensorsError;
@@ -11,6 +12,9 @@ pub enum EvaluateError {
     /// A file cannot be read.
     #[error(transparent)]
     Ingest(#[from] IngestError),
+    /// A table of users or items cannot be used.
+    #[error(transparent)]
+    Columns(#[from] ColumnsError),
     /// A file of weights cannot be used or written.
     #[error(transparent)]
     Tensors(#[from] TensorsError),
@@ -52,6 +56,19 @@ pub enum EvaluateError {
         /// What is wrong.
         source: ParameterError,
     },
+    /// A strategy that is kept from a table that is not there.
+    #[error("strategy {spec:?}: there is no table that {parameter} could keep from it; give --{flag} FILE")]
+    NoTable {
+        /// The specification.
+        spec: String,
+        /// The parameter.
+        parameter: &'static str,
+        /// The flag that names the table.
+        flag: &'static str,
+    },
+    /// Types of columns without a table that could have them.
+    #[error("--types is about columns of --users and --items, and neither is given")]
+    NothingToType,
     /// A flag that this protocol does not know, or needs.
     #[error("--{flag} {} protocol {protocol}", if *needed { "is needed for" } else { "means nothing in" })]
     Flag {
@@ -108,8 +125,15 @@ impl EvaluateError {
             | Self::NotAssignment { .. }
             | Self::Parameter { .. }
             | Self::Against { .. }
+            | Self::NoTable { .. }
+            | Self::NothingToType
             | Self::Flag { .. } => true,
-            Self::Ingest(_) | Self::Tensors(_) | Self::Plot { .. } | Self::NoEvents { .. } | Self::Fit { .. } => false,
+            Self::Ingest(_)
+            | Self::Columns(_)
+            | Self::Tensors(_)
+            | Self::Plot { .. }
+            | Self::NoEvents { .. }
+            | Self::Fit { .. } => false,
         }
     }
 }

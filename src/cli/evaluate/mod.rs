@@ -3,7 +3,7 @@
 //! Every strategy gets a [`Shard`](crate::state::Shard) of its own, events go through `Shard::apply`, figures come from
 //! its test-then-learn sums, item models are fitted over its histories and installed as an epoch. Nothing is learned or
 //! ranked here. Three protocols: rating prediction ([`protocol_p1`]), top-k on a stream ([`protocol_p2`]), leave-one-out
-//! against given negatives ([`protocol_p3`]).
+//! against given negatives ([`protocol_p3`]). What is known beside the events is stated before the first ([`side`]).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +17,8 @@ pub mod protocol_p1;
 pub mod protocol_p2;
 pub mod protocol_p3;
 pub mod report;
+pub mod side;
+pub mod slices;
 pub mod spec;
 pub mod stream;
 #[cfg(test)]
@@ -32,6 +34,8 @@ use crate::learn::Strategy;
 use compare::Runs;
 use outcomes::Outcomes;
 use protocol_p2::Scoring;
+use side::{Side, SideArgs};
+use slices::Slice;
 use spec::Spec;
 use stream::{BadRows, Stream, read_held_out};
 
@@ -70,7 +74,8 @@ pub struct EvaluateArgs {
     /// What is scored, and how.
     #[arg(long, value_enum, default_value = "P1", ignore_case = true)]
     pub protocol: Protocol,
-    /// Strategy with parameters that differ from the defaults, such as `decay:half_life_s=3600`; may be repeated.
+    /// Strategy with parameters that differ from the defaults, such as `decay:half_life_s=3600`; may be repeated. With
+    /// `user_table=0` or `item_table=0` it is not told what stands in --users or --items: what the table is worth to it.
     /// Without it: every strategy that the protocol can score.
     #[arg(long = "strategy", value_name = "NAME[:K=V,...]")]
     pub strategies: Vec<String>,
@@ -90,6 +95,13 @@ pub struct EvaluateArgs {
     /// to be chosen on an earlier slice, such as `0.8,0.9`, than the one they are reported on.
     #[arg(long, value_name = "FROM,TO", value_parser = slice)]
     pub slice: Option<(f64, f64)>,
+    /// What is known beside the events.
+    #[command(flatten)]
+    pub side: SideArgs,
+    /// P1, P2: tell besides the whole what was made of cold users, who have at most N events before the one that is scored,
+    /// and of new items, which nobody met before.
+    #[arg(long, value_name = "N")]
+    pub cold: Option<u32>,
     /// P2: safetensors file that strategy `attention` begins from (docs/neural.md).
     #[arg(long, value_name = "FILE.safetensors")]
     pub weights: Option<PathBuf>,
@@ -135,6 +147,8 @@ pub fn run(args: &EvaluateArgs, progress: &mut dyn FnMut(u64, u64)) -> Result<Ve
     let against = against(args, &specs[0])?;
     let stream = Stream::read(&args.files, args.min_value)?;
     tell(&stream.bad);
+    let side = Side::read(&args.side, &stream)?;
+    tell(&side.bad);
     let test = match &args.test {
         Some(file) => {
             let (rows, bad) = read_held_out(file)?;
@@ -154,7 +168,7 @@ pub fn run(args: &EvaluateArgs, progress: &mut dyn FnMut(u64, u64)) -> Result<Ve
                     progress(before + done, total);
                 }
             };
-            runs.add(run_one(args, &stream, &test, &specs[at], *seed, &mut step)?);
+            runs.add(run_one(args, (&stream, &side, &test), &specs[at], *seed, &mut step)?);
             before += each;
         }
         all.push(runs);
@@ -162,14 +176,15 @@ pub fn run(args: &EvaluateArgs, progress: &mut dyn FnMut(u64, u64)) -> Result<Ve
     if let Some(file) = &args.plot {
         plot::write(file, args.protocol, &specs[0], &all)?;
     }
-    Ok(figures(args, &all, against))
+    let slices = args.cold.map(|cold| slices::of(&stream, args.protocol, cold));
+    Ok(figures(args, &all, against, slices.as_deref()))
 }
 
 /// Events between two reports of progress.
 const STEP: u64 = 256;
 
-/// Figures of every strategy, with its differences from the one at `against`.
-fn figures(args: &EvaluateArgs, all: &[Runs], against: usize) -> Vec<Figures> {
+/// Figures of every strategy, with its differences from the one at `against`, over all that was scored and in slices.
+fn figures(args: &EvaluateArgs, all: &[Runs], against: usize, slices: Option<&[Slice]>) -> Vec<Figures> {
     let mut figures: Vec<Figures> = all.iter().map(|runs| runs.figures(args.seeds())).collect();
     let name = figures[against].strategy.clone();
     for (at, (one, runs)) in figures.iter_mut().zip(all).enumerate() {
@@ -177,14 +192,15 @@ fn figures(args: &EvaluateArgs, all: &[Runs], against: usize) -> Vec<Figures> {
             one.differences = Some(runs.against(&all[against])).filter(|differences| !differences.is_empty());
             one.against = one.differences.is_some().then(|| name.clone());
         }
+        let other = (at != against).then(|| &all[against]);
+        one.slices = slices.map(|slices| slices.iter().map(|slice| slice.figures(runs, other)).collect());
     }
     figures
 }
 
 fn run_one(
     args: &EvaluateArgs,
-    stream: &Stream,
-    test: &[HeldOut],
+    (stream, side, test): (&Stream, &Side, &[HeldOut]),
     spec: &Spec,
     seed: u64,
     step: &mut dyn FnMut(u64),
@@ -194,7 +210,7 @@ fn run_one(
         Protocol::P1 => protocol_p1::run(stream, spec, args.clip, seed, step),
         Protocol::P2 => {
             let (slice, every) = (args.slice.unwrap_or((0.9, 1.0)), args.every.unwrap_or(1) as usize);
-            protocol_p2::run(stream, spec, Scoring { slice, every }, seed, step)?
+            protocol_p2::run(stream, side, spec, Scoring { slice, every }, seed, step)?
         }
         Protocol::P3 => protocol_p3::run(stream, test, spec, seed, step)?,
     };
@@ -216,12 +232,19 @@ fn check_flags(args: &EvaluateArgs) -> Result<(), EvaluateError> {
         ("clip", args.clip.is_some(), Protocol::P1),
         ("every", args.every.is_some(), Protocol::P2),
         ("slice", args.slice.is_some(), Protocol::P2),
+        ("users", args.side.users.is_some(), Protocol::P2),
+        ("items", args.side.items.is_some(), Protocol::P2),
         ("weights", args.weights.is_some(), Protocol::P2),
         ("save-weights", args.save_weights.is_some(), Protocol::P2),
         ("test", args.test.is_some(), Protocol::P3),
     ];
-    if args.plot.is_some() && args.protocol == Protocol::P3 {
-        return Err(EvaluateError::Flag { flag: "plot", protocol: "P3", needed: false });
+    for (flag, given) in [("plot", args.plot.is_some()), ("cold", args.cold.is_some())] {
+        if given && args.protocol == Protocol::P3 {
+            return Err(EvaluateError::Flag { flag, protocol: "P3", needed: false });
+        }
+    }
+    if !args.side.types.is_empty() && args.side.users.is_none() && args.side.items.is_none() {
+        return Err(EvaluateError::NothingToType);
     }
     let protocol = args.protocol.name();
     match flags.into_iter().find(|(_, given, of)| *given && *of != args.protocol) {
@@ -236,7 +259,7 @@ fn check_flags(args: &EvaluateArgs) -> Result<(), EvaluateError> {
 /// The strategies asked for; of all, those that predict values in P1, those that rank in P2 and P3.
 fn specs(args: &EvaluateArgs, seed: u64) -> Result<Vec<Spec>, EvaluateError> {
     if !args.strategies.is_empty() {
-        return args.strategies.iter().map(|text| Spec::parse(text, seed)).collect();
+        return args.strategies.iter().map(|text| checked(args, Spec::parse(text, seed)?)).collect();
     }
     let all = Strategy::NAMES.iter().map(|name| Spec::parse(name, seed));
     let fits = |spec: &Spec| match args.protocol {
@@ -244,6 +267,19 @@ fn specs(args: &EvaluateArgs, seed: u64) -> Result<Vec<Spec>, EvaluateError> {
         Protocol::P2 | Protocol::P3 => spec.strategy.ranks(),
     };
     all.filter(|spec| spec.as_ref().map_or(true, fits)).collect()
+}
+
+/// Refuses a specification that keeps a table from its strategy that there is not.
+fn checked(args: &EvaluateArgs, spec: Spec) -> Result<Spec, EvaluateError> {
+    let told = spec.around.told;
+    let tables = [
+        (told.users || args.side.users.is_some(), "user_table", "users"),
+        (told.items || args.side.items.is_some(), "item_table", "items"),
+    ];
+    match tables.into_iter().find(|(fits, ..)| !fits) {
+        Some((_, parameter, flag)) => Err(EvaluateError::NoTable { spec: spec.label, parameter, flag }),
+        None => Ok(spec),
+    }
 }
 
 fn tell(bad: &BadRows) {

@@ -80,16 +80,23 @@ impl Outcomes {
     /// Only what is of event `first` or a later one.
     #[must_use]
     pub fn since(&self, first: usize) -> Self {
-        let start = self.at.partition_point(|at| (*at as usize) < first);
-        fn tail<T: Copy>(all: &[T], start: usize) -> Vec<T> {
-            all.get(start..).unwrap_or_default().to_vec()
+        self.only(|at| at as usize >= first)
+    }
+
+    /// Only what is of events of the stream that `keep` says so of.
+    #[must_use]
+    pub fn only(&self, keep: impl Fn(u32) -> bool) -> Self {
+        let kept: Vec<usize> = (0..self.at.len()).filter(|place| keep(self.at[*place])).collect();
+        // Of predictions and ranks one is empty.
+        fn those<T: Copy>(all: &[T], kept: &[usize]) -> Vec<T> {
+            kept.iter().filter_map(|place| all.get(*place).copied()).collect()
         }
         Self {
-            at: tail(&self.at, start),
-            users: tail(&self.users, start),
-            predictions: tail(&self.predictions, start),
-            values: tail(&self.values, start),
-            ranks: tail(&self.ranks, start),
+            at: those(&self.at, &kept),
+            users: those(&self.users, &kept),
+            predictions: those(&self.predictions, &kept),
+            values: those(&self.values, &kept),
+            ranks: those(&self.ranks, &kept),
         }
     }
 

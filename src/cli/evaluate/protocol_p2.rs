@@ -7,7 +7,12 @@
 //!    event is scored if `(x - a) mod every = 0`; all others are learned alike.
 //! 4. Candidates are the items of all earlier events without those the user has; histories are kept whole, so that the
 //!    shard's own ranking ([`Shard::test_event`]) has exactly these. An item that did not occur before is a miss.
-//! 5. Users without an event are ranked by popularity, as the shard answers them.
+//! 5. Users of whom nothing is known yet are ranked by popularity, as the shard answers them.
+//! 6. With tables of users and items ([`super::side`]) all that they say is stated before the first event, but for rows with
+//!    a time, which are stated when it has come. Items of a table are known from then on: they are candidates from the
+//!    beginning, for every strategy, whether it is told what the table says of them or not. That they occur is still told
+//!    from the events (`known_hr_10`, new items).
+//! 7. A slice from 0 has no warm-up: where the model would be fitted over nothing, there is none to the end.
 
 use std::collections::HashSet;
 
@@ -15,6 +20,7 @@ use super::EvaluateError;
 use super::fit::refit;
 use super::outcomes::{MISS, Outcomes};
 use super::report::{Figures, Latencies, finite};
+use super::side::Side;
 use super::spec::Spec;
 use super::stream::Stream;
 use crate::evaluate::Window;
@@ -40,6 +46,7 @@ pub struct Scoring {
 /// [`EvaluateError::Fit`]; [`EvaluateError::Tensors`] if what attention learned cannot be written.
 pub fn run(
     stream: &Stream,
+    side: &Side,
     spec: &Spec,
     scoring: Scoring,
     seed: u64,
@@ -58,11 +65,13 @@ pub fn run(
     );
     begin(&mut shard, spec);
     let mut had = HashSet::new();
-    let mut known_users = vec![false; stream.users.len()];
+    let (mut met_users, mut met_items) = (vec![false; stream.users.len()], vec![false; stream.items.len()]);
     let (mut updates, mut trainings, mut rankings) = (Latencies::default(), Latencies::default(), Latencies::default());
     let (mut known, mut known_hits) = (0_u64, 0_u64);
-    let (mut outcomes, mut listed) = (Outcomes::default(), vec![false; stream.items.len()]);
+    let (mut outcomes, mut listed) = (Outcomes::default(), vec![false; stream.items.len() + side.len()]);
+    let mut stated = 0;
     for (at, recorded) in stream.events[..to].iter().enumerate() {
+        stated = side.state(&mut shard, spec.around.told, stated, recorded.time_ms);
         if at == from {
             refit(&mut shard, spec)?;
         }
@@ -76,7 +85,7 @@ pub fn run(
         } else {
             if (at - from).is_multiple_of(scoring.every) {
                 let known_item = shard.item_row(event.item).is_some();
-                let counts = known_users[recorded.user as usize] && known_item;
+                let counts = met_users[recorded.user as usize] && met_items[recorded.item as usize];
                 let tested = rankings.time(|| shard.test_event(&event));
                 known += u64::from(counts);
                 known_hits += u64::from(counts && tested.rank.is_some_and(|rank| rank <= SHORT_LIST));
@@ -88,7 +97,8 @@ pub fn run(
             trainings.time(|| shard.train(&event));
             updates.time(|| shard.update(&Op::Event(event)));
         }
-        known_users[recorded.user as usize] = true;
+        met_users[recorded.user as usize] = true;
+        met_items[recorded.item as usize] = true;
     }
     end(&shard, spec)?;
     let measures = shard.reports()[0].prequential.measures(None, Window::Lifetime);

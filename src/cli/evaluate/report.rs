@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::compare::Differences;
 use super::outcomes::{MEASURES, Outcomes, calibration_error};
+use super::slices::{self, SliceFigures};
 use crate::cli::output;
 use crate::evaluate::Measures;
 
@@ -89,6 +90,8 @@ pub struct Figures {
     pub against: Option<String>,
     /// This strategy less that one, by measure.
     pub differences: Option<Differences>,
+    /// The same in parts of what was scored, where they were asked for.
+    pub slices: Option<Vec<SliceFigures>>,
 }
 
 /// Predictions of like size, and what came of them.
@@ -269,18 +272,18 @@ pub fn print(figures: &[Figures], json: bool) -> io::Result<()> {
         let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
         output::text(&format!("\nmeans over seeds {}, \u{b1} standard deviation over seeds", seeds.join(", ")))?;
     }
-    match differences(figures) {
-        Some((against, table)) => output::text(&format!(
+    if let Some(against) = figures.iter().find_map(|one| one.against.as_deref()) {
+        let table = differences(figures, |one| one.differences.as_ref());
+        output::text(&format!(
             "\nless {against} on the same events: mean and 95 % confidence interval over users, * leaves out 0\n\n{table}"
-        )),
-        None => Ok(()),
+        ))?;
     }
+    slices::print(figures)
 }
 
-/// What the others are compared with, and by how much they differ: strategies down, measures across.
-fn differences(figures: &[Figures]) -> Option<(&str, Table)> {
-    let against = figures.iter().find_map(|one| one.against.as_deref())?;
-    let rows = || figures.iter().filter_map(|one| Some((one, one.differences.as_ref()?)));
+/// By how much strategies differ from the one that they are compared with: strategies down, measures across.
+pub(super) fn differences<'a>(figures: &'a [Figures], of: impl Fn(&'a Figures) -> Option<&'a Differences>) -> Table {
+    let rows = || figures.iter().filter_map(|one| Some((one, of(one)?)));
     let names: Vec<&str> = MEASURES
         .iter()
         .map(|measure| measure.name)
@@ -301,7 +304,7 @@ fn differences(figures: &[Figures]) -> Option<(&str, Table)> {
         };
         table.add_row([one.strategy.clone()].into_iter().chain(names.iter().map(cell)));
     }
-    Some((against, table))
+    table
 }
 
 /// Strategies down, figures across; columns in which nobody has a figure are left out.
@@ -358,7 +361,7 @@ mod tests {
             r#""rank_us_p99":null,"peak_rss_bytes":null,"mse":null,"last10_mae":null,"accuracy":null,"#,
             r#""log_loss":null,"calibration_error":null,"precision_10":null,"recall_10":null,"f1_10":null,"#,
             r#""coverage_10":null,"novelty_10":null,"last10_hr_10":null,"last10_ndcg_10":null,"#,
-            r#""calibration":null,"seeds":[],"spread":null,"against":null,"differences":null}"#
+            r#""calibration":null,"seeds":[],"spread":null,"against":null,"differences":null,"slices":null}"#
         );
         assert_eq!(serde_json::to_string(&figures).unwrap(), expected);
     }

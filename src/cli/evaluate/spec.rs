@@ -1,13 +1,15 @@
 //! `NAME[:key=value,...]`: a strategy with its parameters, and those of what stands around it.
 //!
 //! Keys are those of the strategy ([`Strategy::set`]); for others than `popularity`, `popularity_half_life_s` of the
-//! item table; for strategies over an item model, those of the fit. `l2` and `unobserved_weight` of `fold_in` set the fit
+//! item table; for strategies over an item model, those of the fit; `user_table` and `item_table`, 1 or 0, say whether it is
+//! told what stands in the tables beside the events ([`Told`]). `l2` and `unobserved_weight` of `fold_in` set the fit
 //! as well: a user is folded into the model that the same objective made.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::EvaluateError;
+use super::side::Told;
 use crate::learn::bank::pretrained::Pretrained;
 use crate::learn::parameters::{HALF_LIFE_S_MAX, set_in};
 use crate::learn::{ItemSide, Parameter, ParameterError, Strategy};
@@ -35,7 +37,29 @@ pub struct Around {
     pub weights: Option<Arc<Pretrained>>,
     /// Where what attention learned is written at the end.
     pub save_weights: Option<PathBuf>,
+    /// Which tables it is told of.
+    pub told: Told,
 }
+
+/// Which tables a strategy is told of: for every strategy.
+static TOLD: [Parameter<Around>; 2] = [
+    Parameter {
+        name: "user_table",
+        lowest: 0.0,
+        highest: 1.0,
+        whole: true,
+        get: |around| f64::from(u8::from(around.told.users)),
+        set: |around, value| around.told.users = value > 0.0,
+    },
+    Parameter {
+        name: "item_table",
+        lowest: 0.0,
+        highest: 1.0,
+        whole: true,
+        get: |around| f64::from(u8::from(around.told.items)),
+        set: |around, value| around.told.items = value > 0.0,
+    },
+];
 
 static TABLE: [Parameter<Around>; 1] = [Parameter {
     name: "popularity_half_life_s",
@@ -136,6 +160,7 @@ impl Spec {
             self.strategy.set(key, value),
             set_in(of, table, &mut self.around, key, value),
             set_in(of, fit, &mut self.around, key, value),
+            set_in(of, &TOLD, &mut self.around, key, value),
         ];
         let mut names = Vec::new();
         let mut done = false;
@@ -181,6 +206,8 @@ mod tests {
         let spec = Spec::parse("decay:half_life_s=5,popularity_half_life_s=60", 1).unwrap();
         assert_eq!(spec.popularity_half_life_s().to_bits(), 60.0_f64.to_bits());
         assert_eq!(Spec::parse("decay", 1).unwrap().around, Around::default());
+        let told = Spec::parse("auto:user_table=0,item_table=1", 1).unwrap().around.told;
+        assert_eq!(told, Told { users: false, items: true });
     }
 
     #[test]
@@ -191,11 +218,12 @@ mod tests {
             (
                 "decay:half_life=3",
                 "decay has no parameter \"half_life\", nearest is \"half_life_s\", it has dim, half_life_s, \
-                 init_std, iterations, l2, popularity_half_life_s, recency, unobserved_weight",
+                 init_std, item_table, iterations, l2, popularity_half_life_s, recency, unobserved_weight, user_table",
             ),
             (
                 "popularity:halflife=3",
-                "popularity has no parameter \"halflife\", nearest is \"half_life_s\", it has half_life_s",
+                "popularity has no parameter \"halflife\", nearest is \"half_life_s\", it has half_life_s, item_table, \
+                 user_table",
             ),
             ("biased_mf:iterations=3", "biased_mf has no parameter \"iterations\""),
             ("decay:", "\"\" in strategy \"decay:\" is not KEY=NUMBER"),

@@ -59,11 +59,16 @@ impl BadRows {
         if error.stops() {
             return Err(error);
         }
+        self.push(format!("{}: {error}", file.display()));
+        Ok(())
+    }
+
+    /// Counts a bad row, of which this is to be told.
+    pub fn push(&mut self, told: String) {
         self.count += 1;
         if self.first.len() < COMPLAINTS_MAX {
-            self.first.push(format!("{}: {error}", file.display()));
+            self.first.push(told);
         }
-        Ok(())
     }
 
     /// What to tell of them, a line each; empty if there are none.

@@ -27,10 +27,14 @@ fn scoring(every: usize) -> Scoring {
     Scoring { slice: (0.9, 1.0), every }
 }
 
-/// Ranks by the definition of P2 for plain counts: (rank or miss, user and item known) of every scored event.
 fn counted_ranks(rows: &[Row], every: usize) -> Vec<(Option<u32>, bool)> {
-    let start = rows.len() * 9 / 10;
-    let mut order: Vec<&Id> = Vec::new();
+    counted_ranks_with(rows, &[], rows.len() * 9 / 10, every)
+}
+
+/// Ranks by the definition of P2 for plain counts: (rank or miss, user and item known) of every scored event. Items of a
+/// table are candidates from the beginning, in its order.
+fn counted_ranks_with(rows: &[Row], table: &[Id], start: usize, every: usize) -> Vec<(Option<u32>, bool)> {
+    let mut order: Vec<&Id> = table.iter().collect();
     let mut counts: HashMap<&Id, u32> = HashMap::new();
     let mut had: HashMap<&Id, HashSet<&Id>> = HashMap::new();
     let mut ranks = Vec::new();
@@ -41,15 +45,16 @@ fn counted_ranks(rows: &[Row], every: usize) -> Vec<(Option<u32>, bool)> {
         }
         if x >= start && (x - start).is_multiple_of(every) {
             let ahead = |target: usize| {
-                let of = counts[order[target]];
+                let count = |j: usize| counts.get(order[j]).copied().unwrap_or(0);
+                let of = count(target);
                 let candidates = (0..order.len()).filter(|j| *j != target && !items.contains(order[*j]));
-                candidates.filter(|j| counts[order[*j]] > of || (counts[order[*j]] == of && *j < target)).count()
+                candidates.filter(|j| count(*j) > of || (count(*j) == of && *j < target)).count()
             };
             let place = order.iter().position(|item| **item == row.item);
             let rank = place.map(|target| 1 + u32::try_from(ahead(target)).unwrap());
-            ranks.push((rank, place.is_some() && !items.is_empty()));
+            ranks.push((rank, counts.contains_key(&row.item) && !items.is_empty()));
         }
-        if !counts.contains_key(&row.item) {
+        if !order.contains(&&row.item) {
             order.push(&row.item);
         }
         *counts.entry(&row.item).or_default() += 1;
@@ -66,8 +71,11 @@ fn p2_popularity_has_the_ranks_of_the_definition() {
         let ranks = counted_ranks(&rows, every);
         let stream = Stream::from_rows(rows);
         let mut done = Vec::new();
-        let found =
-            protocol_p2::run(&stream, &spec("popularity"), scoring(every), 1, &mut |at| done.push(at)).unwrap().0;
+        let found = protocol_p2::run(&stream, &Side::default(), &spec("popularity"), scoring(every), 1, &mut |at| {
+            done.push(at);
+        })
+        .unwrap()
+        .0;
         let scored = ranks.len() as f64;
         let share = |cutoff: u32| ranks.iter().filter(|(rank, _)| rank.is_some_and(|r| r <= cutoff)).count() as f64;
         let top = |gain: fn(f64) -> f64| -> f64 {
@@ -89,13 +97,61 @@ fn p2_popularity_has_the_ranks_of_the_definition() {
     }
 }
 
+/// Items of a table: those that occur in its second half, and some that never do. Everything is scored.
+#[test]
+fn p2_items_of_a_table_are_candidates_from_the_beginning() {
+    let rows = rows(10, 400);
+    let table: Vec<Id> =
+        rows[200..].iter().map(|row| row.item.clone()).chain((0..20).map(|at| Id::Int(900 + at))).collect();
+    let mut once: Vec<Id> = Vec::new();
+    for id in table {
+        if !once.contains(&id) {
+            once.push(id);
+        }
+    }
+    let text: String = once.iter().map(|id| format!("{id}\ttag\n")).collect();
+    let items = file(".tsv", &format!("item\ttags\n{text}"));
+    let side_args = SideArgs { items: Some(items.path().to_owned()), ..SideArgs::default() };
+    let ranks = counted_ranks_with(&rows, &once, 0, 1);
+    let bare = counted_ranks_with(&rows, &[], 0, 1);
+    let stream = Stream::from_rows(rows);
+    let side = Side::read(&side_args, &stream).unwrap();
+    let everything = Scoring { slice: (0.0, 1.0), every: 1 };
+    for (side, ranks) in [(&side, &ranks), (&Side::default(), &bare)] {
+        let (found, outcomes) =
+            protocol_p2::run(&stream, side, &spec("popularity"), everything, 1, &mut |_| {}).unwrap();
+        let expected: Vec<u32> = ranks.iter().map(|(rank, _)| rank.unwrap_or(outcomes::MISS)).collect();
+        assert_eq!(outcomes.ranks, expected);
+        let known: Vec<_> = ranks.iter().filter(|(_, known)| *known).collect();
+        let hits = known.iter().filter(|(rank, _)| rank.is_some_and(|rank| rank <= 10)).count() as f64;
+        assert!(close(found.known_hr_10, hits / known.len() as f64), "occurrence is told from the events: {found:?}");
+    }
+    let misses = |ranks: &[(Option<u32>, bool)]| ranks.iter().filter(|(rank, _)| rank.is_none()).count();
+    assert!(misses(&ranks) < misses(&bare) && misses(&ranks) > 0, "some items stand in no table");
+}
+
+/// Nothing to fit a model over at the first event: strategies over one answer as a server does before its first refit.
+#[test]
+fn p2_may_score_everything() {
+    let stream = Stream::from_rows(rows(11, 300));
+    let everything = Scoring { slice: (0.0, 1.0), every: 1 };
+    for strategy in Strategy::NAMES {
+        let spec = spec(strategy);
+        if !spec.strategy.ranks() {
+            continue;
+        }
+        let found = protocol_p2::run(&stream, &Side::default(), &spec, everything, 1, &mut |_| {}).unwrap().0;
+        assert!(found.scored > 150 && found.hr_10.is_some_and(|rate| rate > 0.0), "{strategy}: {found:?}");
+    }
+}
+
 /// The same for a strategy over a fitted model: profiles spelt out over the factors that the same fit gives.
 #[test]
 fn p2_decay_ranks_by_the_mean_of_fitted_factors() {
     let rows = rows(6, 1_200);
     let stream = Stream::from_rows(rows);
     let spec = spec("decay:dim=8,half_life_s=0,recency=0.5,iterations=4");
-    let found = protocol_p2::run(&stream, &spec, scoring(1), 1, &mut |_| {}).unwrap().0;
+    let found = protocol_p2::run(&stream, &Side::default(), &spec, scoring(1), 1, &mut |_| {}).unwrap().0;
 
     let start = stream.events.len() * 9 / 10;
     let (mut had, mut lists) = (HashSet::new(), vec![Vec::new(); stream.users.len()]);
@@ -163,12 +219,20 @@ fn profile_scores(model: &crate::linalg::ItemFactors, list: &[u32], items: usize
 fn p2_slices_end_where_told() {
     let all = rows(7, 1_000);
     let scoring = Scoring { slice: (0.5, 0.8), every: 1 };
-    let sliced =
-        protocol_p2::run(&Stream::from_rows(all.clone()), &spec("popularity"), scoring, 1, &mut |_| {}).unwrap().0;
+    let sliced = protocol_p2::run(
+        &Stream::from_rows(all.clone()),
+        &Side::default(),
+        &spec("popularity"),
+        scoring,
+        1,
+        &mut |_| {},
+    )
+    .unwrap()
+    .0;
     assert_eq!(sliced.events, 800);
     let scoring = Scoring { slice: (0.625, 1.0), every: 1 };
     let cut = Stream::from_rows(all[..800].to_vec());
-    let cut = protocol_p2::run(&cut, &spec("popularity"), scoring, 1, &mut |_| {}).unwrap().0;
+    let cut = protocol_p2::run(&cut, &Side::default(), &spec("popularity"), scoring, 1, &mut |_| {}).unwrap().0;
     assert_eq!((sliced.scored, sliced.hr_10, sliced.ndcg_10), (cut.scored, cut.hr_10, cut.ndcg_10));
 }
 
