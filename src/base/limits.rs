@@ -27,6 +27,9 @@ pub const ATTRIBUTES_MAX: usize = 64;
 /// Most ways of embedding items.
 pub const MODALITIES_MAX: usize = 8;
 
+/// Most numbers of an item's embedding in one modality.
+pub const EMBEDDING_DIM_MAX: usize = 2_048;
+
 /// Most traits that a schema adds to the built-in ones.
 pub const TRAITS_MAX: usize = 32;
 

@@ -12,6 +12,7 @@ use crate::client::ClientError;
 use crate::config::ConfigError;
 use crate::engine::EngineError;
 use crate::ingest::IngestError;
+use crate::ingest::embeddings::EmbeddingsError;
 use crate::ingest::tensors::TensorsError;
 use crate::server::ServerError;
 use crate::storage::StorageError;
@@ -60,6 +61,9 @@ pub enum CliError {
     /// A file of weights cannot be used.
     #[error(transparent)]
     Tensors(#[from] TensorsError),
+    /// A file of embeddings cannot be used.
+    #[error(transparent)]
+    Embeddings(#[from] EmbeddingsError),
     /// Arguments that parse but contradict each other.
     #[error("{0}")]
     Usage(String),

@@ -2,7 +2,7 @@
 
 use super::checks::Checker;
 use super::raw::{self, Raw};
-use crate::base::limits::{ATTRIBUTES_MAX, DIM_MAX, MODALITIES_MAX, TEXT_BYTES_MAX, TRAITS_MAX};
+use crate::base::limits::{ATTRIBUTES_MAX, EMBEDDING_DIM_MAX, MODALITIES_MAX, TEXT_BYTES_MAX, TRAITS_MAX};
 use crate::model::schema::RUNGS;
 use crate::model::{AttributeRule, AttributeType, Cleaning, Kind, Kinds, Modality, Role, Schema, TraitRule};
 
@@ -132,7 +132,7 @@ fn modalities(raw: &Raw, c: &mut Checker<'_>) -> Vec<Modality> {
     at_most("modalities", raw.modalities.len(), MODALITIES_MAX, c);
     let of = |(name, modality): (&String, &raw::Modality)| Modality {
         name: name.clone(),
-        dim: c.whole(&format!("modalities.{name}.dim"), modality.dim, 1..=DIM_MAX as u64),
+        dim: c.whole(&format!("modalities.{name}.dim"), modality.dim, 1..=EMBEDDING_DIM_MAX as u64),
     };
     raw.modalities.iter().map(of).collect()
 }

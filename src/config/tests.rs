@@ -349,7 +349,7 @@ fn what_is_no_schema_is_refused_with_key_and_reason() {
         ("[item_attributes.p]\ntype = \"text\"\nrole = \"price\"", &["item_attributes.p.role", "number"]),
         ("[schema]\nhalf_lives_s = [1.0, 1.0, 2.0]", &["schema.half_lives_s", "three rising numbers"]),
         ("[kinds.view]\nsign = 2", &["kinds.view.sign", "1, -1 or 0"]),
-        ("[modalities.text]\ndim = 9999", &["modalities.text.dim", "1 to 512"]),
+        ("[modalities.text]\ndim = 9999", &["modalities.text.dim", "1 to 2048"]),
     ];
     for (text, expected) in cases {
         refused(file(text), expected);

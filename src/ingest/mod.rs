@@ -10,9 +10,11 @@ use std::path::PathBuf;
 
 use crate::base::Id;
 
+pub mod embeddings;
 pub mod fields;
 pub mod generate;
 mod header;
+pub mod npy;
 mod records;
 pub mod sheet;
 mod source;

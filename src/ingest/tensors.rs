@@ -1,5 +1,4 @@
-//! What attention learned, as a safetensors file: read to begin with, written to take elsewhere. The only home of
-//! safetensors.
+//! What attention learned, as a safetensors file: read to begin with, written to take elsewhere.
 //!
 //! `docs/neural.md` says which tensors a file holds. Everything is checked here: what comes out can be installed.
 
@@ -31,7 +30,7 @@ const ITEM_BIASES: &str = "items.biases";
 /// Sums of squared slopes of vector and bias.
 const ITEM_SQUARES: &str = "items.squares";
 /// The key of the metadata that names the items.
-const ITEM_IDS: &str = "items";
+pub(super) const ITEM_IDS: &str = "items";
 /// Largest absolute value: what is larger was not learned.
 const VALUE_MAX: f32 = 1e4;
 
@@ -104,7 +103,7 @@ pub enum TensorProblem {
         found: f32,
     },
     /// The items are not named.
-    #[error("{0}, expected metadata `items`: item ids of 1 to {ID_BYTES_MAX} bytes, one a line, each once")]
+    #[error("{0}, expected item ids of 1 to {ID_BYTES_MAX} bytes, one a line, each once")]
     Ids(String),
 }
 
@@ -136,8 +135,8 @@ fn parse(bytes: &[u8]) -> Result<Pretrained, TensorProblem> {
     }
     let items = if tensors.tensor(ITEM_VECTORS).is_ok() {
         let named = header.metadata().as_ref().and_then(|metadata| metadata.get(ITEM_IDS));
-        let text = named.ok_or_else(|| TensorProblem::Ids(format!("{ITEM_VECTORS} without names")))?;
-        items(&tensors, ids(text)?)?
+        let text = named.ok_or_else(|| TensorProblem::Ids(format!("{ITEM_VECTORS} without metadata `items`")))?;
+        items(&tensors, ids(text, "`items`")?)?
     } else {
         Vec::new()
     };
@@ -186,16 +185,16 @@ fn floats(tensors: &SafeTensors<'_>, name: &'static str, shape: &[usize]) -> Res
     }
 }
 
-/// The ids that stand in `text`, one a line.
-fn ids(text: &str) -> Result<Vec<Id>, TensorProblem> {
+/// The ids that stand in `text`, one a line; `of` names it in messages.
+pub(super) fn ids(text: &str, of: &str) -> Result<Vec<Id>, TensorProblem> {
     let id = |text: &str| match text.len() {
         1..=ID_BYTES_MAX => Ok(Id::parse(text)),
-        length => Err(TensorProblem::Ids(format!("`items` has an id of {length} bytes"))),
+        length => Err(TensorProblem::Ids(format!("{of} has an id of {length} bytes"))),
     };
     let ids = text.split('\n').map(id).collect::<Result<Vec<_>, _>>()?;
     let mut seen = std::collections::HashSet::new();
     match ids.iter().find(|id| !seen.insert(*id)) {
-        Some(twice) => Err(TensorProblem::Ids(format!("`items` names {twice} twice"))),
+        Some(twice) => Err(TensorProblem::Ids(format!("{of} names {twice} twice"))),
         None => Ok(ids),
     }
 }
@@ -307,10 +306,10 @@ mod tests {
         let mut tensors = weights();
         tensors.push((ITEM_VECTORS, &[2, DIM], vec![0; 8 * DIM]));
         for (names, start) in [
-            (None, "items.vectors without names"),
+            (None, "items.vectors without metadata `items`"),
             (Some("1"), "tensor items.vectors has shape [2, 32], expected [1, 32]"),
             (Some("1\n1"), "`items` names 1 twice"),
-            (Some("1\n"), "`items` has an id of 0 bytes, expected metadata `items`: item ids of 1 to 128 bytes"),
+            (Some("1\n"), "`items` has an id of 0 bytes, expected item ids of 1 to 128 bytes"),
         ] {
             let message = refused(&file(&tensors, names));
             assert!(message.starts_with(start), "{names:?}: {message}");

@@ -4,6 +4,7 @@
 use super::auto::gather::{Asker, Factors, Gather, sum};
 use super::bank::attention::AttentionOptions;
 use super::bank::counts::{GRID, cohort};
+use super::bank::taste::LOOKED;
 use super::bank::{Bank, sequence};
 use super::{ItemSide, Learner, Shape};
 use crate::linalg::attention::LENGTH;
@@ -62,6 +63,20 @@ pub struct Sequence {
 }
 
 impl Default for Sequence {
+    fn default() -> Self {
+        Self { popularity_power: 0.5 }
+    }
+}
+
+/// What items look, read or sound like (see [`super::bank::embeddings`]): the fused score of embeddings. Items that nobody
+/// met yet are ranked like others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Content {
+    /// Weight of the logarithm of the candidate's count, and one, beside the fused score.
+    pub popularity_power: f32,
+}
+
+impl Default for Content {
     fn default() -> Self {
         Self { popularity_power: 0.5 }
     }
@@ -151,6 +166,7 @@ over_bank!(ItemKnn, "item_knn", BARE);
 over_bank!(SessionKnn, "session_knn", BARE);
 over_bank!(Trend, "trend", BARE);
 over_bank!(Sequence, "sequence", BARE);
+over_bank!(Content, "content", BARE);
 over_bank!(Attention, "attention", BARE);
 over_bank!(
     Auto,
@@ -211,6 +227,22 @@ impl OverBank for Sequence {
         let known = scores.into_iter().zip(0_u32..).filter(|(_, item)| bank.counts.get(*item as usize).events > 0);
         let prior = |item: u32| self.popularity_power * (bank.counts.get(item as usize).events as f32).ln();
         out.extend(known.map(|(score, item)| (item, score + prior(item))));
+    }
+}
+
+impl OverBank for Content {
+    fn opine(&self, bank: &Bank, gather: &mut Gather, _: Factors<'_>, asker: Asker<'_>, out: &mut Opinions) {
+        let Some(user) = asker.user else { return };
+        let Gather { taste, fused, candidates, .. } = gather;
+        taste.of(&bank.embeddings, bank.trail(user).newest(LOOKED));
+        if !taste.known() {
+            return;
+        }
+        candidates.clear();
+        candidates.extend((0..bank.items() as u32).filter(|item| bank.embeddings.has(*item as usize)));
+        taste.score(&bank.embeddings, candidates, fused);
+        let prior = |item: u32| self.popularity_power * (bank.counts.get(item as usize).events as f32).ln_1p();
+        out.extend(candidates.iter().zip(&*fused).map(|(item, [score, _])| (*item, score + prior(*item))));
     }
 }
 

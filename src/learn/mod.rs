@@ -34,7 +34,7 @@ mod popularity;
 mod raisgd;
 pub mod ratings;
 
-pub use banked::{Attention, Auto, ItemKnn, Opinions, OverBank, Sequence, SessionKnn, Trend};
+pub use banked::{Attention, Auto, Content, ItemKnn, Opinions, OverBank, Sequence, SessionKnn, Trend};
 pub use biased_mf::BiasedMf;
 pub use bpr::Bpr;
 pub use decay::Decay;
@@ -343,7 +343,7 @@ macro_rules! strategies {
 
 strategies!(
     Auto, Decay, Mean, BiasedMf, FoldIn, Popularity, ItemKnn, SessionKnn, Trend, Sequence, Attention, Isgd, Raisgd,
-    Bpr, Eals
+    Bpr, Eals, Content
 );
 
 impl Strategy {
@@ -368,6 +368,7 @@ impl Strategy {
             Self::Trend(strategy) => Some(strategy),
             Self::Sequence(strategy) => Some(strategy),
             Self::Attention(strategy) => Some(strategy),
+            Self::Content(strategy) => Some(strategy),
             _ => None,
         }
     }

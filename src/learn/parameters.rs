@@ -5,8 +5,8 @@
 
 use super::auto::ranker::NETWORKS_MAX;
 use super::{
-    Attention, Auto, BiasedMf, Bpr, Decay, Eals, FoldIn, Isgd, ItemKnn, Mean, Popularity, Raisgd, Sequence, SessionKnn,
-    Strategy, Trend,
+    Attention, Auto, BiasedMf, Bpr, Content, Decay, Eals, FoldIn, Isgd, ItemKnn, Mean, Popularity, Raisgd, Sequence,
+    SessionKnn, Strategy, Trend,
 };
 use crate::base::limits::{AUDIENCE_MAX, DIM_MAX, HISTORY_MAX, NEGATIVES_MAX};
 
@@ -145,6 +145,8 @@ static SESSION_KNN: [Parameter<SessionKnn>; 2] =
 /// Parameters of `trend`.
 static TREND: [Parameter<Trend>; 1] = [parameter!(Trend, grid: whole u32, 0.0, 7.0)];
 
+/// Parameters of `content`.
+static CONTENT: [Parameter<Content>; 1] = [parameter!(Content, popularity_power: f32, 0.0, 2.0)];
 /// Parameters of `sequence`.
 static SEQUENCE: [Parameter<Sequence>; 1] = [parameter!(Sequence, popularity_power: f32, 0.0, 1.0)];
 
@@ -232,6 +234,10 @@ macro_rules! with_table {
             }
             Strategy::Trend($inner) => {
                 let $table = &TREND[..];
+                $body
+            }
+            Strategy::Content($inner) => {
+                let $table = &CONTENT[..];
                 $body
             }
             Strategy::Sequence($inner) => {

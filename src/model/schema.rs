@@ -174,6 +174,11 @@ impl Schema {
         Ok(())
     }
 
+    /// The modalities: name and length of vectors.
+    pub fn modalities(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.modalities.iter().map(|modality| (modality.name.as_str(), usize::from(modality.dim)))
+    }
+
     /// The value of a user's attribute as it is kept.
     ///
     /// # Errors

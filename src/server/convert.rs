@@ -40,6 +40,14 @@ pub(super) enum Invalid {
     Control { control: u8, what: &'static str },
     #[error(transparent)]
     Rule(#[from] RuleFault),
+    #[error("modality `{name}` is not in the schema; there are {known}")]
+    Modality { name: String, known: String },
+    #[error("the vector has {found} numbers, those of modality `{name}` have {dim}; send none to take it away")]
+    Dim { name: String, found: usize, dim: usize },
+    #[error("number {at} of the vector is {found}: numbers must be finite")]
+    VectorNumber { at: usize, found: f32 },
+    #[error("the vector has no direction: its length is 0, or too large or small to tell; send none to take it away")]
+    NoDirection,
     #[error("k is 0 or more than {max}")]
     TopK { max: usize },
     #[error("events_max {events_max} is more than {max}")]
@@ -59,6 +67,7 @@ impl Invalid {
             Self::Late { .. } => RejectReason::TooLate,
             Self::Number { .. } | Self::Rule(_) => RejectReason::Attribute,
             Self::NoEventId | Self::Control { .. } => return None,
+            Self::Modality { .. } | Self::Dim { .. } | Self::VectorNumber { .. } | Self::NoDirection => return None,
             Self::Durability { .. } | Self::Want { .. } | Self::TopK { .. } | Self::Events { .. } => return None,
         })
     }

@@ -10,6 +10,7 @@ mod admin;
 mod connection;
 mod convert;
 mod decisions;
+mod embeddings;
 mod explain;
 mod listener;
 mod metrics;

@@ -89,6 +89,7 @@ impl Request {
             Self::EventRetract(request) => Some(&mut request.user),
             Self::ProfileParts(request) => Some(&mut request.user),
             Self::ProfileHistory(request) => Some(&mut request.user),
+            Self::ProfileEmbedding(request) => Some(&mut request.user),
             _ => None,
         }
     }

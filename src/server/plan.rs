@@ -70,6 +70,11 @@ pub(super) enum PlannedKind {
     ProfileParts(Place),
     ProfilesGet(Vec<(Id, Place)>),
     ProfileHistory(Place),
+    /// A write that every shard carries out; the owner's place comes first.
+    EmbeddingPut(Vec<Place>),
+    /// Whether the fused vector is wanted.
+    ProfileEmbedding(Place, bool),
+    EmbeddingGet(Place),
 }
 
 /// One shard's part.
@@ -90,7 +95,7 @@ pub(super) struct Plan {
     /// Whether an answer waits for the device: then others should not wait with it.
     pub(super) slow: bool,
     now_ms: i64,
-    schema: Arc<Schema>,
+    pub(super) schema: Arc<Schema>,
     /// What the client calls itself.
     pub(super) client: Rc<str>,
     /// How far the events of the connection have come.
@@ -312,6 +317,9 @@ impl Plan {
             Request::ProfileParts(request) => self.profile_parts(engine, request),
             Request::ProfilesGet(request) => self.profiles_get(engine, request),
             Request::ProfileHistory(request) => self.profile_history(engine, request),
+            Request::EmbeddingPut(request) => self.embedding_put(engine, &request)?,
+            Request::ProfileEmbedding(request) => self.profile_embedding(engine, request)?,
+            Request::EmbeddingGet(request) => self.embedding_get(engine, request)?,
             request => return Ok(Some(request)),
         };
         self.requests.push(Planned { request_id, kind });
@@ -345,9 +353,19 @@ impl Plan {
         op: &Op<'_>,
         durability: u8,
     ) -> Result<Place, Refused> {
+        self.write_in(engine.route(id), engine, op, durability)
+    }
+
+    /// As [`Self::write`], in this shard.
+    pub(super) fn write_in(
+        &mut self,
+        shard: u16,
+        engine: &Engine,
+        op: &Op<'_>,
+        durability: u8,
+    ) -> Result<Place, Refused> {
         let durability = convert::durability(durability, engine.options().durability)?;
         self.slow |= durability == Durability::Durable;
-        let shard = engine.route(id);
         let part = &mut self.parts[usize::from(shard)];
         let before = part.ops.len();
         op.encode(&mut part.ops);
@@ -413,7 +431,7 @@ impl Submitted {
     }
 }
 
-fn top_k(k: u16) -> Result<usize, Refused> {
+pub(super) fn top_k(k: u16) -> Result<usize, Refused> {
     match usize::from(k) {
         k @ 1..=TOP_K_MAX => Ok(k),
         _ => Err(Invalid::TopK { max: TOP_K_MAX }.into()),

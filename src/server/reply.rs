@@ -105,6 +105,9 @@ impl Replies<'_> {
             PlannedKind::ProfileParts(place) => self.profile_parts(request_id, place),
             PlannedKind::ProfilesGet(places) => self.profiles_get(request_id, places),
             PlannedKind::ProfileHistory(place) => self.profile_history(request_id, place),
+            PlannedKind::EmbeddingPut(places) => self.embedding_put(request_id, &places),
+            PlannedKind::ProfileEmbedding(place, vector) => self.profile_embedding(request_id, place, vector),
+            PlannedKind::EmbeddingGet(place) => self.embedding_get(request_id, place),
         };
         if let Err(Failure { status, retry_after_ms, message }) = made {
             put_error(self.out, request_id, status, retry_after_ms, message);
@@ -272,7 +275,7 @@ impl Replies<'_> {
         results
     }
 
-    fn ack<C: Command<Reply = WriteAck>>(&mut self, request_id: u64, place: Place) -> Result<(), Failure> {
+    pub(super) fn ack<C: Command<Reply = WriteAck>>(&mut self, request_id: u64, place: Place) -> Result<(), Failure> {
         let (written, outcome) = self.written(place)?;
         let sequence = written.first_sequence + place.outcome as u64;
         let (version, durability) = (outcome.version, written.durability as u8);
@@ -391,6 +394,6 @@ pub(super) fn status_of(outcome: Outcome) -> Status {
     }
 }
 
-fn scored(items: Vec<Scored>) -> Vec<ScoredItem> {
+pub(super) fn scored(items: Vec<Scored>) -> Vec<ScoredItem> {
     items.into_iter().map(|scored| ScoredItem { item: scored.item, score: scored.score }).collect()
 }

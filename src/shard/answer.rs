@@ -50,6 +50,14 @@ pub(super) fn answer(shard: &mut Shard, query: &Query) -> Answer {
                 None => Answer::NotFound,
             }
         }
+        Query::Taste { user, nearest } => match shard.taste(user.as_ref(), *nearest) {
+            Some(taste) => Answer::Taste(shard.version(user.as_ref()), Box::new(taste)),
+            None => Answer::NotFound,
+        },
+        Query::Embedding { item, modality } => match shard.embedding(item.as_ref(), modality) {
+            Some(vector) => Answer::Embedding(vector.to_vec()),
+            None => Answer::NotFound,
+        },
         Query::Reports => Answer::Reports(shard.reports()),
         Query::Missing => Answer::Missing(shard.missing_decisions()),
         Query::Events => Answer::Events(shard.event_count()),

@@ -11,7 +11,7 @@ use crate::base::Id;
 use crate::model::{Attributes, Durability, Entry, RejectReason, SentEvent};
 use crate::state::{
     ArmView, EpochModel, Explanation, Missing, Outcome, Portrait, Prediction, Ranking, Scored, Section, Shard,
-    StrategyReport,
+    StrategyReport, TasteView,
 };
 use crate::storage::SyncHandle;
 
@@ -196,6 +196,20 @@ pub enum Query {
         /// By which strategy; empty is the first.
         strategy: String,
     },
+    /// A user as embeddings see it.
+    Taste {
+        /// Who.
+        user: Id,
+        /// Nearest items wanted.
+        nearest: usize,
+    },
+    /// The vector of an item in a modality.
+    Embedding {
+        /// Which item.
+        item: Id,
+        /// Which modality.
+        modality: String,
+    },
     /// How the strategies have done.
     Reports,
     /// Operations that named a decision without a list.
@@ -253,6 +267,10 @@ pub enum Answer {
     Explained(&'static str, Box<Explanation>),
     /// To [`Query::Similar`].
     Similar(&'static str, Vec<Scored>),
+    /// To [`Query::Taste`], with the profile's version.
+    Taste(u32, Box<TasteView>),
+    /// To [`Query::Embedding`].
+    Embedding(Vec<f32>),
     /// To [`Query::Reports`].
     Reports(Vec<StrategyReport>),
     /// To [`Query::Missing`].

@@ -44,6 +44,7 @@ impl Shard {
             Op::Seal { user, into } => self.seal(*user, *into),
             Op::Absorb { into, user, bytes } => self.absorb(*into, *user, bytes),
             Op::Empty { user } => self.empty(*user),
+            Op::Embedding { item, modality, time_ms, vector } => self.put_embedding(*item, modality, *time_ms, vector),
         }
     }
 
@@ -57,6 +58,7 @@ impl Shard {
                 }
                 self.formulas = portrait::formulas(&self.schema);
                 self.redescribe_all();
+                self.declare_modalities();
             }
             _ => debug_assert!(false, "schemas are checked before they become operations"),
         }

@@ -5,8 +5,6 @@
 //! out examples ([`Shard::example`], which changes nothing) and takes weights back as operations ([`Shard::take_ranker`]).
 //! Either way what the shard knows follows from its operations alone.
 
-use std::ops::ControlFlow;
-
 use super::Outcome;
 use super::Shard;
 use super::arm::Arm;
@@ -18,13 +16,11 @@ use crate::learn::auto::gather::{Asker, Factors, Gather};
 use crate::learn::auto::network::Pass;
 use crate::learn::auto::ranker::{Ranker, Weights};
 use crate::learn::auto::trainer::{Trainer, TrainerOptions};
-use crate::learn::auto::{self, Training, features};
+use crate::learn::auto::{self, Training, features, newcomers};
 use crate::learn::bank::Bank;
 use crate::learn::bank::attention::{Attention, AttentionOptions};
 use crate::learn::ratings::{Ratings, RatingsOptions};
 use crate::learn::{self, Auto, Opinions, Strategy};
-use crate::linalg::axes::diagonal;
-use crate::linalg::{Interactions, als};
 use crate::model::{Event, Kinds};
 
 /// Events learned before the first example: with less there is nothing to describe candidates by.
@@ -68,6 +64,7 @@ impl Banked {
         let alone = |strategy: &Strategy| matches!(strategy, Strategy::Attention(_));
         let mut bank = Bank::new(mix(seed));
         bank.attention = attention_options(options).map(|options| Box::new(Attention::new(mix(seed ^ 3), options)));
+        bank.embeddings.declare(options.schema.modalities());
         bank.attention_apart = options.training == Training::InStep && !options.strategies.iter().any(alone);
         over_bank.then(|| {
             Box::new(Self {
@@ -95,6 +92,8 @@ impl Banked {
             ratings.encode_head(out);
         }
         self.bank.groups.encode_head(out);
+        out.f32(self.bank.arrivals);
+        self.bank.embeddings.encode_head(out);
     }
 
     /// Reads what [`Self::encode`] wrote in an image of this version, into an empty bank of the same options.
@@ -104,7 +103,14 @@ impl Banked {
         self.bank.decode_head(from)?;
         self.ranker.as_mut().map_or(Ok(()), |ranker| ranker.decode(from))?;
         self.ratings.as_mut().map_or(Ok(()), |ratings| ratings.decode_head(from))?;
-        if image > 3 { self.bank.groups.decode_head(from) } else { Ok(()) }
+        if image > 3 {
+            self.bank.groups.decode_head(from)?;
+        }
+        if image > 4 {
+            self.bank.arrivals = from.f32()?;
+            self.bank.embeddings.decode_head(from)?;
+        }
+        Ok(())
     }
 
     /// Adds a user whose id hashes to `hash`.
@@ -153,14 +159,22 @@ impl Banked {
         if let Some(ratings) = &self.ratings {
             ratings.encode_item(row, out);
         }
+        self.bank.embeddings.encode_item(row, out);
     }
 
-    /// Adds an item as [`Self::encode_item`] wrote it.
-    pub(super) fn decode_item(&mut self, hash: u64, from: &mut Reader<'_>) -> Result<(), CursorError> {
+    /// Adds an item as [`Self::encode_item`] wrote it in an image of this version.
+    pub(super) fn decode_item(&mut self, hash: u64, from: &mut Reader<'_>, image: u8) -> Result<(), CursorError> {
         self.bank.decode_item(from)?;
-        let Some(ratings) = &mut self.ratings else { return Ok(()) };
-        ratings.insert_item(hash);
-        ratings.decode_item(ratings.items() - 1, from)
+        if let Some(ratings) = &mut self.ratings {
+            ratings.insert_item(hash);
+            ratings.decode_item(ratings.items() - 1, from)?;
+        }
+        if image > 4 {
+            self.bank.embeddings.decode_item(from)
+        } else {
+            self.bank.embeddings.insert();
+            Ok(())
+        }
     }
 
     /// A user as queries see it, whose history holds `met`.
@@ -190,6 +204,7 @@ impl Banked {
                 }
                 features::fill(gather, bank, factors, asker, rows);
                 ranker.score(rows, pass, scores);
+                newcomers::settle(gather, bank, ranker.networks(), scores);
                 let wanted = if given.is_some() { gather.proposed } else { 0 };
                 opinions.extend(gather.candidates.iter().copied().zip(scores.iter().copied()).skip(wanted));
             }
@@ -201,20 +216,27 @@ impl Banked {
         }
     }
 
-    /// The raw features of one item for a user; `None` if the bank does not know it.
+    /// The raw features of one item for a user, and what its score is moved by as a newcomer's; `None` if the bank does not
+    /// know it.
     pub(super) fn features_of(
         &mut self,
         arm: &Arm,
         asker: Asker<'_>,
         item: u32,
         candidates: usize,
-    ) -> Option<Vec<f32>> {
-        let Scratch { gather, rows, .. } = &mut self.scratch;
+    ) -> Option<(Vec<f32>, f32)> {
+        let Scratch { gather, rows, pass, scores, .. } = &mut self.scratch;
         gather.run(&self.bank, factors(arm), asker, candidates);
         gather.add_given(&self.bank, &[item]);
         features::fill(gather, &self.bank, factors(arm), asker, rows);
         let given = &rows[gather.proposed * features::STRIDE..];
-        (!given.is_empty()).then(|| given.to_vec())
+        let given = (!given.is_empty()).then(|| given.to_vec())?;
+        let mut shift = 0.0;
+        if let Some(ranker) = self.ranker.as_ref().filter(|_| Gather::is_newcomer(&self.bank, item)) {
+            ranker.score(rows, pass, scores);
+            shift = newcomers::settle(gather, &self.bank, ranker.networks(), scores);
+        }
+        Some((given, shift))
     }
 
     /// The features of all candidates for a user, of `item` and of some strangers.
@@ -226,8 +248,16 @@ impl Banked {
             gather.proposed
         });
         gather.add_strangers(&self.bank, STRANGERS, rng);
+        gather.add_newcomers(&self.bank, item);
         features::fill(gather, &self.bank, factors(arm), asker, rows);
-        Described { rows, proposed: gather.proposed, came, population: self.bank.alive.items().len() }
+        Described {
+            rows,
+            proposed: gather.proposed,
+            compared: gather.compared,
+            came,
+            population: self.bank.alive.items().len(),
+            newcomers: gather.newcomers.len(),
+        }
     }
 }
 
@@ -381,7 +411,7 @@ impl Shard {
         self.banked.as_ref()?.ranker.as_ref().map(Ranker::weights)
     }
 
-    fn auto_arm(&self) -> Option<usize> {
+    pub(super) fn auto_arm(&self) -> Option<usize> {
         self.arms.iter().position(|arm| matches!(arm.strategy, Strategy::Auto(_)))
     }
 
@@ -407,72 +437,4 @@ impl Shard {
         let described = banked.describe(&self.arms[arm], auto, asker, u32::try_from(row).ok()?, rng);
         described.draw(auto.negatives, rng)
     }
-
-    /// Fits the item factors of `auto`, in step, where that is due.
-    fn fit_if_due(&mut self, arm: usize) {
-        let due = self.banked.as_ref().is_some_and(|banked| banked.bank.events() >= banked.next_fit);
-        if due {
-            self.fit_factors(arm);
-        }
-    }
-
-    /// Fits the item factors of `auto`, in step, now: for evaluation of what a finished stream has taught.
-    pub fn fit_in_step(&mut self) {
-        if let Some(arm) = self.auto_arm().filter(|_| self.options.training == Training::InStep) {
-            self.fit_factors(arm);
-        }
-    }
-
-    /// Fits item factors anew over the newest events, from the present ones.
-    fn fit_factors(&mut self, arm: usize) {
-        let Some(banked) = &mut self.banked else { return };
-        banked.next_fit = auto::next_fit(banked.bank.events());
-        let (rows, pairs, users) = number_pairs(&banked.bank);
-        let Ok(interactions) = Interactions::new(users, rows.len(), &pairs) else { return };
-        self.touch_all_items();
-        let arm = &mut self.arms[arm];
-        let first = arm.model.epoch == 0;
-        let options = auto::fit_options(first, self.options.seed);
-        let start = rows.iter().flat_map(|row| auto::start_factor(arm.items.col(*row as usize), *row, &options));
-        let fitted = als::fit_from(&interactions, &options, start.collect(), &mut |_| ControlFlow::Continue(()));
-        // Too little variety to solve for: the factors stay as they are until the next time.
-        let Ok((fitted, _)) = fitted else { return };
-        let fitted = fitted.into_principal_axes();
-        if first {
-            // What tags said of the items not fitted yet is of another space.
-            (0..arm.items.len()).for_each(|column| arm.items.col_mut(column).fill(0.0));
-        }
-        for (at, row) in rows.iter().enumerate() {
-            arm.items.col_mut(*row as usize)[..fitted.dim].copy_from_slice(fitted.row(at));
-        }
-        arm.model.epoch += 1;
-        arm.model.gram = diagonal(&fitted.gram, fitted.dim).unwrap_or(fitted.gram);
-        arm.model.items = rows.len() as u64;
-    }
-
-    /// The newest events of this shard's users as a refit wants them: slots and rows.
-    #[must_use]
-    pub fn newest_pairs(&self) -> Vec<(u32, u32)> {
-        let pairs = |bank: &Bank| bank.window.newest(auto::FIT_WINDOW).map(|met| (met.user, met.item)).collect();
-        self.banked.as_ref().map(|banked| pairs(&banked.bank)).unwrap_or_default()
-    }
-}
-
-/// The newest events with users and items numbered densely, in the order of their first one: rows by number, pairs,
-/// number of users.
-fn number_pairs(bank: &Bank) -> (Vec<u32>, Vec<(u32, u32)>, usize) {
-    let (mut user_numbers, mut item_numbers) = (hashbrown::HashMap::new(), hashbrown::HashMap::new());
-    let mut rows = Vec::new();
-    let mut number = |met: crate::learn::bank::window::Met| {
-        let next = user_numbers.len() as u32;
-        let user = *user_numbers.entry(met.user).or_insert(next);
-        let item = *item_numbers.entry(met.item).or_insert_with(|| {
-            rows.push(met.item);
-            rows.len() as u32 - 1
-        });
-        (user, item)
-    };
-    let pairs: Vec<(u32, u32)> = bank.window.newest(auto::FIT_WINDOW).map(&mut number).collect();
-    let users = user_numbers.len();
-    (rows, pairs, users)
 }

@@ -11,6 +11,7 @@ use super::Shard;
 use super::query::Basis;
 use crate::base::{Id, IdRef};
 use crate::learn::auto::explain::{REST, explain};
+use crate::learn::auto::newcomers::NEWCOMER;
 use crate::learn::{ItemSide, Recent, ScorePart, Strategy};
 use crate::linalg::kernels;
 use crate::model::Entry;
@@ -185,7 +186,11 @@ impl Shard {
             return Some((score, ratings.explain(slot, Some(row), time_ms)));
         }
         let asker = banked.asker(slot, &self.scratch.met, &self.scratch.seen, time_ms);
-        let features = banked.features_of(arm, asker, item, auto.candidates)?;
-        Some(explain(banked.ranker.as_ref()?, &features))
+        let (features, shift) = banked.features_of(arm, asker, item, auto.candidates)?;
+        let (score, mut parts) = explain(banked.ranker.as_ref()?, &features);
+        if shift != 0.0 {
+            parts.push(ScorePart { name: NEWCOMER, value: shift });
+        }
+        Some((score + shift, parts))
     }
 }

@@ -13,7 +13,8 @@
 //!   kind 3, items: each `Item`, then for each arm its column, its mark u64 if the arm keeps a queue of items, and its
 //!                  newest users (u32, u32...) if it sweeps, then the bank's part
 //!                  (columns of `auto` are MODEL_DIM long from version 3 on, before that they were DIM long;
-//!                  from version 4 on users are persons, items have descriptions)
+//!                  from version 4 on users are persons, items have descriptions;
+//!                  from version 5 on the bank's parts of head and items end with embeddings)
 //!   kind 4, decisions: lists shown and what came of them (decisions.rs); left out as long as no operation named one
 //! ```
 //!
@@ -33,7 +34,7 @@ use crate::base::ids::mix;
 const USER_LEAF: usize = if cfg!(test) { 16 } else { 256 };
 /// Items of one section: fewer, as one event changes a score of them and each may have kilobytes of neighbours.
 const ITEM_LEAF: usize = 16;
-pub(super) const VERSION: u8 = 4;
+pub(super) const VERSION: u8 = 5;
 pub(super) const HEAD: u8 = 1;
 pub(super) const USERS: u8 = 2;
 pub(super) const ITEMS: u8 = 3;

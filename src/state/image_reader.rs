@@ -86,7 +86,7 @@ impl ImageReader {
                 DECISIONS => self.decisions = Some(body.to_vec()),
                 _ => {
                     let (offset, found) = (0, u64::from(kind));
-                    Err(CursorError::Bad { what: "section kind", offset, found, allowed: "1 to 4" })?;
+                    Err(CursorError::Bad { what: "section kind", offset, found, allowed: "1 to 5" })?;
                 }
             }
             used += from.at();
@@ -192,6 +192,9 @@ fn take_head(from: &mut Reader<'_>, options: Options) -> Result<Head, ImageError
         shard.grain = Grain::decode(from)?;
         *shard.leaving = Leaving { churn: Churn::decode(from)?, forecasts: Forecasts::decode(from)? };
     }
+    if version < 5 {
+        shard.declare_modalities();
+    }
     from.finish()?;
     Ok(Head { version, shard, users, items })
 }
@@ -254,7 +257,7 @@ fn take_items(shard: &mut Shard, version: u8, count: u32, from: &mut Reader<'_>)
             }
         }
         if let Some(banked) = &mut shard.banked {
-            banked.decode_item(hash, from)?;
+            banked.decode_item(hash, from, version)?;
         }
     }
     Ok(from.finish()?)

@@ -21,10 +21,12 @@ mod decisions;
 #[cfg(test)]
 mod decisions_tests;
 mod directory;
+mod embeddings;
 pub mod exchange;
 mod explain;
 #[cfg(test)]
 mod explain_tests;
+mod fitting;
 mod image;
 mod image_reader;
 mod items;
@@ -45,6 +47,7 @@ mod users;
 
 pub use ahead::AHEAD;
 pub use decisions::{Join, Missing};
+pub use embeddings::{ModalityView, TasteView};
 pub use exchange::Parcel;
 pub use explain::{EventPart, Explanation};
 pub use image::Section;

@@ -12,6 +12,13 @@
 //! outcome      9 | decision u64 | event without its tag | list
 //! list:        u8: 0 unknown, 1 the list follows (model/decision.rs), 2 forgotten
 //! pretrained   10 | bytes u32 | a part of what attention learned elsewhere (learn/bank/pretrained.rs)
+//! schema       11 | bytes u32 | a schema (model/schema.rs)
+//! control      12 | user id | time_ms i64 | control (person/controls.rs)
+//! retract      13 | user id | event_id u64
+//! seal         14 | user id | the id that it became
+//! absorb       15 | id of who takes over | id of whom | bytes u32 | what was kept (merge.rs)
+//! empty        16 | user id
+//! embedding    17 | item id | modality text | time_ms i64 | numbers u32 | f32...; none: there is none any more
 //! attributes:  u32 count | (name text, time_ms i64, value)...
 //! ```
 //!
@@ -20,7 +27,7 @@
 
 use crate::base::IdRef;
 use crate::base::cursor::{CursorError, Reader, Writer};
-use crate::base::limits::ITEM_TAGS_MAX;
+use crate::base::limits::{EMBEDDING_DIM_MAX, ITEM_TAGS_MAX};
 use crate::model::{Attributes, Event, Recall, ServedList};
 use crate::person::Control;
 
@@ -152,6 +159,17 @@ pub enum Op<'a> {
         /// A part of it (`learn/bank/pretrained.rs`).
         part: &'a [u8],
     },
+    /// The vector of an item in a modality was stated. Every shard carries it out, whoever owns the item.
+    Embedding {
+        /// Which item.
+        item: IdRef<'a>,
+        /// Which modality of the schema.
+        modality: &'a str,
+        /// When that was so, in milliseconds.
+        time_ms: i64,
+        /// Numbers of length 1 together, `f32` each; empty: the item has none any more.
+        vector: &'a [u8],
+    },
 }
 
 const EVENT: u8 = 1;
@@ -170,6 +188,7 @@ const RETRACT: u8 = 13;
 const SEAL: u8 = 14;
 const ABSORB: u8 = 15;
 const EMPTY: u8 = 16;
+const EMBEDDING: u8 = 17;
 
 /// Bytes of an event whose ids are integers: every field then has a fixed place.
 const INT_EVENT_BYTES: usize = 1 + 8 + 9 + 9 + 1 + 4 + 8;
@@ -282,6 +301,10 @@ impl<'a> Op<'a> {
             Self::Empty { user } => {
                 writer.u8(EMPTY).id(*user);
             }
+            Self::Embedding { item, modality, time_ms, vector } => {
+                writer.u8(EMBEDDING).id(*item).text(modality).i64(*time_ms);
+                writer.count(vector.len() / size_of::<f32>()).bytes(vector);
+            }
             Self::Epoch { epoch } => {
                 writer.u8(EPOCH).u32(*epoch);
             }
@@ -360,6 +383,11 @@ impl<'a> Op<'a> {
                 Self::Absorb { into, user, bytes: from.bytes(length)? }
             }
             EMPTY => Self::Empty { user: from.id()? },
+            EMBEDDING => {
+                let (item, modality, time_ms) = (from.id()?, from.text()?, from.i64()?);
+                let count = from.count(size_of::<f32>(), EMBEDDING_DIM_MAX)?;
+                Self::Embedding { item, modality, time_ms, vector: from.bytes(count * size_of::<f32>())? }
+            }
             PRETRAINED => {
                 let length = from.count(1, usize::MAX)?;
                 Self::Pretrained { part: from.bytes(length)? }
@@ -369,7 +397,7 @@ impl<'a> Op<'a> {
                     what: "operation tag",
                     offset,
                     found: u64::from(tag),
-                    allowed: "1 to 16 (a newer version of mirra may have written this)",
+                    allowed: "1 to 17 (a newer version of mirra may have written this)",
                 });
             }
         })

@@ -5,6 +5,8 @@
 
 use super::Shard;
 use super::banked::Banked;
+use super::items::row_number;
+use crate::learn::bank::taste::Taste;
 
 impl Shard {
     /// Opinions of a strategy over the bank for a user; `excluded` says whether what stands in `scratch.seen` is left
@@ -79,6 +81,20 @@ impl Shard {
         let events = |item: usize| bank.counts.get(item).events as f32;
         for (other, sums) in bank.pairs.row(row).iter() {
             scores[other as usize] = sums[0] / (events(row) * events(other as usize)).sqrt();
+        }
+    }
+
+    /// How much alike other items' embeddings are, as the fused score of a user who met this item alone; none for those of
+    /// which nothing is known.
+    pub(super) fn fill_alike(&mut self, row: usize) {
+        let Some(Banked { bank, .. }) = self.banked.as_deref() else { return };
+        let others: Vec<u32> =
+            (0_u32..).take(self.items.len()).filter(|other| bank.embeddings.has(*other as usize)).collect();
+        let (mut taste, mut found) = (Taste::default(), Vec::new());
+        taste.of(&bank.embeddings, std::iter::once(row_number(row)));
+        if taste.known() {
+            taste.score(&bank.embeddings, &others, &mut found);
+            others.iter().zip(found).for_each(|(other, [score, _])| self.scratch.scores[*other as usize] = score);
         }
     }
 

@@ -296,7 +296,8 @@ impl Shard {
     }
 
     /// Items whose columns point the way of this one's, by cosine; `None` if the item is not known. Where a strategy over
-    /// the bank has no column of the item (no model yet, or none at all), the items that come with it.
+    /// the bank has no column of the item (no model yet, or none at all), the items that come with it; where none did, those
+    /// that look, read or sound like it.
     pub fn similar(&mut self, arm: usize, item: IdRef<'_>, k: usize) -> Option<Vec<Scored>> {
         let row = self.items.find(item)?;
         let known = &self.arms[arm];
@@ -315,6 +316,9 @@ impl Shard {
         }
         if norm == 0.0 && known.strategy.over_bank() {
             self.fill_companions(row);
+            if self.scratch.scores.iter().all(|score| score.is_nan()) {
+                self.fill_alike(row);
+            }
         }
         self.scratch.scores[row] = f32::NAN;
         self.scratch.seen.clear();

@@ -63,7 +63,7 @@ impl Shard {
         self.named(&self.keep_less(slot, k))
     }
 
-    fn named(&self, rows: &[(f32, u32)]) -> Vec<Scored> {
+    pub(super) fn named(&self, rows: &[(f32, u32)]) -> Vec<Scored> {
         let item = |&(score, row): &(f32, u32)| Scored { item: self.items.get(row as usize).id.clone(), score };
         rows.iter().map(item).collect()
     }

@@ -13,8 +13,8 @@
 use super::error::WireError;
 use super::portrait::Person;
 pub use super::replies::{
-    EventBatchReply, EventPutReply, ExplainReply, ExposureReply, HelloReply, ItemGetReply, OutcomeReply,
-    ProfileGetReply, UserGetReply,
+    EventBatchReply, EventPutReply, EventRetractReply, ExplainReply, ExposureReply, HelloReply, ItemGetReply,
+    OutcomeReply, ProfileEmbeddingReply, ProfileGetReply, UserGetReply,
 };
 use super::schema::{CommandInfo, commands};
 use super::types::{
@@ -22,7 +22,9 @@ use super::types::{
     ShardSequence, Stat, StrategyMetrics, WriteAck,
 };
 use crate::base::Id;
-use crate::base::limits::{ARMS_MAX, ATTRIBUTES_MAX, BATCH_EVENTS_MAX, ITEM_TAGS_MAX, SHARDS_MAX, TOP_K_MAX};
+use crate::base::limits::{
+    ARMS_MAX, ATTRIBUTES_MAX, BATCH_EVENTS_MAX, EMBEDDING_DIM_MAX, ITEM_TAGS_MAX, SHARDS_MAX, TOP_K_MAX,
+};
 
 /// Most shards in a list of shards.
 const SHARD_LIST_MAX: usize = SHARDS_MAX as usize;
@@ -182,19 +184,7 @@ commands! {
         event_id: Id,
         /// Durability level to reach before the reply, as in EVENT_PUT.
         durability: u8,
-    } -> EventRetractReply {
-        /// Shard that owns the user.
-        shard: u16,
-        /// Number of the shard's record that holds the write.
-        sequence: u64,
-        /// Version of the profile after it.
-        version: u32,
-        /// Durability level that was reached.
-        durability: u8,
-        /// Whether all is as if the event had never come. Else sums, history and facets are, and vectors that learn event by
-        /// event (`auto`'s statistics over all users, `biased_mf`...) keep a trace that newer events outweigh.
-        exact: bool,
-    };
+    } -> EventRetractReply;
 
     /// Makes two users one, for instance an anonymous visitor and the customer that it turned out to be. Durable when it is
     /// answered; sent again it changes nothing. What comes later for the one goes to the other.
@@ -211,6 +201,22 @@ commands! {
         /// Whether all is as if it had come under one id; else as in EVENT_RETRACT.
         exact: bool,
     };
+
+    /// Gives an item a vector in a modality of the schema (what an encoder of texts, images or sounds made of it), or takes it
+    /// away. Of two vectors the one with the later time wins. In force for every user when it is answered. UNSUPPORTED
+    /// where no active strategy looks at embeddings (`auto`, `content`).
+    0x010C Write EMBEDDING_PUT EmbeddingPut by (item) {
+        /// Item.
+        item: Id,
+        /// Name of the modality.
+        modality: String,
+        /// As many numbers as the modality has; their direction counts, their length does not. Empty: the item has none.
+        vector: Vec<f32> [max EMBEDDING_DIM_MAX],
+        /// When that was so, in milliseconds since 1970-01-01 UTC. 0: when the server gets it.
+        time_ms: i64,
+        /// Durability level to reach before the reply, as in EVENT_PUT.
+        durability: u8,
+    } -> WriteAck;
 
     /// The living profile of a user.
     0x0201 Read PROFILE_GET ProfileGet by (user) {
@@ -346,6 +352,28 @@ commands! {
         profiles: Vec<Person> [max PROFILES_MAX],
         /// Those that are not.
         missing: Vec<Id> [max PROFILES_MAX],
+    };
+
+    /// A user as the embeddings of its newest items show it: what each modality says and is worth, the vector that they are
+    /// fused into, and the items nearest to that.
+    0x0209 Read PROFILE_EMBEDDING ProfileEmbedding by (user) {
+        /// User.
+        user: Id,
+        /// Whether the fused vector is wanted.
+        vector: bool,
+        /// Nearest items wanted, at most 1,000.
+        nearest: u16,
+    } -> ProfileEmbeddingReply;
+
+    /// The vector of an item in a modality, brought to length 1. NOT_FOUND if it has none.
+    0x020A Read EMBEDDING_GET EmbeddingGet by (item) {
+        /// Item.
+        item: Id,
+        /// Name of the modality.
+        modality: String,
+    } -> EmbeddingGetReply {
+        /// Its numbers.
+        vector: Vec<f32> [max EMBEDDING_DIM_MAX],
     };
 
     /// How well the strategies do: every event is foretold before it is learned.

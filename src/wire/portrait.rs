@@ -174,4 +174,20 @@ records! {
         /// Since when, in milliseconds since 1970-01-01 UTC; 0 where that is not kept.
         time_ms: i64,
     }
+
+    /// What a modality is worth, and what a user's newest items say in it.
+    ModalityTaste {
+        /// Name of the modality.
+        name: String,
+        /// Length of its vectors.
+        dim: u16,
+        /// Items that have it.
+        items: u64,
+        /// What one deviation in it counts in the fused score: learned from what users met, 1 at first.
+        weight: f32,
+        /// How many of the user's newest items have it, of 20 at most.
+        evidence: u16,
+        /// How much alike these are: 0 not at all, 1 the same.
+        agreement: f32,
+    }
 }

@@ -1,17 +1,22 @@
 //! Replies with many fields, out of the way of the table of commands.
 
+use super::portrait::ModalityTaste;
 use super::schema::records;
 use super::types::{
-    ArmProfile, AttributeAt, EventError, EventPart, EventResult, KindInfo, RecentEvent, ScorePart, ShardAddr,
-    ShardSequence,
+    ArmProfile, AttributeAt, EventError, EventPart, EventResult, KindInfo, RecentEvent, ScorePart, ScoredItem,
+    ShardAddr, ShardSequence,
 };
 use crate::base::Id;
 use crate::base::limits::{
-    ARMS_MAX, ATTRIBUTES_MAX, BATCH_EVENTS_MAX, EXPLAINED_EVENTS_MAX, ITEM_TAGS_MAX, SCORE_PARTS_MAX, SHARDS_MAX,
+    ARMS_MAX, ATTRIBUTES_MAX, BATCH_EVENTS_MAX, EMBEDDING_DIM_MAX, EXPLAINED_EVENTS_MAX, ITEM_TAGS_MAX, MODALITIES_MAX,
+    SCORE_PARTS_MAX, SHARDS_MAX, TOP_K_MAX,
 };
 
 /// Most shards in a list of shards.
 const SHARD_LIST_MAX: usize = SHARDS_MAX as usize;
+
+/// Most numbers of a fused vector.
+const FUSED_DIM_MAX: usize = MODALITIES_MAX * EMBEDDING_DIM_MAX;
 
 /// Most behaviour kinds: their codes are one byte.
 const KINDS_MAX: usize = 256;
@@ -189,5 +194,33 @@ records! {
         parts: Vec<ScorePart> [max SCORE_PARTS_MAX],
         /// What the score became by each event, less what it was without it; the newest first.
         events: Vec<EventPart> [max EXPLAINED_EVENTS_MAX],
+    }
+
+    /// Reply of PROFILE_EMBEDDING.
+    ProfileEmbeddingReply {
+        /// Version of the profile that was used.
+        version: u32,
+        /// The modalities, in the order of the schema; none where no strategy looks at embeddings.
+        modalities: Vec<ModalityTaste> [max MODALITIES_MAX],
+        /// The fused vector, if it is wanted: modality after modality, the mean of the newest items' vectors less the mean of
+        /// all items', times weight over deviation; zeros where nothing is known.
+        vector: Vec<f32> [max FUSED_DIM_MAX],
+        /// The items nearest to it that the history does not hold, with their fused scores, the best first.
+        nearest: Vec<ScoredItem> [max TOP_K_MAX],
+    }
+
+    /// Reply of EVENT_RETRACT.
+    EventRetractReply {
+        /// Shard that owns the user.
+        shard: u16,
+        /// Number of the shard's record that holds the write.
+        sequence: u64,
+        /// Version of the profile after it.
+        version: u32,
+        /// Durability level that was reached.
+        durability: u8,
+        /// Whether all is as if the event had never come. Else sums, history and facets are, and vectors that learn event by
+        /// event (`auto`'s statistics over all users, `biased_mf`...) keep a trace that newer events outweigh.
+        exact: bool,
     }
 }

@@ -4,7 +4,9 @@
 
 use super::error::OverLimit;
 use super::field::Field;
-use super::portrait::{AttributeFact, BehaviourSums, ControlInForce, FacetAffinity, InterestOf, Person, TraitValue};
+use super::portrait::{
+    AttributeFact, BehaviourSums, ControlInForce, FacetAffinity, InterestOf, ModalityTaste, Person, TraitValue,
+};
 use super::schema::{Keyed, Record, TypeInfo, records};
 use crate::base::limits::{ATTRIBUTES_MAX, DIM_MAX, ITEM_TAGS_MAX, LIST_MAX, OUTCOME_KINDS_MAX, TEXT_BYTES_MAX};
 use crate::base::{CursorError, Id, Reader, Writer};
@@ -47,6 +49,7 @@ pub const TYPES: &[TypeInfo] = &[
     BehaviourSums::INFO,
     FacetAffinity::INFO,
     InterestOf::INFO,
+    ModalityTaste::INFO,
     TraitValue::INFO,
     ControlInForce::INFO,
 ];

@@ -16,6 +16,7 @@ fn plan(command: &str, file: &str) -> Result<(Plan, Vec<Result<Stated, String>>)
     let (rows, target) = match load.what {
         What::Users(rows) => (rows, Target::Users),
         What::Items { rows, tags } => (rows, Target::Items { tags }),
+        What::Embeddings(_) => panic!("{line} has no columns"),
     };
     let mut sheet = Sheet::from_reader(Cursor::new(file.as_bytes().to_vec()), "file.csv").unwrap();
     let cells: Vec<Cells> = sheet.by_ref().map(Result::unwrap).collect();

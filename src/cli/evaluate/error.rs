@@ -3,6 +3,7 @@
 use crate::cli::columns::ColumnsError;
 use crate::engine::EngineError;
 use crate::ingest::IngestError;
+use crate::ingest::embeddings::EmbeddingsError;
 use crate::ingest::tensors::TensorsError;
 use crate::learn::ParameterError;
 
@@ -15,6 +16,9 @@ pub enum EvaluateError {
     /// A table of users or items cannot be used.
     #[error(transparent)]
     Columns(#[from] ColumnsError),
+    /// A file of embeddings cannot be used.
+    #[error(transparent)]
+    Embeddings(#[from] EmbeddingsError),
     /// A file of weights cannot be used or written.
     #[error(transparent)]
     Tensors(#[from] TensorsError),
@@ -130,6 +134,7 @@ impl EvaluateError {
             | Self::Flag { .. } => true,
             Self::Ingest(_)
             | Self::Columns(_)
+            | Self::Embeddings(_)
             | Self::Tensors(_)
             | Self::Plot { .. }
             | Self::NoEvents { .. }

@@ -75,7 +75,7 @@ pub struct EvaluateArgs {
     #[arg(long, value_enum, default_value = "P1", ignore_case = true)]
     pub protocol: Protocol,
     /// Strategy with parameters that differ from the defaults, such as `decay:half_life_s=3600`; may be repeated. With
-    /// `user_table=0` or `item_table=0` it is not told what stands in --users or --items: what the table is worth to it.
+    /// `user_table=0`, `item_table=0` or `embeddings=0` it is not told what stands there: what that is worth to it.
     /// Without it: every strategy that the protocol can score.
     #[arg(long = "strategy", value_name = "NAME[:K=V,...]")]
     pub strategies: Vec<String>,
@@ -234,6 +234,7 @@ fn check_flags(args: &EvaluateArgs) -> Result<(), EvaluateError> {
         ("slice", args.slice.is_some(), Protocol::P2),
         ("users", args.side.users.is_some(), Protocol::P2),
         ("items", args.side.items.is_some(), Protocol::P2),
+        ("embeddings", !args.side.embeddings.is_empty(), Protocol::P2),
         ("weights", args.weights.is_some(), Protocol::P2),
         ("save-weights", args.save_weights.is_some(), Protocol::P2),
         ("test", args.test.is_some(), Protocol::P3),
@@ -275,6 +276,7 @@ fn checked(args: &EvaluateArgs, spec: Spec) -> Result<Spec, EvaluateError> {
     let tables = [
         (told.users || args.side.users.is_some(), "user_table", "users"),
         (told.items || args.side.items.is_some(), "item_table", "items"),
+        (told.embeddings || !args.side.embeddings.is_empty(), "embeddings", "embeddings"),
     ];
     match tables.into_iter().find(|(fits, ..)| !fits) {
         Some((_, parameter, flag)) => Err(EvaluateError::NoTable { spec: spec.label, parameter, flag }),

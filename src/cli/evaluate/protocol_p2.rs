@@ -23,10 +23,12 @@ use super::report::{Figures, Latencies, finite};
 use super::side::Side;
 use super::spec::Spec;
 use super::stream::Stream;
+use crate::base::Id;
 use crate::evaluate::Window;
 use crate::evaluate::prequential::SHORT_LIST;
 use crate::ingest::tensors::write_tensors;
-use crate::state::{Op, Options, Shard};
+use crate::model::Schema;
+use crate::state::{Filter, Op, Options, Shard};
 
 /// Code of the one behaviour kind.
 const EVENT: u8 = 0;
@@ -60,6 +62,7 @@ pub fn run(
             history_max: stream.longest_history(),
             popularity_half_life_s: spec.popularity_half_life_s(),
             seed,
+            schema: Schema { modalities: side.modalities.clone(), ..Schema::default() },
             ..Options::default()
         },
     );
@@ -68,6 +71,7 @@ pub fn run(
     let (mut met_users, mut met_items) = (vec![false; stream.users.len()], vec![false; stream.items.len()]);
     let (mut updates, mut trainings, mut rankings) = (Latencies::default(), Latencies::default(), Latencies::default());
     let (mut known, mut known_hits) = (0_u64, 0_u64);
+    let (mut new, mut new_hits) = (0_u64, 0_u64);
     let (mut outcomes, mut listed) = (Outcomes::default(), vec![false; stream.items.len() + side.len()]);
     let mut stated = 0;
     for (at, recorded) in stream.events[..to].iter().enumerate() {
@@ -86,6 +90,15 @@ pub fn run(
             if (at - from).is_multiple_of(scoring.every) {
                 let known_item = shard.item_row(event.item).is_some();
                 let counts = met_users[recorded.user as usize] && met_items[recorded.item as usize];
+                if known_item && !met_items[recorded.item as usize] {
+                    let unmet = (stream.items.iter().zip(&met_items))
+                        .filter(|(id, met)| !**met && shard.item_row(id.as_ref()).is_some());
+                    let unmet: Vec<Id> = unmet.map(|(id, _)| id.clone()).collect();
+                    let filter = Filter { exclude_seen: true, allow_items: &unmet, ..Filter::default() };
+                    let list = shard.recommend(0, event.user, SHORT_LIST as usize, &filter).items;
+                    new += 1;
+                    new_hits += u64::from(list.iter().any(|scored| scored.item.as_ref() == event.item));
+                }
                 let tested = rankings.time(|| shard.test_event(&event));
                 known += u64::from(counts);
                 known_hits += u64::from(counts && tested.rank.is_some_and(|rank| rank <= SHORT_LIST));
@@ -108,6 +121,7 @@ pub fn run(
     let listed = listed.iter().filter(|listed| **listed).count();
     figures.coverage_10 = finite(listed as f64 / shard.item_count() as f64);
     figures.known_hr_10 = finite(known_hits as f64 / known as f64);
+    figures.new_hr_10 = finite(new_hits as f64 / new as f64);
     figures.take_updates(&updates);
     if spec.trains() {
         figures.take_trainings(&trainings);

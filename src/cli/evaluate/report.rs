@@ -76,6 +76,8 @@ pub struct Figures {
     pub coverage_10: Option<f64>,
     /// Mean self-information of the top 10, in bits.
     pub novelty_10: Option<f64>,
+    /// Of events whose item nobody met before, the share whose item a list of 10 of the items that nobody met holds.
+    pub new_hr_10: Option<f64>,
     /// `hr_10` over the last tenth of the stream.
     pub last10_hr_10: Option<f64>,
     /// `ndcg_10` over the last tenth of the stream.
@@ -143,7 +145,7 @@ impl Figures {
     }
 
     /// Every figure that differs from seed to seed, by name.
-    pub fn measured(&mut self) -> [(&'static str, &mut Option<f64>); 25] {
+    pub fn measured(&mut self) -> [(&'static str, &mut Option<f64>); 26] {
         [
             ("rmse", &mut self.rmse),
             ("mae", &mut self.mae),
@@ -153,6 +155,7 @@ impl Figures {
             ("mrr_10", &mut self.mrr_10),
             ("hr_100", &mut self.hr_100),
             ("known_hr_10", &mut self.known_hr_10),
+            ("new_hr_10", &mut self.new_hr_10),
             ("update_us_p50", &mut self.update_us_p50),
             ("update_us_p99", &mut self.update_us_p99),
             ("train_us_p50", &mut self.train_us_p50),
@@ -236,7 +239,7 @@ enum Better {
 /// A column of the table: heading, figure, which values are better, digits after the point.
 type Column = (&'static str, fn(&Figures) -> Option<f64>, Better, usize);
 
-const COLUMNS: [Column; 19] = [
+const COLUMNS: [Column; 20] = [
     ("rmse", |figures| figures.rmse, Better::Lower, 4),
     ("mae", |figures| figures.mae, Better::Lower, 4),
     ("last10_rmse", |figures| figures.last10_rmse, Better::Lower, 4),
@@ -245,6 +248,7 @@ const COLUMNS: [Column; 19] = [
     ("mrr_10", |figures| figures.mrr_10, Better::Higher, 4),
     ("hr_100", |figures| figures.hr_100, Better::Higher, 4),
     ("known_hr_10", |figures| figures.known_hr_10, Better::Higher, 4),
+    ("new_hr_10", |figures| figures.new_hr_10, Better::Higher, 4),
     ("coverage_10", |figures| figures.coverage_10, Better::Higher, 4),
     ("novelty_10", |figures| figures.novelty_10, Better::Higher, 2),
     ("accuracy", |figures| figures.accuracy, Better::Higher, 4),
@@ -360,7 +364,7 @@ mod tests {
             r#""update_us_p50":null,"update_us_p99":null,"train_us_p50":null,"rank_us_p50":null,"#,
             r#""rank_us_p99":null,"peak_rss_bytes":null,"mse":null,"last10_mae":null,"accuracy":null,"#,
             r#""log_loss":null,"calibration_error":null,"precision_10":null,"recall_10":null,"f1_10":null,"#,
-            r#""coverage_10":null,"novelty_10":null,"last10_hr_10":null,"last10_ndcg_10":null,"#,
+            r#""coverage_10":null,"novelty_10":null,"new_hr_10":null,"last10_hr_10":null,"last10_ndcg_10":null,"#,
             r#""calibration":null,"seeds":[],"spread":null,"against":null,"differences":null,"slices":null}"#
         );
         assert_eq!(serde_json::to_string(&figures).unwrap(), expected);

@@ -12,8 +12,11 @@ use std::path::{Path, PathBuf};
 use super::EvaluateError;
 use super::stream::{BadRows, Stream};
 use crate::base::Id;
+use crate::base::limits::EMBEDDING_DIM_MAX;
 use crate::cli::columns::{ColumnsError, Row, Rows, Stated, Target, TypeOf, Typing};
-use crate::model::Attributes;
+use crate::ingest::embeddings::{Embedded, read_embeddings};
+use crate::learn::bank::embeddings::unit;
+use crate::model::{Attributes, Modality};
 use crate::state::{Op, Shard};
 
 /// Which tables there are, and how to read them.
@@ -31,6 +34,10 @@ pub struct SideArgs {
     /// Column of the tags in --items, separated by `|`; without it the first there is of `tags`, `genres`, `categories`.
     #[arg(long, value_name = "COLUMN", requires = "items")]
     pub tags: Option<String>,
+    /// P2: vectors of items in a modality, stated before the first event: a safetensors file as `mirra load embeddings` takes
+    /// it, with the ids in its metadata; may be repeated. Its items are candidates from the beginning.
+    #[arg(long, value_name = "MODALITY=FILE", value_parser = modality_file)]
+    pub embeddings: Vec<(String, PathBuf)>,
     /// Types of columns in --users and --items: number, text (or category), boolean, list; else the first rows tell them.
     #[arg(long, value_name = "COLUMN=TYPE,...", value_delimiter = ',', value_parser = crate::cli::columns::type_of)]
     pub types: Vec<TypeOf>,
@@ -43,12 +50,14 @@ pub struct Told {
     pub users: bool,
     /// What stands in the table of items.
     pub items: bool,
+    /// The vectors of items.
+    pub embeddings: bool,
 }
 
 impl Default for Told {
     /// All there are.
     fn default() -> Self {
-        Self { users: true, items: true }
+        Self { users: true, items: true, embeddings: true }
     }
 }
 
@@ -57,13 +66,14 @@ impl Default for Told {
 enum Statement {
     User { id: Id, time_ms: i64, attributes: Attributes },
     Item { id: Id, time_ms: i64, tags: Vec<String>, attributes: Attributes },
+    Vector { id: Id, time_ms: i64, modality: String, vector: Vec<u8> },
 }
 
 impl Statement {
     /// When it holds from, in milliseconds.
     fn time_ms(&self) -> i64 {
         match self {
-            Self::User { time_ms, .. } | Self::Item { time_ms, .. } => *time_ms,
+            Self::User { time_ms, .. } | Self::Item { time_ms, .. } | Self::Vector { time_ms, .. } => *time_ms,
         }
     }
 
@@ -80,6 +90,12 @@ impl Statement {
                 tags: if told.items { tags.iter().map(String::as_str).collect() } else { Vec::new() },
                 attributes: kept(told.items, attributes),
             },
+            Self::Vector { id, time_ms, modality, vector } => Op::Embedding {
+                item: id.as_ref(),
+                modality,
+                time_ms: *time_ms,
+                vector: if told.embeddings { vector } else { &[] },
+            },
         }
     }
 }
@@ -88,6 +104,8 @@ impl Statement {
 #[derive(Debug, Default)]
 pub struct Side {
     statements: Vec<Statement>,
+    /// What there are vectors of.
+    pub modalities: Vec<Modality>,
     /// Rows that state nothing that can be taken.
     pub bad: BadRows,
 }
@@ -110,6 +128,9 @@ impl Side {
             unknown.retain(|told| !has(told));
             let told: Vec<TypeOf> = args.types.iter().filter(|told| has(told)).cloned().collect();
             side.read_table(target, path, &told, stream)?;
+        }
+        for (modality, path) in &args.embeddings {
+            side.read_vectors(modality, path, stream)?;
         }
         side.statements.sort_by_key(Statement::time_ms);
         match unknown.first() {
@@ -158,6 +179,23 @@ impl Side {
         Ok(())
     }
 
+    fn read_vectors(&mut self, name: &str, path: &Path, stream: &Stream) -> Result<(), EvaluateError> {
+        let Embedded { ids, matrix } = read_embeddings(path, None, name, None)?;
+        let time_ms = stream.events[0].time_ms;
+        let dim = matrix.shape[1].min(EMBEDDING_DIM_MAX);
+        self.modalities.push(Modality { name: name.to_owned(), dim: u16::try_from(dim).unwrap_or(u16::MAX) });
+        for ((id, vector), line) in ids.into_iter().zip(matrix.values.chunks_exact(matrix.shape[1].max(1))).zip(1..) {
+            let unit = if vector.len() == dim { unit(vector) } else { None };
+            let Some(vector) = unit else {
+                self.bad.push(format!("{}: row {line} has no direction, or too many numbers", path.display()));
+                continue;
+            };
+            let vector = vector.into_iter().flat_map(f32::to_le_bytes).collect();
+            self.statements.push(Statement::Vector { id, time_ms, modality: name.to_owned(), vector });
+        }
+        Ok(())
+    }
+
     /// How many statements there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -175,6 +213,17 @@ impl Side {
     pub fn state(&self, shard: &mut Shard, told: Told, done: usize, now_ms: i64) -> usize {
         let due = self.statements[done..].iter().take_while(|statement| statement.time_ms() <= now_ms);
         done + due.map(|statement| shard.apply(&statement.op(told))).count()
+    }
+}
+
+/// Parses `MODALITY=FILE`.
+fn modality_file(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok((name.to_owned(), file.into())),
+        _ => {
+            Err("expected the name of a modality, an equals sign and a file, such as text=vectors.safetensors"
+                .to_owned())
+        }
     }
 }
 
@@ -201,7 +250,10 @@ mod tests {
         let (users, items) = (file(users), file(items));
         let types = types.iter().map(|text| crate::cli::columns::type_of(text).unwrap()).collect();
         let (of_users, of_items) = (users.path().to_owned(), items.path().to_owned());
-        (SideArgs { users: Some(of_users), items: Some(of_items), tags: None, types }, [users, items])
+        (
+            SideArgs { users: Some(of_users), items: Some(of_items), tags: None, embeddings: Vec::new(), types },
+            [users, items],
+        )
     }
 
     fn stream(first_ms: i64) -> Stream {

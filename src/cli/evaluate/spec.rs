@@ -42,7 +42,7 @@ pub struct Around {
 }
 
 /// Which tables a strategy is told of: for every strategy.
-static TOLD: [Parameter<Around>; 2] = [
+static TOLD: [Parameter<Around>; 3] = [
     Parameter {
         name: "user_table",
         lowest: 0.0,
@@ -58,6 +58,14 @@ static TOLD: [Parameter<Around>; 2] = [
         whole: true,
         get: |around| f64::from(u8::from(around.told.items)),
         set: |around, value| around.told.items = value > 0.0,
+    },
+    Parameter {
+        name: "embeddings",
+        lowest: 0.0,
+        highest: 1.0,
+        whole: true,
+        get: |around| f64::from(u8::from(around.told.embeddings)),
+        set: |around, value| around.told.embeddings = value > 0.0,
     },
 ];
 
@@ -207,7 +215,7 @@ mod tests {
         assert_eq!(spec.popularity_half_life_s().to_bits(), 60.0_f64.to_bits());
         assert_eq!(Spec::parse("decay", 1).unwrap().around, Around::default());
         let told = Spec::parse("auto:user_table=0,item_table=1", 1).unwrap().around.told;
-        assert_eq!(told, Told { users: false, items: true });
+        assert_eq!(told, Told { users: false, ..Told::default() });
     }
 
     #[test]
@@ -217,12 +225,12 @@ mod tests {
             ("", "no strategy is called \"\""),
             (
                 "decay:half_life=3",
-                "decay has no parameter \"half_life\", nearest is \"half_life_s\", it has dim, half_life_s, \
-                 init_std, item_table, iterations, l2, popularity_half_life_s, recency, unobserved_weight, user_table",
+                "decay has no parameter \"half_life\", nearest is \"half_life_s\", it has dim, embeddings, \
+                 half_life_s, init_std, item_table, iterations, l2, popularity_half_life_s, recency, unobserved_weight, user_table",
             ),
             (
                 "popularity:halflife=3",
-                "popularity has no parameter \"halflife\", nearest is \"half_life_s\", it has half_life_s, item_table, \
+                "popularity has no parameter \"halflife\", nearest is \"half_life_s\", it has embeddings, half_life_s, item_table, \
                  user_table",
             ),
             ("biased_mf:iterations=3", "biased_mf has no parameter \"iterations\""),

@@ -1,9 +1,10 @@
-//! `mirra load users|items`: bulk load of attributes and tags, and account for every row.
+//! `mirra load users|items|embeddings`: bulk load of attributes, tags and vectors, and account for every row.
 //!
 //! A row is one USER_UPSERT or ITEM_UPSERT; many are in flight on one connection (`sender.rs`). Cells are typed by
 //! column: as told, or as the first rows look (`../columns.rs`). Empty cells state nothing: attributes stay as they are, and
 //! so do tags, which an upsert would replace: an item whose row tells none is asked for those that it has.
 
+pub mod embeddings;
 mod report;
 mod sender;
 
@@ -12,6 +13,7 @@ use std::time::Instant;
 
 use clap::{Args, Subcommand};
 
+use embeddings::EmbeddingsArgs;
 use report::{FileReport, LoadReport, tell};
 use sender::{Sender, Upsert, Waiting};
 
@@ -47,6 +49,25 @@ pub enum What {
         #[arg(long, value_name = "COLUMN")]
         tags: Option<String>,
     },
+    /// Load vectors of items in a modality, from safetensors or npy.
+    Embeddings(EmbeddingsArgs),
+}
+
+/// How to send rows.
+#[derive(Clone, Debug, Args)]
+pub struct SendingArgs {
+    /// The server.
+    #[command(flatten)]
+    pub server: ServerAddress,
+    /// Requests in flight.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=4_096))]
+    pub in_flight: u16,
+    /// What an acknowledgement means; without it what the server is configured for.
+    #[arg(long, value_enum)]
+    pub durability: Option<DurabilityArg>,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// Which rows, and how to load them.
@@ -55,9 +76,6 @@ pub struct RowsArgs {
     /// TSV or CSV, plain or gzip, with a header that names the columns.
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
-    /// The server.
-    #[command(flatten)]
-    pub server: ServerAddress,
     /// Types of columns that the schema does not declare: number, text (or category), boolean, list (texts separated by `|`).
     #[arg(long, value_name = "COLUMN=TYPE,...", value_delimiter = ',', value_parser = columns::type_of)]
     pub types: Vec<TypeOf>,
@@ -68,15 +86,9 @@ pub struct RowsArgs {
     /// `timestamp` if there is one, else now.
     #[arg(long, value_name = "COLUMN|TIME")]
     pub time: Option<String>,
-    /// Requests in flight.
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=4_096))]
-    pub in_flight: u16,
-    /// What an acknowledgement means; without it what the server is configured for.
-    #[arg(long, value_enum)]
-    pub durability: Option<DurabilityArg>,
-    /// How to print.
+    /// How to send them.
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub sending: SendingArgs,
 }
 
 /// Runs it.
@@ -99,6 +111,7 @@ pub fn run(args: &LoadArgs) -> Result<(), CliError> {
                 Ok(ItemUpsert { item, time_ms, tags, attributes, durability })
             })
         }
+        What::Embeddings(args) => embeddings::run(args),
     }
 }
 
@@ -108,11 +121,11 @@ fn load<C: Upsert>(
     target: &Target,
     request: impl Fn(&mut Sender<C>, Stated, u8) -> Result<C, ClientError>,
 ) -> Result<(), CliError> {
-    let mut client = ask::connect(&args.server, TIMEOUT_MS)?;
+    let mut client = ask::connect(&args.sending.server, TIMEOUT_MS)?;
     let declared = declared(&mut client, target)?;
     let began = Instant::now();
-    let durability = ask::durability_code(args.durability);
-    let mut sender = Sender::new(client, usize::from(args.in_flight));
+    let durability = ask::durability_code(args.sending.durability);
+    let mut sender = Sender::new(client, usize::from(args.sending.in_flight));
     let progress = output::Progress::new("rows", None);
     let mut files = Vec::new();
     let mut failure = None;
@@ -127,15 +140,20 @@ fn load<C: Upsert>(
     failure = failure.or(sender.finish().err().map(CliError::from));
     drop(progress);
     let report = LoadReport { files, tally: sender.into_tally(), took: began.elapsed() };
-    tell(&report, target.noun(), args.output.json)?;
+    tell(&report, target.noun(), args.sending.output.json)?;
     failure.map_or_else(|| report.outcome(), Err)
+}
+
+/// The server's schema.
+fn schema_of(client: &mut BlockingClient) -> Result<Schema, CliError> {
+    let reply = ask::ask(client, "the schema", &SchemaGet {})?;
+    let schema = Schema::decode(&mut Reader::new(&reply.schema));
+    schema.map_err(|error| CliError::Failed(format!("the server's schema cannot be read: {error}")))
 }
 
 /// What the server's schema says of the columns.
 fn declared(client: &mut BlockingClient, target: &Target) -> Result<Vec<TypeOf>, CliError> {
-    let reply = ask::ask(client, "the schema", &SchemaGet {})?;
-    let schema = Schema::decode(&mut Reader::new(&reply.schema));
-    let schema = schema.map_err(|error| CliError::Failed(format!("the server's schema cannot be read: {error}")))?;
+    let schema = schema_of(client)?;
     Ok(columns::declared(match target {
         Target::Users => &schema.user,
         Target::Items { .. } => &schema.item,

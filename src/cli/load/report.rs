@@ -16,13 +16,18 @@ pub(super) struct FileReport {
     pub(super) rows: u64,
     tags: Option<String>,
     /// Columns and the names of their types.
-    columns: Vec<(String, &'static str)>,
+    columns: Vec<(String, String)>,
 }
 
 impl FileReport {
     pub(super) fn new(path: &Path, plan: &Plan) -> Self {
-        let columns = plan.columns.iter().map(|column| (column.name.clone(), column.cell.name())).collect();
+        let columns = plan.columns.iter().map(|column| (column.name.clone(), column.cell.name().to_owned())).collect();
         Self { name: path.display().to_string(), rows: 0, tags: plan.tags().map(str::to_owned), columns }
+    }
+
+    pub(super) fn of_vectors(path: &Path, modality: &str, dim: usize) -> Self {
+        let columns = vec![(modality.to_owned(), output::plural(dim as u64, "number"))];
+        Self { name: path.display().to_string(), rows: 0, tags: None, columns }
     }
 }
 
@@ -103,7 +108,7 @@ fn print(report: &LoadReport, noun: &str) -> Result<(), CliError> {
     let mut columns = output::table(&["column", "type"]);
     for file in &report.files {
         for (name, cell) in &file.columns {
-            columns.add_row([name.as_str(), cell]);
+            columns.add_row([name, cell]);
         }
         if let Some(tags) = &file.tags {
             columns.add_row([tags.as_str(), "tags"]);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::base::Id;
 use crate::cli::account::{Lowest, Reason, Reasons};
 use crate::client::{Answer, BlockingClient, ClientError};
-use crate::wire::commands::{ItemGet, ItemUpsert, UserUpsert};
+use crate::wire::commands::{EmbeddingPut, ItemGet, ItemUpsert, UserUpsert};
 use crate::wire::types::WriteAck;
 use crate::wire::{Command, Status};
 
@@ -23,6 +23,12 @@ pub(super) trait Upsert: Command<Reply = WriteAck> {
 impl Upsert for UserUpsert {
     fn id(&self) -> &Id {
         &self.user
+    }
+}
+
+impl Upsert for EmbeddingPut {
+    fn id(&self) -> &Id {
+        &self.item
     }
 }
 

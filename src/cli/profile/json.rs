@@ -5,9 +5,9 @@ use serde_json::{Map, Value, json};
 use super::{Part, Profile, Shown, kind_name, length};
 use crate::cli::ask;
 use crate::wire::portrait::{
-    AttributeFact, BehaviourSums, ControlInForce, FacetAffinity, InterestOf, Person, TraitValue,
+    AttributeFact, BehaviourSums, ControlInForce, FacetAffinity, InterestOf, ModalityTaste, Person, TraitValue,
 };
-use crate::wire::types::{ArmProfile, RecentEvent};
+use crate::wire::types::{ArmProfile, RecentEvent, ScoredItem};
 
 /// Everything of the parts that are wanted, in one object.
 pub(super) fn whole(profile: &Profile, shown: Shown<'_>) -> Value {
@@ -42,6 +42,15 @@ pub(super) fn whole(profile: &Profile, shown: Shown<'_>) -> Value {
     }
     if shown.has(Part::Interests) {
         put("interests", person.interests.iter().map(interest).collect());
+    }
+    if shown.has(Part::Modalities) {
+        put("modalities", profile.taste.modalities.iter().map(modality).collect());
+        let near =
+            |near: &ScoredItem| json!({ "item": ask::id_json(&near.item), "score": ask::number_json(near.score) });
+        put("nearest", profile.taste.nearest.iter().map(near).collect());
+        if shown.vector {
+            put("fused_vector", json!(profile.taste.vector));
+        }
     }
     if shown.has(Part::Traits) {
         put("traits", person.traits.iter().map(of_trait).collect());
@@ -146,4 +155,16 @@ fn strategy(arm: &ArmProfile, vector: bool) -> Value {
         object["vector"] = arm.factor.iter().map(|number| ask::number_json(*number)).collect();
     }
     object
+}
+
+fn modality(of: &ModalityTaste) -> Value {
+    let ModalityTaste { name, dim, items, weight, evidence, agreement } = of;
+    json!({
+        "name": name,
+        "dim": dim,
+        "items": items,
+        "weight": ask::number_json(*weight),
+        "evidence": evidence,
+        "agreement": ask::number_json(*agreement),
+    })
 }

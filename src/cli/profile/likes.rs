@@ -3,7 +3,8 @@
 use super::text::{BAR_WIDTH, part, short, titled};
 use crate::cli::look::Look;
 use crate::cli::output;
-use crate::wire::portrait::{FacetAffinity, Person};
+use crate::wire::commands::ProfileEmbeddingReply;
+use crate::wire::portrait::{FacetAffinity, ModalityTaste, Person};
 
 /// What the group of plain tags is called.
 const TAGS: &str = "tags";
@@ -113,6 +114,25 @@ pub(super) fn interests(person: &Person, look: Look) -> String {
         text.push_str(&format!("\n{} slighter", person.interests.len() - shown));
     }
     text
+}
+
+/// What embeddings say: a line a modality that the user's newest items have, and the items nearest to all of it.
+pub(super) fn modalities(taste: &ProfileEmbeddingReply, look: Look) -> String {
+    let told = || taste.modalities.iter().filter(|modality| modality.evidence > 0);
+    if told().next().is_none() {
+        return String::new();
+    }
+    let largest = told().map(|modality| modality.weight).fold(f32::MIN_POSITIVE, f32::max);
+    let mut table = part(&["modalities", "weight", "", "from", "agreement", "items"], &[2, 3, 4, 5]);
+    for ModalityTaste { name, weight, evidence, agreement, items, .. } in told() {
+        let bar = look.bar(f64::from(weight / largest), BAR_WIDTH);
+        let items = output::grouped(*items);
+        let cells = [name.clone(), bar, format!("{weight:.2}"), evidence.to_string(), format!("{agreement:.2}"), items];
+        table.add_row(cells);
+    }
+    let nearest: Vec<String> = taste.nearest.iter().map(|near| near.item.to_string()).collect();
+    let nearest = if nearest.is_empty() { String::new() } else { format!("\nnearest  {}", nearest.join(", ")) };
+    format!("{}{nearest}", titled(&table, look))
 }
 
 #[cfg(test)]

@@ -14,12 +14,15 @@ use super::schema::in_force;
 use super::{CliError, OutputArgs, ServerAddress, ask, output};
 use crate::model::Schema;
 use crate::state::portrait::parts;
-use crate::wire::commands::{ProfileGet, ProfileGetReply, ProfileParts};
+use crate::wire::commands::{ProfileEmbedding, ProfileEmbeddingReply, ProfileGet, ProfileGetReply, ProfileParts};
 use crate::wire::portrait::Person;
 use crate::wire::types::{ArmProfile, KindInfo};
 
 /// Facets asked for: all that are kept, so that what each has of the whole can be told.
 const FACETS_MAX: u16 = 256;
+
+/// Items named that are nearest to what embeddings say.
+const NEAREST: u16 = 5;
 
 /// Options of `mirra profile`.
 #[derive(Clone, Debug, Args)]
@@ -66,6 +69,8 @@ pub enum Part {
     Rhythm,
     /// Interests, each named by an item.
     Interests,
+    /// What embeddings of items say: texts, images, sounds.
+    Modalities,
     /// Traits.
     Traits,
     /// What the user asks of the profile.
@@ -87,7 +92,7 @@ impl Part {
             Self::Interests => parts::INTERESTS,
             Self::Traits => parts::TRAITS,
             Self::Controls => parts::CONTROLS,
-            Self::Vectors | Self::Recent => 0,
+            Self::Modalities | Self::Vectors | Self::Recent => 0,
         }
     }
 }
@@ -97,6 +102,8 @@ struct Profile {
     person: Person,
     /// What PROFILE_GET tells beside: shard, digest, vectors, newest events.
     rest: ProfileGetReply,
+    /// What embeddings say; without modalities where no item has any.
+    taste: ProfileEmbeddingReply,
     kinds: Vec<KindInfo>,
     /// What names, units and formulas mean, where the server tells it.
     schema: Option<Schema>,
@@ -142,12 +149,14 @@ pub fn run(args: &ProfileArgs) -> Result<(), CliError> {
     };
     let person =
         ask::ask(&mut client, &subject, &ProfileParts { user: user.clone(), parts: bits, facets_max: FACETS_MAX })?;
+    let wanted = ProfileEmbedding { user: user.clone(), vector: args.vector, nearest: NEAREST };
+    let taste = ask::ask(&mut client, &subject, &wanted)?;
     let mut rest = ask::ask(&mut client, &subject, &ProfileGet { user, recent_max: args.recent, factors: true })?;
     rest.arms.retain(|arm| strategy.is_empty() || arm.strategy == strategy);
     let kinds = client.hello().kinds.clone();
     // Dates, half-lives and formulas are told better with it, and all else without.
     let schema = in_force(&mut client).ok();
-    let profile = Profile { person, rest, kinds, schema };
+    let profile = Profile { person, rest, taste, kinds, schema };
     if args.output.json {
         return Ok(output::json(&json::whole(&profile, shown))?);
     }

@@ -27,6 +27,7 @@ pub(super) fn whole(profile: &Profile, shown: Shown<'_>) -> String {
         (Part::Behaviours, behaviours(person, profile.schema.as_ref(), look)),
         (Part::Facets, likes::facets(person, shown.facets, look)),
         (Part::Interests, likes::interests(person, look)),
+        (Part::Modalities, likes::modalities(&profile.taste, look)),
         (Part::Rhythm, rhythm(person, look)),
         (Part::Traits, traits::table(person, profile.schema.as_ref(), look)),
         (Part::Controls, controls(person, look)),

@@ -3,8 +3,10 @@
 use super::*;
 use crate::base::Id;
 use crate::model::{AttributeRule, AttributeType, Kind, TraitRule};
-use crate::wire::portrait::{AttributeFact, BehaviourSums, ControlInForce, FacetAffinity, InterestOf, TraitValue};
-use crate::wire::types::{AttributeValue, RecentEvent};
+use crate::wire::portrait::{
+    AttributeFact, BehaviourSums, ControlInForce, FacetAffinity, InterestOf, ModalityTaste, TraitValue,
+};
+use crate::wire::types::{AttributeValue, RecentEvent, ScoredItem};
 
 const DAY_MS: i64 = 86_400_000;
 const AT_MS: i64 = 1_700_000_000_000;
@@ -129,7 +131,21 @@ fn profile(person: Person) -> Profile {
         digest: 0xAB,
     };
     let kinds = vec![KindInfo { code: 4, name: "purchase".into(), weight: 2.0 }];
-    Profile { person, rest, kinds, schema: Some(schema) }
+    let modality = |name: &str, dim, weight, evidence, agreement| {
+        let (name, items) = (name.to_owned(), 12_000);
+        ModalityTaste { name, dim, items, weight, evidence, agreement }
+    };
+    let taste = ProfileEmbeddingReply {
+        version: 1_207,
+        modalities: vec![
+            modality("text", 384, 1.2, 20, 0.61),
+            modality("image", 512, 0.4, 11, 0.35),
+            modality("sound", 64, 1.0, 0, 0.0),
+        ],
+        vector: Vec::new(),
+        nearest: vec![ScoredItem { item: "item-77".into(), score: 2.5 }, ScoredItem { item: Id::Int(5), score: 2.25 }],
+    };
+    Profile { person, rest, taste, kinds, schema: Some(schema) }
 }
 
 fn shown(parts: &[Part]) -> Shown<'_> {
@@ -185,6 +201,7 @@ fn parts_stand_alone_and_empty_ones_are_silent() {
         person_bytes: 0,
     };
     (empty.rest.arms, empty.rest.recent) = (Vec::new(), Vec::new());
+    empty.taste.modalities.iter_mut().for_each(|modality| modality.evidence = 0);
     let told = told(&empty, shown(&[]));
     let head = "user 42: 0 events\nversion 1, shard 3, digest 00000000000000ab, 0 B beside history and vectors\n";
     assert_eq!(told, head);
@@ -212,6 +229,7 @@ fn machines_get_every_figure_and_null_where_there_is_none() {
     assert_eq!((&all["facets"][2]["liked"], &all["digest"]), (&(-0.5).into(), &"00000000000000ab".into()));
     assert_eq!(all["rhythm"]["hours"].as_array().map(Vec::len), Some(24));
     assert_eq!((&all["recent"][0]["kind"], &all["sessions"]["newest"]["events"]), (&"purchase".into(), &4.into()));
+    assert_eq!((&all["modalities"][1]["evidence"], &all["nearest"][0]["item"]), (&11.into(), &"item-77".into()));
     let some = json::whole(&profile(person()), shown(&[Part::Traits]));
     assert!(some.get("facets").is_none() && some.get("traits").is_some() && some.get("version").is_some(), "{some}");
 }

@@ -1,4 +1,4 @@
-//! What the ranker sees of a candidate: 70 numbers, most of them logarithms.
+//! What the ranker sees of a candidate: 75 numbers, most of them logarithms.
 //!
 //! Logarithms make products linear: the exponent of popularity or of a cosine, a trend (short over long half-life) and
 //! recency become weights that are learned a stream, instead of settings that somebody has to choose.
@@ -6,7 +6,8 @@
 //! Columns, in order: popularity, pair sums, session sums, cohort, ages, count, what came right after, the sitting, support
 //! (logarithms up to here); distance to the profile, three plain sums; products of vectors, likeness to the newest items;
 //! the products once more, standardised within the query; tags; gates, which are the same for all candidates; the product
-//! of the whole history, plain and standardised; what people alike turn to.
+//! of the whole history, plain and standardised; what people alike turn to; the fused score of embeddings, plain,
+//! standardised, and by the newest item alone; that score and tags once more, for as long as an item is new.
 
 use super::gather::{Asker, DIM, Factors, Gather, bucket, moment, norm, sum};
 use crate::learn::bank::counts::{GRID, ItemCounts, Moment};
@@ -18,7 +19,7 @@ use crate::linalg::scatter::{SUMS, Sums};
 use crate::linalg::score::{inverse_lengths, score_some};
 
 /// Numbers a candidate.
-pub const FEATURES: usize = 70;
+pub const FEATURES: usize = 75;
 /// How many random first weights are drawn for: later ones begin at 0, so that where nothing is told by them all is as if
 /// they were not there.
 pub const FEATURES_DRAWN: usize = 69;
@@ -48,6 +49,11 @@ const GATE_COUNT: usize = 5;
 const WHOLE: usize = GATES + GATE_COUNT;
 /// Where the groups that the user belongs to stand.
 const GROUP: usize = WHOLE + 2;
+/// Where embeddings stand: the fused score, the same standardised, and by the newest item alone.
+const CONTENT: usize = GROUP + 1;
+/// Where the fused score and tags stand over one and the item's events: what they say of an item that nobody knows is
+/// another thing than what they add to all that is known of an old one, and needs weights of its own.
+const NEW: usize = CONTENT + 3;
 /// What orders candidates as long as nobody has taught the ranker: columns and weights. Together with the newest items,
 /// discounted slowly, and popularity of late.
 pub const UNTAUGHT: [(usize, f32); 2] = [(GRID + 2 * sum::FAR, 1.0), (2, 0.5)];
@@ -114,10 +120,10 @@ impl Common {
     }
 }
 
-/// Fills `out` with a row of [`STRIDE`] a candidate of `gather`.
+/// Fills `out` with a row of [`STRIDE`] a candidate of `gather`, then one a newcomer.
 pub fn fill(gather: &mut Gather, bank: &Bank, factors: Factors<'_>, asker: Asker<'_>, out: &mut Vec<f32>) {
     out.clear();
-    out.resize(gather.candidates.len() * STRIDE, 0.0);
+    out.resize((gather.candidates.len() + gather.newcomers.len()) * STRIDE, 0.0);
     let common = Common::of(gather, bank, asker);
     let rows = out.as_chunks_mut::<STRIDE>().0;
     let alike = asker.user.and_then(|user| bank.groups.alike(user));
@@ -126,12 +132,21 @@ pub fn fill(gather: &mut Gather, bank: &Bank, factors: Factors<'_>, asker: Asker
         fill_logs(row, bank.counts.get(*item as usize), &common, norm, &sums);
         fill_plain(row, &common, norm, &sums);
         row[TAGS] = bank.tags.affinity(&gather.liking, *item as usize);
+        row[NEW + 1] = row[TAGS] * newness(bank, *item);
         row[GATES..WHOLE].copy_from_slice(&common.gates);
         row[GROUP] = alike.as_ref().map_or(0.0, |alike| alike.affinity(*item));
     }
+    for (row, item) in rows.iter_mut().skip(gather.candidates.len()).zip(&gather.newcomers) {
+        fill_logs(row, &ItemCounts::default(), &common, 1.0, &Sums::default());
+        fill_plain(row, &common, 1.0, &Sums::default());
+        row[TAGS] = bank.tags.affinity(&gather.liking, *item as usize);
+        row[NEW + 1] = row[TAGS];
+        row[GATES..WHOLE].copy_from_slice(&common.gates);
+    }
     fill_vectors(rows, gather, bank, factors);
-    (0..PRODUCT_COUNT).for_each(|at| standardise(rows, gather.proposed, PRODUCTS + at, STANDARDISED + at));
-    standardise(rows, gather.proposed, WHOLE, WHOLE + 1);
+    fill_content(rows, gather, bank);
+    (0..PRODUCT_COUNT).for_each(|at| standardise(rows, gather.compared, PRODUCTS + at, STANDARDISED + at));
+    standardise(rows, gather.compared, WHOLE, WHOLE + 1);
 }
 
 /// The logarithms, up to [`LOGS_END`].
@@ -202,6 +217,14 @@ fn fill_vectors(rows: &mut [[f32; STRIDE]], gather: &mut Gather, bank: &Bank, fa
         put(attention.vectors(), vector, PRODUCTS + 4);
         rows.iter_mut().zip(&*candidates).for_each(|(row, item)| row[PRODUCTS + 4] += attention.bias(*item as usize));
     }
+    // Of a newcomer these parts hold random first vectors, and nothing is what they say.
+    let installed = bank.attention.as_ref().is_some_and(|attention| attention.stamp() != 0);
+    for (row, item) in rows.iter_mut().zip(&*candidates) {
+        if Gather::is_newcomer(bank, *item) {
+            (row[PRODUCTS + 3], row[LIKENESS + 2]) = (0.0, 0.0);
+            row[PRODUCTS + 4] *= f32::from(u8::from(installed));
+        }
+    }
     if vectors.context.is_some() {
         inverse_lengths(bank.sequence.input(), sequence::DIM, candidates, lengths);
         rows.iter_mut().zip(&*lengths).for_each(|(row, inverse)| row[LIKENESS + 2] *= inverse);
@@ -221,11 +244,33 @@ fn fill_vectors(rows: &mut [[f32; STRIDE]], gather: &mut Gather, bank: &Bank, fa
     }
 }
 
-/// A product once more, as standard deviations from its mean over the items that were proposed: how large a product is
+/// 1 for an item that nobody met yet, less for every event that it has.
+fn newness(bank: &Bank, item: u32) -> f32 {
+    1.0 / (1.0 + bank.counts.get(item as usize).events as f32)
+}
+
+/// Fused scores of embeddings; nothing where nothing is known of the user.
+fn fill_content(rows: &mut [[f32; STRIDE]], gather: &mut Gather, bank: &Bank) {
+    let Gather { taste, candidates, newcomers, fused, compared, .. } = gather;
+    if taste.known() {
+        let (met, new) = rows.split_at_mut(candidates.len());
+        taste.score(&bank.embeddings, candidates, fused);
+        for ((row, item), [all, newest]) in met.iter_mut().zip(&*candidates).zip(&*fused) {
+            (row[CONTENT], row[CONTENT + 2], row[NEW]) = (*all, *newest, *all * newness(bank, *item));
+        }
+        taste.score(&bank.embeddings, newcomers, fused);
+        for (row, [all, newest]) in new.iter_mut().zip(&*fused) {
+            (row[CONTENT], row[CONTENT + 2], row[NEW]) = (*all, *newest, *all);
+        }
+        standardise(rows, *compared, CONTENT, CONTENT + 1);
+    }
+}
+
+/// A product once more, as standard deviations from its mean over the candidates that come of events: how large a product is
 /// says less than how it stands among the others.
-fn standardise(rows: &mut [[f32; STRIDE]], proposed: usize, from: usize, to: usize) {
-    let count = proposed.max(1) as f32;
-    let others = &rows[..proposed];
+fn standardise(rows: &mut [[f32; STRIDE]], compared: usize, from: usize, to: usize) {
+    let count = compared.max(1) as f32;
+    let others = &rows[..compared];
     let mean = others.iter().map(|row| row[from]).sum::<f32>() / count;
     let square = others.iter().map(|row| (row[from] - mean).powi(2)).sum::<f32>() / count;
     let inverse = 1.0 / (square.sqrt() + 1e-6);
@@ -256,12 +301,13 @@ pub const GROUPS: &[(&str, &[[usize; 2]])] = &[
     ),
     ("sequence", &[[PRODUCTS + 3, PRODUCTS + 4], [PRODUCTS + 7, STANDARDISED], [STANDARDISED + 3, STANDARDISED + 4]]),
     ("attention", &[[PRODUCTS + 4, PRODUCTS + 5], [STANDARDISED + 4, STANDARDISED + 5]]),
-    ("tags", &[[TAGS, GATES]]),
+    ("tags", &[[TAGS, GATES], [NEW + 1, NEW + 2]]),
     ("context", &[[GATES, WHOLE]]),
-    ("groups", &[[GROUP, FEATURES]]),
+    ("groups", &[[GROUP, CONTENT]]),
+    ("embeddings", &[[CONTENT, NEW + 1]]),
 ];
 const SESSIONS: usize = GRID + 2 * (SHARES.len() - 2);
 const COHORT: usize = SESSIONS + 4;
 const SITTING: usize = COHORT + 6;
 
-const _: () = assert!(LOGS_END <= LOGS && GROUP + 1 == FEATURES && FEATURES <= STRIDE && DIM == 32);
+const _: () = assert!(LOGS_END <= LOGS && NEW + 2 == FEATURES && FEATURES <= STRIDE && DIM == 32);

@@ -5,9 +5,11 @@
 //! of every source, or the items that the caller gives. Everything is scratch: nothing of the bank changes.
 
 use crate::base::Rng;
+use crate::base::ids::mix;
 use crate::learn::ItemModel;
 use crate::learn::bank::counts::{Moment, cohort};
 use crate::learn::bank::tags::Liking;
+use crate::learn::bank::taste::{LOOKED, Taste};
 use crate::learn::bank::{Bank, sequence};
 use crate::linalg::attention;
 use crate::linalg::scatter::{SUMS, Scatter, Sums};
@@ -48,6 +50,11 @@ pub const COMPARED: usize = 5;
 pub(super) const FOUND_ENOUGH: usize = 500;
 /// Events up to which a user is asked about by its groups.
 const FEW: usize = 20;
+/// Candidates of other sources for each one that nobody met yet: these are many where a catalogue is loaded, and events on
+/// them few.
+const FRESH_SHARE: usize = 5;
+/// Items with a vector that nobody met yet of which a query looks at, at most.
+const FRESH_LOOKED: usize = 1_024;
 /// The user's newest items whose tags are liked.
 const LIKED: usize = 20;
 /// Sources among the sums, and the power of the item's count that divides them.
@@ -135,14 +142,21 @@ pub struct Gather {
     pub(super) solver: ConjugateSolver,
     /// The candidates: those that were proposed, then those that were added.
     pub candidates: Vec<u32>,
-    /// How many of them were proposed: what a candidate is compared with.
+    /// How many of them were proposed.
     pub proposed: usize,
+    /// How many of these come of events: what a candidate is compared with.
+    pub compared: usize,
+    /// Items that are to be described, behind the candidates, as if nobody had met them.
+    pub newcomers: Vec<u32>,
     /// Largest of each sum over all that was found, plain and over sqrt(count).
     pub largest: [[f32; SUMS]; 2],
     /// The user as vectors.
     pub vectors: Vectors,
     /// What tags the user likes.
     pub liking: Liking,
+    /// What embeddings say of the user, and the fused scores of the candidates.
+    pub taste: Taste,
+    pub(in crate::learn) fused: Vec<[f32; 2]>,
     /// The user's newest items that belong to this sitting.
     pub sitting: usize,
 }
@@ -172,9 +186,13 @@ impl Default for Gather {
             solver: ConjugateSolver::default(),
             candidates: Vec::new(),
             proposed: 0,
+            compared: 0,
+            newcomers: Vec::new(),
             largest: [[LEAST; SUMS]; 2],
             vectors: Vectors::default(),
             liking: Liking::default(),
+            taste: Taste::default(),
+            fused: Vec::new(),
             sitting: 0,
         }
     }
@@ -190,8 +208,10 @@ impl Gather {
         self.propose_found(each);
         self.propose_vectors(bank, factors, each);
         self.propose_popular(bank, each);
-        self.propose_fresh(bank, each);
         self.propose_groups(bank, asker, each);
+        self.compared = self.candidates.len();
+        self.propose_fresh(bank, each / FRESH_SHARE);
+        self.propose_embedded(bank, each / FRESH_SHARE);
         self.proposed = self.candidates.len();
     }
 
@@ -213,17 +233,46 @@ impl Gather {
         }
     }
 
+    /// Whether nobody met an item yet, and it has tags or vectors: then it is compared with its like alone.
+    #[must_use]
+    pub fn is_newcomer(bank: &Bank, item: u32) -> bool {
+        let item = item as usize;
+        bank.counts.get(item).events == 0 && (bank.embeddings.has(item) || !bank.tags.of(item).is_empty())
+    }
+
+    /// The item that came and the strangers among the candidates of [`Self::run`] as newcomers, those of which tags or
+    /// embeddings would say something to this user; none if they would not of the item that came.
+    pub fn add_newcomers(&mut self, bank: &Bank, came: u32) {
+        let (tastes, likes) = (self.taste.known(), self.liking.known());
+        let speaks = |item: &u32| {
+            let item = *item as usize;
+            (tastes && bank.embeddings.has(item)) || (likes && !bank.tags.of(item).is_empty())
+        };
+        let Self { candidates, newcomers, proposed, .. } = self;
+        if speaks(&came) {
+            newcomers.push(came);
+            newcomers.extend(candidates[*proposed..].iter().filter(|item| **item != came && speaks(item)));
+        }
+        if newcomers.len() == 1 {
+            newcomers.clear(); // nothing to tell it from
+        }
+    }
+
     fn look(&mut self, bank: &Bank, factors: Factors<'_>, asker: Asker<'_>) {
         self.begin(bank.items(), asker.excluded);
         self.vectors.forget();
         self.sitting = 0;
         self.liking.forget();
+        self.taste.forget();
         if let Some(user) = asker.user {
             self.sitting = bank.trail(user).sitting(asker.time_ms);
             self.sum_pairs(bank, user);
             self.sum_sessions(bank, user);
             self.find_vectors(bank, factors, user, asker.met);
             bank.tags.like(bank.trail(user).newest(LIKED), &mut self.liking);
+            if bank.embeddings.any() {
+                self.taste.of(&bank.embeddings, bank.trail(user).newest(LOOKED));
+            }
         }
         self.norms.clear();
         self.norms.extend(self.scatter.items().iter().map(|item| norm(bank, *item)));
@@ -244,6 +293,7 @@ impl Gather {
         self.scatter.begin(items);
         excluded.iter().for_each(|item| self.scatter.exclude(*item));
         self.candidates.clear();
+        self.newcomers.clear();
     }
 
     /// Number of this query, for marks.
@@ -296,6 +346,25 @@ impl Gather {
             self.scores.push(if self.scatter.open(*item) { liked } else { f32::NEG_INFINITY });
         }
         self.choose_best(fresh, each);
+    }
+
+    /// The items with a vector that nobody met yet, nearest to the user's taste. Of many a part is looked at, another one
+    /// after every event, so that each has its turn.
+    fn propose_embedded(&mut self, bank: &Bank, each: usize) {
+        let fresh = bank.embeddings.fresh();
+        if fresh.is_empty() || !self.taste.known() {
+            return;
+        }
+        let mut open = std::mem::take(&mut self.open);
+        open.clear();
+        let first = mix(bank.events()) as usize % fresh.len();
+        let turn = fresh[first..].iter().chain(&fresh[..first]).take(FRESH_LOOKED);
+        open.extend(turn.copied().filter(|item| self.scatter.open(*item)));
+        self.taste.score(&bank.embeddings, &open, &mut self.fused);
+        self.scores.clear();
+        self.scores.extend(self.fused.iter().map(|[score, _]| *score));
+        self.choose_best(&open, each);
+        self.open = open;
     }
 
     /// To a user of few events: what people alike turn to, by how much they do and how much everybody does.

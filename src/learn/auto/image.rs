@@ -8,6 +8,9 @@ use super::trainer::{REPLAY_MAX, Trainer};
 use crate::base::Rng;
 use crate::base::cursor::{CursorError, Reader, Writer};
 
+/// Kinds of ranker.
+const APART: u8 = 2;
+const IN_STEP: u8 = 4;
 /// Most rows of a kept example.
 const ROWS_MAX: usize = 1_001;
 
@@ -24,6 +27,7 @@ impl Trainer {
         out.count(self.next).count(self.ring.len());
         for example in &self.ring {
             out.count(example.strangers).f32(example.stranger_log).f32(example.candidate_log);
+            out.count(example.newcomers);
             out.count(example.rows.len() / STRIDE);
             example.rows.chunks_exact(STRIDE).for_each(|row| put(out, &row[..FEATURES]));
         }
@@ -32,12 +36,12 @@ impl Trainer {
         });
     }
 
-    /// Takes over what [`Self::encode`] wrote of a trainer with the same options; `logs` says whether examples tell what
-    /// their rows stand for, as they have done from image version 3 on.
+    /// Takes over what [`Self::encode`] wrote of a trainer with the same options, as a ranker of this `kind`: from 3 on
+    /// examples tell what their rows stand for, from 4 on how many newcomers there are.
     ///
     /// # Errors
     /// [`CursorError`] for bytes that are not such a trainer.
-    pub fn decode(&mut self, from: &mut Reader<'_>, logs: bool) -> Result<(), CursorError> {
+    pub fn decode(&mut self, from: &mut Reader<'_>, kind: u8) -> Result<(), CursorError> {
         let offset = from.at();
         let (weights, features) = Weights::decode_with_features(from)?;
         if weights.networks.len() != self.learners.len() {
@@ -57,12 +61,14 @@ impl Trainer {
         self.ring.clear();
         for _ in 0..examples {
             let mut example = Example::default();
-            if logs {
+            if kind > 1 {
                 example.strangers = from.count(0, ROWS_MAX)?;
                 (example.stranger_log, example.candidate_log) = (from.f32()?, from.f32()?);
             }
+            let newcomers = if kind > 3 { from.count(0, ROWS_MAX)? } else { 0 };
             let rows = from.count(4 * features, ROWS_MAX)?;
-            example.strangers = example.strangers.min(rows.saturating_sub(1));
+            example.newcomers = newcomers.min(rows.saturating_sub(1));
+            example.strangers = example.strangers.min((rows - example.newcomers).saturating_sub(1));
             example.rows.resize(rows * STRIDE, 0.0);
             for row in example.rows.chunks_exact_mut(STRIDE) {
                 take(from, &mut row[..features])?;
@@ -82,8 +88,8 @@ impl Ranker {
     /// Appends it.
     pub fn encode(&self, out: &mut Writer<'_>) {
         match self {
-            Self::InStep(trainer) => trainer.encode(out.u8(3)),
-            Self::Installed(weights) => weights.encode(out.u8(2)),
+            Self::InStep(trainer) => trainer.encode(out.u8(IN_STEP)),
+            Self::Installed(weights) => weights.encode(out.u8(APART)),
         }
     }
 
@@ -94,13 +100,13 @@ impl Ranker {
     pub fn decode(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
         let offset = from.at();
         match (from.u8()?, self) {
-            (kind @ (1 | 3), Self::InStep(trainer)) => trainer.decode(from, kind == 3),
-            (2, Self::Installed(weights)) => {
+            (kind @ (1 | 3 | IN_STEP), Self::InStep(trainer)) => trainer.decode(from, kind),
+            (APART, Self::Installed(weights)) => {
                 **weights = Weights::decode(from)?;
                 Ok(())
             }
             (found, _) => {
-                let allowed = "3 (before: 1) in step, 2 apart, as configured";
+                let allowed = "4 (before: 1, 3) in step, 2 apart, as configured";
                 Err(CursorError::Bad { what: "kind of ranker", offset, found: u64::from(found), allowed })
             }
         }

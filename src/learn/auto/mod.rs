@@ -16,6 +16,7 @@ pub mod features;
 pub mod gather;
 mod image;
 pub mod network;
+pub mod newcomers;
 pub mod ranker;
 mod sums;
 pub mod trainer;

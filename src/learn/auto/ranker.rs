@@ -100,6 +100,15 @@ impl Ranker {
         }
     }
 
+    /// Networks whose scores are added.
+    #[must_use]
+    pub fn networks(&self) -> usize {
+        match self {
+            Self::InStep(trainer) => trainer.learners().len(),
+            Self::Installed(weights) => weights.networks.len(),
+        }
+    }
+
     /// The weights that answer.
     #[must_use]
     pub fn weights(&self) -> Weights {

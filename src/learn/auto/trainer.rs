@@ -1,7 +1,7 @@
 //! Learns the ranker from examples: the item that came, among others that were candidates.
 //!
 //! Loss: `-log softmax` of the item that came over the example's rows (listwise: Cao et al. 2007, top-one), each counted
-//! as the items that it stands for. Adam (Kingma & Ba 2015) with a falling step; after each new example some are replayed
+//! as the items that it stands for; newcomers are compared on their own. Adam (Kingma & Ba 2015) with a falling step; after each new example some are replayed
 //! from a ring; the answering weights are a running mean of the trained ones (Polyak & Juditsky 1992, exponentially).
 
 use super::example::Example;
@@ -17,6 +17,9 @@ pub const REPLAY_MAX: usize = 2_048;
 
 /// Power of its age that an early version counts with in the running mean, and one (Shamir & Zhang 2013).
 const EARLY: f32 = 4.0;
+
+/// What telling newcomers apart counts against the rest of an example: it must not take the networks over.
+const NEWCOMERS: f32 = 0.2;
 
 /// How the ranker learns.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -80,16 +83,15 @@ impl Learner {
         let rows = &example.rows;
         self.network.forward(rows, &mut self.pass);
         let scores = &mut self.pass.scores;
-        let (strangers, candidates) = scores[1..].split_at_mut(example.strangers);
+        let (met, newcomers) = scores.split_at_mut(example.met());
+        let (strangers, candidates) = met[1..].split_at_mut(example.strangers);
         strangers.iter_mut().for_each(|score| *score += example.stranger_log);
         candidates.iter_mut().for_each(|score| *score += example.candidate_log);
-        let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        scores.iter_mut().for_each(|score| *score -= top);
-        exp_all(scores);
-        let total: f32 = scores.iter().sum();
-        scores.iter_mut().for_each(|score| *score /= total);
-        let loss = -(scores[0] + 1e-12).ln();
-        scores[0] -= 1.0;
+        let loss = first_of(met);
+        if !newcomers.is_empty() {
+            first_of(newcomers);
+            newcomers.iter_mut().for_each(|error| *error *= NEWCOMERS);
+        }
 
         let Network { hidden, bias, output, linear } = &mut self.gradient;
         self.errors.clear();
@@ -125,6 +127,18 @@ impl Learner {
             }
         }
     }
+}
+
+/// From scores to errors, the slopes of the loss `-log softmax` of the first; returns the loss.
+fn first_of(scores: &mut [f32]) -> f32 {
+    let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    scores.iter_mut().for_each(|score| *score -= top);
+    exp_all(scores);
+    let total: f32 = scores.iter().sum();
+    scores.iter_mut().for_each(|score| *score /= total);
+    let loss = -(scores[0] + 1e-12).ln();
+    scores[0] -= 1.0;
+    loss
 }
 
 /// Several learners on the same examples, each with its own first weights and replays.
@@ -192,7 +206,7 @@ impl Trainer {
 
     /// Learns one example of raw rows.
     pub fn learn(&mut self, mut example: Example) {
-        self.standard.learn(&example.rows[STRIDE..]);
+        self.standard.learn(&example.rows[STRIDE..example.met() * STRIDE]);
         self.standard.apply(&mut example.rows);
         for learner in &mut self.learners {
             let loss = learner.step(&example, &self.options);

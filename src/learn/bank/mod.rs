@@ -8,12 +8,15 @@
 pub mod alive;
 pub mod attention;
 pub mod counts;
+pub mod embeddings;
 pub mod groups;
 pub mod loss;
 pub mod pairs;
 pub mod pretrained;
 pub mod sequence;
+pub mod space;
 pub mod tags;
+pub mod taste;
 pub mod toplist;
 pub mod trails;
 pub mod visitors;
@@ -22,6 +25,7 @@ pub mod window;
 use alive::Alive;
 use attention::Attention;
 use counts::{Counts, GRID, cohort};
+use embeddings::Embeddings;
 use groups::Groups;
 use pairs::PairSums;
 use sequence::Sequence;
@@ -32,12 +36,16 @@ use visitors::{Visit, Visitors};
 use window::{Met, Window};
 
 use crate::base::cursor::{CursorError, Reader, Writer};
+use crate::base::ids::mix;
 
 /// Grid points of decayed popularity whose best items are kept in lists: 100, 1,600 and 25,600 events, and plain.
 pub const LISTED: [usize; 4] = [0, 2, 4, GRID - 1];
 
 /// The grid point that says which items are alive: 25,600 events.
 const SLOW: usize = 4;
+
+/// The share of arrivals to begin with, and the slowest rate at which it follows.
+const ARRIVALS: (f32, f32) = (0.02, 0.001);
 
 /// All parts.
 #[derive(Debug)]
@@ -58,8 +66,12 @@ pub struct Bank {
     pub pairs: PairSums,
     /// Who came last.
     pub visitors: Visitors,
+    /// Running share of events whose item nobody had met before, of those whose item has tags or vectors.
+    pub arrivals: f32,
     /// What items are about.
     pub tags: Tags,
+    /// What items look, read or sound like.
+    pub embeddings: Embeddings,
     /// What people alike turn to.
     pub groups: Groups,
     /// What follows what.
@@ -86,7 +98,9 @@ impl Bank {
             alive: Alive::default(),
             pairs: PairSums::default(),
             visitors: Visitors::default(),
+            arrivals: ARRIVALS.0,
             tags: Tags::default(),
+            embeddings: Embeddings::new(mix(seed ^ 7)),
             groups: Groups::default(),
             sequence: Sequence::new(seed),
             window: Window::default(),
@@ -125,6 +139,7 @@ impl Bank {
         self.pairs.insert();
         self.visitors.insert();
         self.tags.insert();
+        self.embeddings.insert();
         self.sequence.insert(seed);
         if let Some(attention) = &mut self.attention {
             attention.insert(seed);
@@ -156,6 +171,12 @@ impl Bank {
         self.tags.set(item, tags, met);
     }
 
+    /// Gives an item a vector of length 1 in a modality, or takes it away, as it was at `time_ms`.
+    pub fn put_embedding(&mut self, modality: usize, item: usize, time_ms: i64, vector: Option<&[f32]>) {
+        let met = self.counts.get(item).events > 0;
+        self.embeddings.put(modality, item, time_ms, vector, met);
+    }
+
     /// Puts another trail in the place of a user's: items and times, oldest first. What the items have learned stays.
     pub fn set_trail(&mut self, user: usize, met: impl Iterator<Item = (u32, i64)>) {
         let mut trail = Trail::default();
@@ -185,7 +206,17 @@ impl Bank {
         }
         let counts = &self.counts;
         let first = (counts.get(item).events == 1).then_some(met.item);
+        if self.embeddings.has(item) || !self.tags.of(item).is_empty() {
+            let rate = (1.0 / (x as f32 + 50.0)).max(ARRIVALS.1);
+            self.arrivals += rate * (f32::from(u8::from(first.is_some())) - self.arrivals);
+        }
         self.tags.learn(item, first.is_some());
+        if self.embeddings.any() {
+            if first.is_some() {
+                self.embeddings.met(item);
+            }
+            self.embeddings.learn(x, &self.window, self.trails[user].newest(taste::LOOKED), met.item);
+        }
         self.alive.learn(x, first, counts.item_count(), |item| counts.get(item as usize).popularity[SLOW]);
         let trail = &self.trails[user];
         self.pairs.learn(met.item, trail.newest(pairs::PAIRED), trail.sitting(time_ms), x);

@@ -42,6 +42,12 @@ impl Liking {
     pub fn forget(&mut self) {
         self.known = false;
     }
+
+    /// Whether the user's newest items have tags.
+    #[must_use]
+    pub fn known(&self) -> bool {
+        self.known
+    }
 }
 
 impl Tags {

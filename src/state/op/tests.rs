@@ -24,6 +24,8 @@ fn samples(attributes: &Attributes) -> Vec<Op<'static>> {
         Op::Seal { user: IdRef::Text("ann"), into: IdRef::Int(3) },
         Op::Absorb { into: IdRef::Int(3), user: IdRef::Text("ann"), bytes: &[4, 5] },
         Op::Empty { user: IdRef::Text("ann") },
+        Op::Embedding { item: IdRef::Int(3), modality: "text", time_ms: 8, vector: &[0, 0, 128, 63] },
+        Op::Embedding { item: IdRef::Int(3), modality: "text", time_ms: 9, vector: &[] },
     ]
 }
 
