@@ -3,17 +3,16 @@
 //! A file holds a matrix, a row an item. Which item stands in a file beside it, an id a line, or in the metadata `items` of
 //! a safetensors file, as in `docs/neural.md`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use half::{bf16, f16};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
+use super::file_error::FileError;
 use super::npy::{self, Matrix, NpyError};
 use super::tensors::{ITEM_IDS, TensorProblem, ids};
 use crate::base::Id;
-use crate::storage::StorageError;
-use crate::storage::files::write_atomically;
 
 /// Vectors of items.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,28 +24,7 @@ pub struct Embedded {
 }
 
 /// Why a file of embeddings cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum EmbeddingsError {
-    /// It cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// It cannot be written.
-    #[error(transparent)]
-    Write(StorageError),
-    /// What is in it is not what is needed.
-    #[error("{}: {problem}", path.display())]
-    Content {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong.
-        problem: EmbeddingsProblem,
-    },
-}
+pub type EmbeddingsError = FileError<EmbeddingsProblem>;
 
 /// What is wrong with the content of a file of embeddings.
 #[derive(Debug, thiserror::Error)]
@@ -103,27 +81,24 @@ pub fn read_embeddings(
     modality: &str,
     ids_file: Option<&Path>,
 ) -> Result<Embedded, EmbeddingsError> {
-    let content = |path: &Path| {
-        let path = path.to_owned();
-        move |problem| EmbeddingsError::Content { path, problem }
-    };
-    let bytes = read(path)?;
+    let bytes = EmbeddingsError::read(path)?;
     let (matrix, named) = if bytes.starts_with(b"\x93NUMPY") {
-        (npy::parse(&bytes).map_err(|error| content(path)(error.into()))?, None)
+        (npy::parse(&bytes).map_err(|error| EmbeddingsError::content(path, error))?, None)
     } else {
-        parse_tensors(&bytes, tensor, modality).map_err(content(path))?
+        parse_tensors(&bytes, tensor, modality).map_err(|problem| EmbeddingsError::content(path, problem))?
     };
     let ids = match (ids_file, named) {
         (Some(file), _) => {
-            let text = String::from_utf8_lossy(&read(file)?).replace("\r\n", "\n");
-            ids(text.trim_end_matches('\n'), "the file").map_err(|problem| content(file)(problem.into()))?
+            let text = String::from_utf8_lossy(&EmbeddingsError::read(file)?).replace("\r\n", "\n");
+            let ids = ids(text.trim_end_matches('\n'), "the file");
+            ids.map_err(|problem| EmbeddingsError::content(file, problem))?
         }
-        (None, Some(text)) => ids(&text, "`items`").map_err(|problem| content(path)(problem.into()))?,
-        (None, None) => return Err(content(path)(EmbeddingsProblem::NoIds)),
+        (None, Some(text)) => ids(&text, "`items`").map_err(|problem| EmbeddingsError::content(path, problem))?,
+        (None, None) => return Err(EmbeddingsError::content(path, EmbeddingsProblem::NoIds)),
     };
     let rows = matrix.shape[0];
     if ids.len() != rows {
-        return Err(content(path)(EmbeddingsProblem::Count { ids: ids.len(), rows }));
+        return Err(EmbeddingsError::content(path, EmbeddingsProblem::Count { ids: ids.len(), rows }));
     }
     Ok(Embedded { ids, matrix })
 }
@@ -141,11 +116,7 @@ pub fn write_embeddings(path: &Path, name: &str, embedded: &Embedded) -> Result<
     let metadata = std::collections::HashMap::from([(ITEM_IDS.to_owned(), names.join("\n"))]);
     let view = TensorView::new(Dtype::F32, embedded.matrix.shape.to_vec(), &data).expect("as long as its shape");
     let bytes = safetensors::serialize([(name, view)], Some(metadata)).expect("one tensor fits a file");
-    write_atomically(path, &bytes).map_err(EmbeddingsError::Write)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, EmbeddingsError> {
-    std::fs::read(path).map_err(|source| EmbeddingsError::Read { path: path.to_owned(), source })
+    EmbeddingsError::write(path, &bytes)
 }
 
 /// The matrix, and the text of its items' ids if there is one.

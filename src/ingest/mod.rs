@@ -12,6 +12,7 @@ use crate::base::Id;
 
 pub mod embeddings;
 pub mod fields;
+pub mod file_error;
 pub mod generate;
 mod header;
 pub mod npy;

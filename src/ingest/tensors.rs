@@ -3,17 +3,16 @@
 //! `docs/neural.md` says which tensors a file holds. Everything is checked here: what comes out can be installed.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
+use super::file_error::FileError;
 use crate::base::Id;
 use crate::base::limits::ID_BYTES_MAX;
 use crate::learn::bank::pretrained::{Pretrained, PretrainedItem};
 use crate::linalg::attention::{DIM, LENGTH, NOTHING, PLACES, QUERY, QUERY_BIAS, ROWS, VALUE, Vector, Weights};
-use crate::storage::StorageError;
-use crate::storage::files::write_atomically;
 
 /// Tensors of the weights: name, first row, shape.
 const WEIGHTS: [(&str, usize, &[usize]); 5] = [
@@ -35,28 +34,7 @@ pub(super) const ITEM_IDS: &str = "items";
 const VALUE_MAX: f32 = 1e4;
 
 /// Why a file of tensors cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TensorsError {
-    /// It cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// It cannot be written.
-    #[error(transparent)]
-    Write(StorageError),
-    /// What is in it is not what is needed.
-    #[error("{}: {problem}", path.display())]
-    Content {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong.
-        problem: TensorProblem,
-    },
-}
+pub type TensorsError = FileError<TensorProblem>;
 
 /// What is wrong with the content of a file of tensors.
 #[derive(Debug, thiserror::Error)]
@@ -112,8 +90,7 @@ pub enum TensorProblem {
 /// # Errors
 /// [`TensorsError`], with what was found and what was expected.
 pub fn read_tensors(path: &Path) -> Result<Pretrained, TensorsError> {
-    let bytes = std::fs::read(path).map_err(|source| TensorsError::Read { path: path.to_owned(), source })?;
-    parse(&bytes).map_err(|problem| TensorsError::Content { path: path.to_owned(), problem })
+    parse(&TensorsError::read(path)?).map_err(|problem| TensorsError::content(path, problem))
 }
 
 /// Writes a file.
@@ -121,8 +98,8 @@ pub fn read_tensors(path: &Path) -> Result<Pretrained, TensorsError> {
 /// # Errors
 /// [`TensorsError`].
 pub fn write_tensors(path: &Path, learned: &Pretrained) -> Result<(), TensorsError> {
-    let bytes = encode(learned).map_err(|problem| TensorsError::Content { path: path.to_owned(), problem })?;
-    write_atomically(path, &bytes).map_err(TensorsError::Write)
+    let bytes = encode(learned).map_err(|problem| TensorsError::content(path, problem))?;
+    TensorsError::write(path, &bytes)
 }
 
 fn parse(bytes: &[u8]) -> Result<Pretrained, TensorProblem> {

@@ -238,8 +238,7 @@ impl OverBank for Content {
         if !taste.known() {
             return;
         }
-        candidates.clear();
-        candidates.extend((0..bank.items() as u32).filter(|item| bank.embeddings.has(*item as usize)));
+        *candidates = bank.embeddings.embedded();
         taste.score(&bank.embeddings, candidates, fused);
         let prior = |item: u32| self.popularity_power * (bank.counts.get(item as usize).events as f32).ln_1p();
         out.extend(candidates.iter().zip(&*fused).map(|(item, [score, _])| (*item, score + prior(*item))));

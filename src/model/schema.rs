@@ -174,6 +174,17 @@ impl Schema {
         Ok(())
     }
 
+    /// The modality of this name.
+    ///
+    /// # Errors
+    /// The names of those that there are, for messages, where it is none of them.
+    pub fn modality(&self, name: &str) -> Result<&Modality, String> {
+        self.modalities.iter().find(|modality| modality.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.modalities.iter().map(|modality| modality.name.as_str()).collect();
+            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+        })
+    }
+
     /// The modalities: name and length of vectors.
     pub fn modalities(&self) -> impl Iterator<Item = (&str, usize)> {
         self.modalities.iter().map(|modality| (modality.name.as_str(), usize::from(modality.dim)))

@@ -8,7 +8,7 @@ use super::plan::{Place, Plan, PlannedKind, Refused, top_k};
 use super::reply::{Failure, Replies, scored};
 use crate::engine::Engine;
 use crate::learn::Strategy;
-use crate::learn::bank::embeddings::unit;
+use crate::learn::bank::embeddings::unit_bytes;
 use crate::model::{Modality, Schema};
 use crate::shard::{Answer, Query, Refusal};
 use crate::state::{ModalityView, Op, OutcomeKind};
@@ -62,11 +62,7 @@ fn looked_at(engine: &Engine) -> Result<(), Refused> {
 }
 
 fn known<'a>(schema: &'a Schema, name: &str) -> Result<&'a Modality, Invalid> {
-    schema.modalities.iter().find(|modality| modality.name == name).ok_or_else(|| {
-        let names: Vec<&str> = schema.modalities.iter().map(|modality| modality.name.as_str()).collect();
-        let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        Invalid::Modality { name: name.to_owned(), known }
-    })
+    schema.modality(name).map_err(|known| Invalid::Modality { name: name.to_owned(), known })
 }
 
 /// A vector as the shards take it: the bytes of numbers of length 1 together; empty to take it away.
@@ -81,8 +77,7 @@ fn checked(modality: &Modality, vector: &[f32]) -> Result<Vec<u8>, Invalid> {
     if vector.is_empty() {
         return Ok(Vec::new());
     }
-    let unit = unit(vector).ok_or(Invalid::NoDirection)?;
-    Ok(unit.into_iter().flat_map(f32::to_le_bytes).collect())
+    unit_bytes(vector).ok_or(Invalid::NoDirection)
 }
 
 impl Replies<'_> {

@@ -232,7 +232,7 @@ impl Banked {
         let given = &rows[gather.proposed * features::STRIDE..];
         let given = (!given.is_empty()).then(|| given.to_vec())?;
         let mut shift = 0.0;
-        if let Some(ranker) = self.ranker.as_ref().filter(|_| Gather::is_newcomer(&self.bank, item)) {
+        if let Some(ranker) = self.ranker.as_ref().filter(|_| self.bank.is_newcomer(item)) {
             ranker.score(rows, pass, scores);
             shift = newcomers::settle(gather, &self.bank, ranker.networks(), scores);
         }

@@ -3,6 +3,7 @@
 //! They lie in the bank (`learn/bank/embeddings.rs`), as strategies over it are who looks at them. Every shard has those of
 //! all items: a user's newest items are of any shard.
 
+use super::banked::Banked;
 use super::{Outcome, OutcomeKind, Scored, Shard};
 use crate::base::IdRef;
 use crate::learn::bank::embeddings::Embeddings;
@@ -81,13 +82,11 @@ impl Shard {
     #[must_use]
     pub fn taste(&self, id: IdRef<'_>, nearest: usize) -> Option<TasteView> {
         let slot = self.users.find(id)?;
-        let Some(embeddings) = self.embeddings() else {
+        let Some(Banked { bank, .. }) = self.banked.as_deref() else {
             return Some(TasteView { modalities: Vec::new(), vector: Vec::new(), nearest: Vec::new() });
         };
-        let mut taste = Taste::default();
-        if let Some(banked) = &self.banked {
-            taste.of(embeddings, banked.bank.trail(slot).newest(LOOKED));
-        }
+        let (embeddings, mut taste) = (&bank.embeddings, Taste::default());
+        taste.of(embeddings, bank.trail(slot).newest(LOOKED));
         let modality = |(at, space): (usize, &Space)| {
             let (evidence, agreement) = taste.evidence(at);
             let (name, dim, items, weight) = (space.name().to_owned(), space.dim(), space.count(), space.weight());
@@ -103,7 +102,7 @@ impl Shard {
         if most == 0 {
             return Vec::new();
         }
-        let rows: Vec<u32> = (0_u32..).take(self.items.len()).filter(|row| embeddings.has(*row as usize)).collect();
+        let rows = embeddings.embedded();
         let (mut found, mut scores) = (Vec::new(), vec![f32::NAN; self.items.len()]);
         taste.score(embeddings, &rows, &mut found);
         rows.iter().zip(found).for_each(|(row, [score, _])| scores[*row as usize] = score);

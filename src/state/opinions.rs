@@ -88,8 +88,7 @@ impl Shard {
     /// which nothing is known.
     pub(super) fn fill_alike(&mut self, row: usize) {
         let Some(Banked { bank, .. }) = self.banked.as_deref() else { return };
-        let others: Vec<u32> =
-            (0_u32..).take(self.items.len()).filter(|other| bank.embeddings.has(*other as usize)).collect();
+        let others = bank.embeddings.embedded();
         let (mut taste, mut found) = (Taste::default(), Vec::new());
         taste.of(&bank.embeddings, std::iter::once(row_number(row)));
         if taste.known() {

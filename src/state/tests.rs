@@ -59,8 +59,7 @@ impl Workload {
     fn embed(&mut self, bytes: &mut Vec<u8>, item: u64) -> Id {
         let (modality, dim) = MODALITIES[self.rng.below(2) as usize];
         let vector: Vec<f32> = (0..dim).map(|_| self.rng.normal() as f32).collect();
-        let vector = crate::learn::bank::embeddings::unit(&vector).expect("not all zero");
-        let mut vector: Vec<u8> = vector.into_iter().flat_map(f32::to_le_bytes).collect();
+        let mut vector = crate::learn::bank::embeddings::unit_bytes(&vector).expect("not all zero");
         if self.rng.below(8) == 0 {
             vector.clear();
         }

@@ -27,7 +27,7 @@ use crate::base::Id;
 use crate::evaluate::Window;
 use crate::evaluate::prequential::SHORT_LIST;
 use crate::ingest::tensors::write_tensors;
-use crate::model::Schema;
+use crate::model::{Event, Schema};
 use crate::state::{Filter, Op, Options, Shard};
 
 /// Code of the one behaviour kind.
@@ -91,13 +91,8 @@ pub fn run(
                 let known_item = shard.item_row(event.item).is_some();
                 let counts = met_users[recorded.user as usize] && met_items[recorded.item as usize];
                 if known_item && !met_items[recorded.item as usize] {
-                    let unmet = (stream.items.iter().zip(&met_items))
-                        .filter(|(id, met)| !**met && shard.item_row(id.as_ref()).is_some());
-                    let unmet: Vec<Id> = unmet.map(|(id, _)| id.clone()).collect();
-                    let filter = Filter { exclude_seen: true, allow_items: &unmet, ..Filter::default() };
-                    let list = shard.recommend(0, event.user, SHORT_LIST as usize, &filter).items;
                     new += 1;
-                    new_hits += u64::from(list.iter().any(|scored| scored.item.as_ref() == event.item));
+                    new_hits += u64::from(lists_among_new(&mut shard, stream, &met_items, &event));
                 }
                 let tested = rankings.time(|| shard.test_event(&event));
                 known += u64::from(counts);
@@ -128,6 +123,15 @@ pub fn run(
     }
     figures.take_rankings(&rankings);
     Ok((figures, outcomes))
+}
+
+/// Whether a short list of the items that nobody met yet, for the user of an event, holds its item.
+fn lists_among_new(shard: &mut Shard, stream: &Stream, met: &[bool], event: &Event<'_>) -> bool {
+    let unmet = stream.items.iter().zip(met).filter(|(id, met)| !**met && shard.item_row(id.as_ref()).is_some());
+    let unmet: Vec<Id> = unmet.map(|(id, _)| id.clone()).collect();
+    let filter = Filter { exclude_seen: true, allow_items: &unmet, ..Filter::default() };
+    let list = shard.recommend(0, event.user, SHORT_LIST as usize, &filter).items;
+    list.iter().any(|scored| scored.item.as_ref() == event.item)
 }
 
 /// Installs what attention goes on from.

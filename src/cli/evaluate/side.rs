@@ -15,7 +15,7 @@ use crate::base::Id;
 use crate::base::limits::EMBEDDING_DIM_MAX;
 use crate::cli::columns::{ColumnsError, Row, Rows, Stated, Target, TypeOf, Typing};
 use crate::ingest::embeddings::{Embedded, read_embeddings};
-use crate::learn::bank::embeddings::unit;
+use crate::learn::bank::embeddings::unit_bytes;
 use crate::model::{Attributes, Modality};
 use crate::state::{Op, Shard};
 
@@ -185,12 +185,10 @@ impl Side {
         let dim = matrix.shape[1].min(EMBEDDING_DIM_MAX);
         self.modalities.push(Modality { name: name.to_owned(), dim: u16::try_from(dim).unwrap_or(u16::MAX) });
         for ((id, vector), line) in ids.into_iter().zip(matrix.values.chunks_exact(matrix.shape[1].max(1))).zip(1..) {
-            let unit = if vector.len() == dim { unit(vector) } else { None };
-            let Some(vector) = unit else {
+            let Some(vector) = unit_bytes(vector).filter(|_| vector.len() == dim) else {
                 self.bad.push(format!("{}: row {line} has no direction, or too many numbers", path.display()));
                 continue;
             };
-            let vector = vector.into_iter().flat_map(f32::to_le_bytes).collect();
             self.statements.push(Statement::Vector { id, time_ms, modality: name.to_owned(), vector });
         }
         Ok(())

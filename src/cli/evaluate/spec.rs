@@ -42,32 +42,21 @@ pub struct Around {
 }
 
 /// Which tables a strategy is told of: for every strategy.
-static TOLD: [Parameter<Around>; 3] = [
-    Parameter {
-        name: "user_table",
-        lowest: 0.0,
-        highest: 1.0,
-        whole: true,
-        get: |around| f64::from(u8::from(around.told.users)),
-        set: |around, value| around.told.users = value > 0.0,
-    },
-    Parameter {
-        name: "item_table",
-        lowest: 0.0,
-        highest: 1.0,
-        whole: true,
-        get: |around| f64::from(u8::from(around.told.items)),
-        set: |around, value| around.told.items = value > 0.0,
-    },
-    Parameter {
-        name: "embeddings",
-        lowest: 0.0,
-        highest: 1.0,
-        whole: true,
-        get: |around| f64::from(u8::from(around.told.embeddings)),
-        set: |around, value| around.told.embeddings = value > 0.0,
-    },
-];
+static TOLD: [Parameter<Around>; 3] = {
+    macro_rules! told {
+        ($name:literal, $field:ident) => {
+            Parameter {
+                name: $name,
+                lowest: 0.0,
+                highest: 1.0,
+                whole: true,
+                get: |around| f64::from(u8::from(around.told.$field)),
+                set: |around, value| around.told.$field = value > 0.0,
+            }
+        };
+    }
+    [told!("user_table", users), told!("item_table", items), told!("embeddings", embeddings)]
+};
 
 static TABLE: [Parameter<Around>; 1] = [Parameter {
     name: "popularity_half_life_s",

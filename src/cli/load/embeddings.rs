@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use clap::Args;
 
-use super::report::{FileReport, LoadReport, tell};
+use super::report::FileReport;
 use super::sender::{Sender, Waiting};
-use super::{SendingArgs, TIMEOUT_MS, schema_of};
+use super::{SendingArgs, TIMEOUT_MS, conclude};
+use crate::cli::schema::in_force;
 use crate::cli::{CliError, ask, output};
 use crate::client::BlockingClient;
 use crate::ingest::embeddings::{Embedded, read_embeddings};
@@ -69,16 +70,11 @@ pub(super) fn run(args: &EmbeddingsArgs) -> Result<(), CliError> {
             break;
         }
     }
-    failure = failure.or(sender.finish().err().map(CliError::from));
-    drop(progress);
-    if files.is_empty()
-        && let Some(failure) = failure
-    {
-        return Err(failure);
+    match failure {
+        // Nothing was sent, and there is nothing to tell of.
+        Some(failure) if files.is_empty() => Err(failure),
+        failure => conclude(files, sender, progress, began, failure, "vector", args.sending.output.json),
     }
-    let report = LoadReport { files, tally: sender.into_tally(), took: began.elapsed() };
-    tell(&report, "vector", args.sending.output.json)?;
-    failure.map_or_else(|| report.outcome(), Err)
 }
 
 fn send(
@@ -107,14 +103,12 @@ fn send(
 
 /// How long the vectors of a modality are, by the server's schema.
 fn declared(client: &mut BlockingClient, modality: &str) -> Result<usize, CliError> {
-    let schema = schema_of(client)?;
-    let known = schema.modalities.iter().find(|known| known.name == modality);
-    known.map(|known| usize::from(known.dim)).ok_or_else(|| {
-        let names: Vec<&str> = schema.modalities.iter().map(|known| known.name.as_str()).collect();
-        let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let schema = in_force(client)?;
+    let known = schema.modality(modality).map_err(|there| {
         CliError::Failed(format!(
             "the server's schema has no modality `{modality}`, there are {there}: add [modalities.{modality}] with its \
              `dim` to the schema and raise its version (`mirra schema apply FILE`)"
         ))
-    })
+    })?;
+    Ok(usize::from(known.dim))
 }

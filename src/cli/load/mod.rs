@@ -18,11 +18,10 @@ use report::{FileReport, LoadReport, tell};
 use sender::{Sender, Upsert, Waiting};
 
 use super::columns::{self, Row, Rows, Stated, Target, TypeOf, Typing};
+use super::schema::in_force;
 use super::{CliError, DurabilityArg, OutputArgs, ServerAddress, ask, output};
-use crate::base::Reader;
 use crate::client::{BlockingClient, ClientError};
-use crate::model::Schema;
-use crate::wire::commands::{ItemUpsert, SchemaGet, UserUpsert};
+use crate::wire::commands::{ItemUpsert, UserUpsert};
 
 /// Longest wait for an answer.
 const TIMEOUT_MS: u64 = 60_000;
@@ -136,24 +135,29 @@ fn load<C: Upsert>(
             break;
         }
     }
-    // What is in flight is waited for whatever stopped the reading.
-    failure = failure.or(sender.finish().err().map(CliError::from));
-    drop(progress);
-    let report = LoadReport { files, tally: sender.into_tally(), took: began.elapsed() };
-    tell(&report, target.noun(), args.sending.output.json)?;
-    failure.map_or_else(|| report.outcome(), Err)
+    conclude(files, sender, progress, began, failure, target.noun(), args.sending.output.json)
 }
 
-/// The server's schema.
-fn schema_of(client: &mut BlockingClient) -> Result<Schema, CliError> {
-    let reply = ask::ask(client, "the schema", &SchemaGet {})?;
-    let schema = Schema::decode(&mut Reader::new(&reply.schema));
-    schema.map_err(|error| CliError::Failed(format!("the server's schema cannot be read: {error}")))
+/// Waits for what is in flight, whatever stopped the reading (`failure`), and tells what became of the rows.
+fn conclude<C: Upsert>(
+    files: Vec<FileReport>,
+    mut sender: Sender<C>,
+    progress: output::Progress,
+    began: Instant,
+    failure: Option<CliError>,
+    noun: &str,
+    as_json: bool,
+) -> Result<(), CliError> {
+    let failure = failure.or(sender.finish().err().map(CliError::from));
+    drop(progress);
+    let report = LoadReport { files, tally: sender.into_tally(), took: began.elapsed() };
+    tell(&report, noun, as_json)?;
+    failure.map_or_else(|| report.outcome(), Err)
 }
 
 /// What the server's schema says of the columns.
 fn declared(client: &mut BlockingClient, target: &Target) -> Result<Vec<TypeOf>, CliError> {
-    let schema = schema_of(client)?;
+    let schema = in_force(client)?;
     Ok(columns::declared(match target {
         Target::Users => &schema.user,
         Target::Items { .. } => &schema.item,

@@ -7,13 +7,12 @@
 //! Both are samples, of different shares: each row counts as the items that it stands for (sampled softmax with the
 //! logarithm of the share taken off: Bengio & Senecal 2008). What the ranker learns is then the logarithm of how probable
 //! an item is, whether it was proposed or not, up to one constant.
-
 //!
 //! *Newcomers.* Of an item that nobody met only its tags and embeddings speak, and examples of such an item are rare: one a
 //! lifetime. So an example also holds the item that came, and strangers, as they would look if nobody had met any of them,
 //! and the ranker learns to tell these apart as well (after dropout of preferences: Volkovs, Yu & Poutanen 2017). They are
-//! compared with each other alone; what all of them lack teaches nothing. Candidates that are
-//! new themselves are left out of all else ([`super::newcomers`] says how the two kinds meet).
+//! compared with each other alone; what all of them lack teaches nothing. Candidates that are new themselves are left out of
+//! all else ([`super::newcomers`] says how the two kinds meet).
 
 use super::features::STRIDE;
 use crate::base::Rng;

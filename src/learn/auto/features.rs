@@ -127,21 +127,19 @@ pub fn fill(gather: &mut Gather, bank: &Bank, factors: Factors<'_>, asker: Asker
     let common = Common::of(gather, bank, asker);
     let rows = out.as_chunks_mut::<STRIDE>().0;
     let alike = asker.user.and_then(|user| bank.groups.alike(user));
-    for (row, item) in rows.iter_mut().zip(&gather.candidates) {
-        let (sums, norm) = (gather.sums(*item), norm(bank, *item));
-        fill_logs(row, bank.counts.get(*item as usize), &common, norm, &sums);
-        fill_plain(row, &common, norm, &sums);
-        row[TAGS] = bank.tags.affinity(&gather.liking, *item as usize);
-        row[NEW + 1] = row[TAGS] * newness(bank, *item);
+    let describe = |row: &mut [f32; STRIDE], item: u32, counts: &ItemCounts, norm: f32, sums: &Sums| {
+        fill_logs(row, counts, &common, norm, sums);
+        fill_plain(row, &common, norm, sums);
+        row[TAGS] = bank.tags.affinity(&gather.liking, item as usize);
+        row[NEW + 1] = row[TAGS] * newness(counts);
         row[GATES..WHOLE].copy_from_slice(&common.gates);
+    };
+    for (row, item) in rows.iter_mut().zip(&gather.candidates) {
+        describe(row, *item, bank.counts.get(*item as usize), norm(bank, *item), &gather.sums(*item));
         row[GROUP] = alike.as_ref().map_or(0.0, |alike| alike.affinity(*item));
     }
     for (row, item) in rows.iter_mut().skip(gather.candidates.len()).zip(&gather.newcomers) {
-        fill_logs(row, &ItemCounts::default(), &common, 1.0, &Sums::default());
-        fill_plain(row, &common, 1.0, &Sums::default());
-        row[TAGS] = bank.tags.affinity(&gather.liking, *item as usize);
-        row[NEW + 1] = row[TAGS];
-        row[GATES..WHOLE].copy_from_slice(&common.gates);
+        describe(row, *item, &ItemCounts::default(), 1.0, &Sums::default());
     }
     fill_vectors(rows, gather, bank, factors);
     fill_content(rows, gather, bank);
@@ -198,7 +196,7 @@ fn fill_plain(row: &mut [f32; STRIDE], common: &Common, norm: f32, Sums(sums): &
 /// Products of the user's vectors and the item's, and how alike it is to the newest items: to the newest by factor, to
 /// the most alike of them by factor, to the newest by embedding (cosines). A vector at a time, for all candidates.
 fn fill_vectors(rows: &mut [[f32; STRIDE]], gather: &mut Gather, bank: &Bank, factors: Factors<'_>) {
-    let Gather { vectors, candidates, scores, lengths, .. } = gather;
+    let Gather { vectors, candidates, scores, lengths, compared, .. } = gather;
     let mut put = |slab: &Slab, vector: &[f32], at: usize| {
         score_some(slab, vector, candidates, scores);
         rows.iter_mut().zip(&*scores).for_each(|(row, score)| row[at] = *score);
@@ -217,10 +215,11 @@ fn fill_vectors(rows: &mut [[f32; STRIDE]], gather: &mut Gather, bank: &Bank, fa
         put(attention.vectors(), vector, PRODUCTS + 4);
         rows.iter_mut().zip(&*candidates).for_each(|(row, item)| row[PRODUCTS + 4] += attention.bias(*item as usize));
     }
-    // Of a newcomer these parts hold random first vectors, and nothing is what they say.
+    // Of a newcomer, which stands behind all that come of events, these parts hold random first vectors: nothing is what
+    // they say.
     let installed = bank.attention.as_ref().is_some_and(|attention| attention.stamp() != 0);
-    for (row, item) in rows.iter_mut().zip(&*candidates) {
-        if Gather::is_newcomer(bank, *item) {
+    for (row, item) in rows.iter_mut().zip(&*candidates).skip(*compared) {
+        if bank.is_newcomer(*item) {
             (row[PRODUCTS + 3], row[LIKENESS + 2]) = (0.0, 0.0);
             row[PRODUCTS + 4] *= f32::from(u8::from(installed));
         }
@@ -245,8 +244,8 @@ fn fill_vectors(rows: &mut [[f32; STRIDE]], gather: &mut Gather, bank: &Bank, fa
 }
 
 /// 1 for an item that nobody met yet, less for every event that it has.
-fn newness(bank: &Bank, item: u32) -> f32 {
-    1.0 / (1.0 + bank.counts.get(item as usize).events as f32)
+fn newness(counts: &ItemCounts) -> f32 {
+    1.0 / (1.0 + counts.events as f32)
 }
 
 /// Fused scores of embeddings; nothing where nothing is known of the user.
@@ -256,7 +255,8 @@ fn fill_content(rows: &mut [[f32; STRIDE]], gather: &mut Gather, bank: &Bank) {
         let (met, new) = rows.split_at_mut(candidates.len());
         taste.score(&bank.embeddings, candidates, fused);
         for ((row, item), [all, newest]) in met.iter_mut().zip(&*candidates).zip(&*fused) {
-            (row[CONTENT], row[CONTENT + 2], row[NEW]) = (*all, *newest, *all * newness(bank, *item));
+            (row[CONTENT], row[CONTENT + 2], row[NEW]) =
+                (*all, *newest, *all * newness(bank.counts.get(*item as usize)));
         }
         taste.score(&bank.embeddings, newcomers, fused);
         for (row, [all, newest]) in new.iter_mut().zip(&*fused) {

@@ -233,13 +233,6 @@ impl Gather {
         }
     }
 
-    /// Whether nobody met an item yet, and it has tags or vectors: then it is compared with its like alone.
-    #[must_use]
-    pub fn is_newcomer(bank: &Bank, item: u32) -> bool {
-        let item = item as usize;
-        bank.counts.get(item).events == 0 && (bank.embeddings.has(item) || !bank.tags.of(item).is_empty())
-    }
-
     /// The item that came and the strangers among the candidates of [`Self::run`] as newcomers, those of which tags or
     /// embeddings would say something to this user; none if they would not of the item that came.
     pub fn add_newcomers(&mut self, bank: &Bank, came: u32) {

@@ -26,19 +26,18 @@ pub fn settle(gather: &Gather, bank: &Bank, networks: usize, scores: &mut [f32])
     if !bank.embeddings.any() && !bank.tags.any() {
         return 0.0;
     }
-    let is_new = |item: &u32| Gather::is_newcomer(bank, *item);
     // Given items stand behind the proposed ones, and may be among these already.
     let proposed = &gather.candidates[gather.compared..gather.proposed];
     let of_kind: Vec<f32> = if proposed.is_empty() {
         let given = gather.candidates.iter().zip(&*scores).skip(gather.proposed);
-        given.filter(|(item, _)| is_new(item)).map(|(_, score)| *score).collect()
+        given.filter(|(item, _)| bank.is_newcomer(**item)).map(|(_, score)| *score).collect()
     } else {
         scores[gather.compared..gather.proposed].to_vec()
     };
-    let least = of_kind.iter().copied().fold(f32::INFINITY, f32::min);
     if of_kind.is_empty() || gather.compared == 0 {
         return 0.0;
     }
+    let least = of_kind.iter().copied().fold(f32::INFINITY, f32::min);
     let networks = networks.max(1) as f32;
     let waiting = bank.embeddings.fresh().len().max(bank.tags.fresh().len()).max(of_kind.len());
     let rest = (waiting - of_kind.len()) as f32;
@@ -46,7 +45,7 @@ pub fn settle(gather: &Gather, bank: &Bank, networks: usize, scores: &mut [f32])
     let others = log_sum(&scores[..gather.compared], networks, (0.0, 0.0));
     let newcomers = log_sum(&of_kind, networks, (least, rest));
     let shift = networks * ((share / (1.0 - share)).ln() + others - newcomers);
-    let moved = gather.candidates.iter().zip(scores).skip(gather.compared).filter(|(item, _)| is_new(item));
+    let moved = gather.candidates.iter().zip(scores).skip(gather.compared).filter(|(item, _)| bank.is_newcomer(**item));
     moved.for_each(|(_, score)| *score += shift);
     shift
 }

@@ -82,6 +82,12 @@ impl Embeddings {
         self.spaces.iter().any(|space| space.column(item).is_some())
     }
 
+    /// Items with a vector, rising.
+    #[must_use]
+    pub fn embedded(&self) -> Vec<u32> {
+        (0..self.items as u32).filter(|item| self.has(*item as usize)).collect()
+    }
+
     /// Items with a vector and without an event, rising.
     #[must_use]
     pub fn fresh(&self) -> &[u32] {
@@ -211,6 +217,12 @@ impl Embeddings {
         self.items += 1;
         self.spaces.iter_mut().try_for_each(|space| space.decode_item(from))
     }
+}
+
+/// A vector as operations carry it: the bytes of its numbers, brought to length 1; `None` for one that has no direction.
+#[must_use]
+pub fn unit_bytes(vector: &[f32]) -> Option<Vec<u8>> {
+    unit(vector).map(|unit| unit.into_iter().flat_map(f32::to_le_bytes).collect())
 }
 
 /// Brings a vector to length 1; `None` for one that has no direction, whose length is 0 or beyond what numbers hold.

@@ -171,6 +171,20 @@ impl Bank {
         self.tags.set(item, tags, met);
     }
 
+    /// Whether anything but its events speaks of an item: tags or vectors.
+    #[must_use]
+    #[inline]
+    pub fn is_described(&self, item: usize) -> bool {
+        self.embeddings.has(item) || !self.tags.of(item).is_empty()
+    }
+
+    /// Whether nobody met an item yet that is described: then it is compared with its like alone.
+    #[must_use]
+    #[inline]
+    pub fn is_newcomer(&self, item: u32) -> bool {
+        self.counts.get(item as usize).events == 0 && self.is_described(item as usize)
+    }
+
     /// Gives an item a vector of length 1 in a modality, or takes it away, as it was at `time_ms`.
     pub fn put_embedding(&mut self, modality: usize, item: usize, time_ms: i64, vector: Option<&[f32]>) {
         let met = self.counts.get(item).events > 0;
@@ -204,9 +218,8 @@ impl Bank {
             }
             list.rise(met.item, self.counts.get(item).popularity[at]);
         }
-        let counts = &self.counts;
-        let first = (counts.get(item).events == 1).then_some(met.item);
-        if self.embeddings.has(item) || !self.tags.of(item).is_empty() {
+        let first = (self.counts.get(item).events == 1).then_some(met.item);
+        if self.is_described(item) {
             let rate = (1.0 / (x as f32 + 50.0)).max(ARRIVALS.1);
             self.arrivals += rate * (f32::from(u8::from(first.is_some())) - self.arrivals);
         }
@@ -217,6 +230,7 @@ impl Bank {
             }
             self.embeddings.learn(x, &self.window, self.trails[user].newest(taste::LOOKED), met.item);
         }
+        let counts = &self.counts;
         self.alive.learn(x, first, counts.item_count(), |item| counts.get(item as usize).popularity[SLOW]);
         let trail = &self.trails[user];
         self.pairs.learn(met.item, trail.newest(pairs::PAIRED), trail.sitting(time_ms), x);

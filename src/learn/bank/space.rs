@@ -1,5 +1,7 @@
 //! One modality: the vectors of the items that have it, and what it is worth ([`super::embeddings`] says how it is used).
 
+use std::cmp::Ordering;
+
 use crate::base::cursor::{CursorError, Reader, Writer};
 use crate::base::limits::EMBEDDING_DIM_MAX;
 use crate::linalg::Slab;
@@ -120,14 +122,14 @@ impl Space {
     /// Whether what is said of an item is older than what is known. Of two things that were so at the same time the one of
     /// greater bits holds: shards that hear them in another order agree.
     pub(super) fn is_older(&self, item: usize, time_ms: i64, vector: Option<&[f32]>) -> bool {
-        let bits = |vector: Option<&[f32]>| vector.map(|vector| vector.iter().map(|value| value.to_bits()).collect());
-        let known = self.times_ms[item];
-        let (said, held): (Option<Vec<u32>>, Option<Vec<u32>>) = if time_ms == known {
-            (bits(vector), bits(self.vector(item).map(|v| &v[..self.dim])))
-        } else {
-            (None, None)
-        };
-        time_ms < known || said < held
+        fn bits(vector: &[f32]) -> Vec<u32> {
+            vector.iter().map(|value| value.to_bits()).collect()
+        }
+        match time_ms.cmp(&self.times_ms[item]) {
+            Ordering::Less => true,
+            Ordering::Greater => false,
+            Ordering::Equal => vector.map(bits) < self.vector(item).map(|held| bits(&held[..self.dim])),
+        }
     }
 
     /// Gives an item a vector, in the place of the one it had; `None` takes it away.
