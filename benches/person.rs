@@ -34,8 +34,8 @@ fn shop() -> Schema {
     }
 }
 
-fn shard() -> Shard {
-    let strategies = vec![Strategy::default_named("popularity").expect("listed")];
+fn shard(strategy: &str) -> Shard {
+    let strategies = vec![Strategy::default_named(strategy).expect("listed")];
     let mut shard = Shard::new(0, Options { strategies, schema: shop(), ..Options::default() });
     for item in 0..ITEMS {
         let mut attributes = Attributes::default();
@@ -58,7 +58,7 @@ fn event(rng: &mut Rng, at: u64) -> Event<'static> {
 }
 
 fn person(criterion: &mut Criterion) {
-    let (mut shard, mut rng, mut at) = (shard(), Rng::new(1), 0);
+    let (mut shard, mut rng, mut at) = (shard("popularity"), Rng::new(1), 0);
     let mut next = |rng: &mut Rng| {
         at += 1;
         event(rng, at)
@@ -73,16 +73,43 @@ fn person(criterion: &mut Criterion) {
     group.bench_function("learn", |bench| {
         bench.iter_batched(|| next(&mut rng), |event| shard.apply(&Op::Event(event)), criterion::BatchSize::SmallInput);
     });
-    let heavy = IdRef::Int(USERS + 1);
-    for at in 0..256_u64 {
-        let event = Event { user: heavy, time_ms: START_MS + 3_600_000 * at as i64, ..event(&mut Rng::new(at), at) };
-        shard.apply(&Op::Event(event));
-    }
-    for (name, user) in [("tell", IdRef::Int(7)), ("tell_256_events", heavy)] {
+    let told_at_ms = START_MS + 1_000_000_000;
+    live(&mut shard, HEAVY);
+    for (name, user) in [("tell", 7), ("tell_256_events", HEAVY)] {
         group.bench_function(name, |bench| {
-            bench.iter(|| shard.portrait(user, parts::ALL, 64, START_MS + 1_000_000_000));
+            bench.iter(|| shard.portrait(IdRef::Int(user), parts::ALL, 64, told_at_ms));
         });
     }
+    // The default strategy: its factors of items say which of them lie together, so there are interests to tell.
+    let mut learned = shard_of_auto();
+    live(&mut learned, HEAVY);
+    let told = learned.portrait(IdRef::Int(HEAVY), parts::INTERESTS, 64, told_at_ms).expect("a user");
+    assert!(!told.interests.is_empty(), "no factors yet");
+    for (name, wanted) in [("tell_256_events_auto", parts::ALL), ("tell_interests_auto", parts::INTERESTS)] {
+        group.bench_function(name, |bench| {
+            bench.iter(|| learned.portrait(IdRef::Int(HEAVY), wanted, 64, told_at_ms));
+        });
+    }
+}
+
+/// A user with a whole history.
+const HEAVY: u64 = USERS + 1;
+
+fn live(shard: &mut Shard, user: u64) {
+    let user = IdRef::Int(user);
+    for at in 0..256_u64 {
+        let event = Event { user, time_ms: START_MS + 3_600_000 * at as i64, ..event(&mut Rng::new(at), at) };
+        shard.apply(&Op::Event(event));
+    }
+}
+
+fn shard_of_auto() -> Shard {
+    let (mut shard, mut rng) = (shard("auto"), Rng::new(2));
+    for at in 1..20_000 {
+        let event = event(&mut rng, at);
+        shard.apply(&Op::Event(event));
+    }
+    shard
 }
 
 criterion_group!(benches, person);

@@ -5,7 +5,7 @@
 //! `ALIKE`, or begins one of its own (leader clustering, Hartigan 1975). An interest's weight now, and at a longer view,
 //! are sums that fade at the middle and the long half-life.
 
-use crate::linalg::kernels::{dot, squared_norm};
+use crate::linalg::kernels::{dot, scale_add, squared_norm};
 
 /// Least cosine of an item to the interest that it joins.
 const ALIKE: f32 = 0.5;
@@ -41,54 +41,73 @@ pub struct Interest {
     pub unity: f64,
 }
 
+/// Items that lie together: the sum of their vectors, each of length 1 times its weight.
 struct Cluster {
     middle: Vec<f32>,
+    /// Length of `middle`.
+    length: f32,
     members: Vec<usize>,
+}
+
+impl Cluster {
+    fn cosine(&self, vector: &[f32], length: f32) -> f32 {
+        dot(&self.middle, vector) / (self.length * length)
+    }
+
+    fn add(&mut self, at: usize, weight: f32, vector: &[f32]) {
+        scale_add(&mut self.middle, 1.0, weight, vector);
+        self.length = squared_norm(&self.middle).sqrt();
+        self.members.push(at);
+    }
 }
 
 /// The interests behind some items, the strongest at the long view first. Items without a direction are left out.
 #[must_use]
 pub fn interests(met: &[Met<'_>]) -> Vec<Interest> {
-    let mut order: Vec<usize> = (0..met.len()).filter(|at| squared_norm(met[*at].vector) > 0.0).collect();
+    let lengths: Vec<f32> = met.iter().map(|met| squared_norm(met.vector).sqrt()).collect();
+    let mut order: Vec<usize> = (0..met.len()).filter(|at| lengths[*at] > 0.0).collect();
     order.sort_by(|a, b| met[*b].long.total_cmp(&met[*a].long).then(met[*a].item.cmp(&met[*b].item)));
-    let mut clusters: Vec<Cluster> = Vec::new();
+    let mut clusters: Vec<Cluster> = Vec::with_capacity(INTERESTS_MAX);
     for at in order {
-        let vector = met[at].vector;
-        let length = squared_norm(vector).sqrt();
-        let cosine = |cluster: &Cluster| dot(&cluster.middle, vector) / (squared_norm(&cluster.middle).sqrt() * length);
-        let nearest = (0..clusters.len()).max_by(|a, b| cosine(&clusters[*a]).total_cmp(&cosine(&clusters[*b])));
-        let joined = nearest.filter(|place| clusters.len() >= INTERESTS_MAX || cosine(&clusters[*place]) >= ALIKE);
-        let place = joined.unwrap_or_else(|| {
-            clusters.push(Cluster { middle: vec![0.0; vector.len()], members: Vec::new() });
-            clusters.len() - 1
-        });
-        let (cluster, weight) = (&mut clusters[place], met[at].long as f32 / length);
-        cluster.middle.iter_mut().zip(vector).for_each(|(middle, number)| *middle += weight * number);
-        cluster.members.push(at);
+        let (vector, length) = (met[at].vector, lengths[at]);
+        let cosines = clusters.iter().map(|cluster| cluster.cosine(vector, length));
+        let nearest = cosines.enumerate().max_by(|a, b| a.1.total_cmp(&b.1));
+        let joined = nearest.filter(|(_, cosine)| clusters.len() >= INTERESTS_MAX || *cosine >= ALIKE);
+        let place = joined.map_or(clusters.len(), |(place, _)| place);
+        if place == clusters.len() {
+            clusters.push(Cluster { middle: vec![0.0; vector.len()], length: 0.0, members: Vec::new() });
+        }
+        clusters[place].add(at, met[at].long as f32 / length, vector);
     }
-    let (all_now, all_long): (f64, f64) = clusters
-        .iter()
-        .flat_map(|cluster| &cluster.members)
-        .fold((0.0, 0.0), |(now, long), at| (now + met[*at].now, long + met[*at].long));
+    let members = || clusters.iter().flat_map(|cluster| &cluster.members).map(|at| &met[*at]);
+    let all = [members().map(|met| met.now).sum(), members().map(|met| met.long).sum()];
     let mut interests: Vec<Interest> =
-        clusters.iter().filter_map(|cluster| describe(cluster, met, (all_now, all_long))).collect();
+        clusters.iter().filter_map(|cluster| describe(cluster, met, &lengths, all)).collect();
     interests.sort_by(|a, b| b.long.total_cmp(&a.long).then(a.item.cmp(&b.item)));
     interests
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a few items")]
-fn describe(cluster: &Cluster, met: &[Met<'_>], (all_now, all_long): (f64, f64)) -> Option<Interest> {
-    let length = squared_norm(&cluster.middle).sqrt();
-    let cosine = |at: usize| dot(&cluster.middle, met[at].vector) / (length * squared_norm(met[at].vector).sqrt());
+fn describe(cluster: &Cluster, met: &[Met<'_>], lengths: &[f32], all: [f64; 2]) -> Option<Interest> {
     let members = &cluster.members;
-    let medoid = members.iter().copied().max_by(|a, b| cosine(*a).total_cmp(&cosine(*b)))?;
-    let sum = |of: &dyn Fn(usize) -> f64| members.iter().map(|at| of(*at)).sum::<f64>();
+    let cosines = members.iter().map(|at| cluster.cosine(met[*at].vector, lengths[*at]));
+    let (mut unity, mut medoid) = (0.0, None);
+    for (at, cosine) in members.iter().zip(cosines) {
+        unity += f64::from(cosine);
+        if medoid.is_none_or(|(_, best): (usize, f32)| cosine.total_cmp(&best).is_ge()) {
+            medoid = Some((*at, cosine));
+        }
+    }
+    let share = |of: fn(&Met<'_>) -> f64, all: f64| {
+        let sum: f64 = members.iter().map(|at| of(&met[*at])).sum();
+        if all > 0.0 { sum / all } else { 0.0 }
+    };
     Some(Interest {
-        item: met[medoid].item,
+        item: met[medoid?.0].item,
         items: members.len(),
-        now: if all_now > 0.0 { sum(&|at| met[at].now) / all_now } else { 0.0 },
-        long: if all_long > 0.0 { sum(&|at| met[at].long) / all_long } else { 0.0 },
-        unity: sum(&|at| f64::from(cosine(at))) / members.len() as f64,
+        now: share(|met| met.now, all[0]),
+        long: share(|met| met.long, all[1]),
+        unity: unity / members.len() as f64,
     })
 }
 

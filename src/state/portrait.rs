@@ -3,6 +3,7 @@
 use super::Shard;
 use super::users::User;
 use crate::base::{Id, IdRef};
+use crate::linalg::kernels::position;
 use crate::model::{AttributeRule, Attributes, Entry, Schema, Value};
 use crate::person::facets::Facet;
 use crate::person::formula::{Formula, Reading, ReadingName, order};
@@ -292,17 +293,18 @@ impl Shard {
         let [_, middle, long] = self.schema.half_lives_s.map(|half_life_s| 1_000.0 * half_life_s);
         // Shares are the same whenever they are told; from the newest event on nothing fades to zero.
         let Some(at_ms) = timeline.entries().last().map(|entry| entry.time_ms) else { return Vec::new() };
-        let mut met: Vec<Met<'_>> = Vec::new();
+        let (mut met, mut items): (Vec<Met<'_>>, Vec<u32>) = Default::default();
         for Entry { item, weight, time_ms, .. } in timeline.entries().iter().rev().filter(|entry| entry.weight > 0.0) {
             #[expect(clippy::cast_precision_loss, reason = "an age, as a double")]
             let faded = |half_life: f64| f64::from(*weight) * (-((at_ms - time_ms) as f64) / half_life).exp2();
-            match met.iter().position(|known| known.item == *item) {
+            match position(&items, *item) {
                 Some(at) => {
                     met[at].now += faded(middle);
                     met[at].long += faded(long);
                 }
                 None if met.len() < INTEREST_ITEMS => {
                     let vector = arm.items.col(*item as usize);
+                    items.push(*item);
                     met.push(Met { item: *item, now: faded(middle), long: faded(long), vector });
                 }
                 None => {}
