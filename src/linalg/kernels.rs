@@ -183,6 +183,25 @@ pub(super) fn dot_body(a: &[Lane], b: &[Lane]) -> f32 {
             sums[lane] = a[lane].mul_add(b[lane], sums[lane]);
         }
     }
+    sum_of(sums)
+}
+
+/// [`dot_body`] of two columns with a third: the bits of each product alone.
+#[inline(always)]
+pub(super) fn dot_twice_body([a, b]: [&[Lane]; 2], c: &[Lane]) -> [f32; 2] {
+    let mut sums = [[0.0_f32; LANES]; 2];
+    for ((a, b), c) in a.iter().zip(b).zip(c) {
+        for lane in 0..LANES {
+            sums[0][lane] = a[lane].mul_add(c[lane], sums[0][lane]);
+            sums[1][lane] = b[lane].mul_add(c[lane], sums[1][lane]);
+        }
+    }
+    sums.map(|sums| sum_of(sums))
+}
+
+/// The fixed tree of additions that ends every sum.
+#[inline(always)]
+fn sum_of(mut sums: Lane) -> f32 {
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {

@@ -7,6 +7,7 @@ use faer::{Accum, ColMut, ColRef, Par};
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::prefetch::prefetch;
 use super::{LANES, Slab, kernels};
 
 /// Fills `scores` with one score a column. `query` is as long as the slab's stride.
@@ -36,6 +37,18 @@ pub fn score_some(slab: &Slab, query: &[f32], columns: &[u32], scores: &mut Vec<
     scores.clear();
     scores.resize(columns.len(), 0.0);
     Arch::new().dispatch(ScoreSome { slab, query, columns, scores });
+}
+
+/// [`score_some`] for two queries at once, each with the bits that it would have alone: every column is read once, and the
+/// sums of one query fill the waits of the other's.
+///
+/// # Panics
+/// If there is no such column.
+pub fn score_some_twice(slab: &Slab, queries: [&[f32]; 2], columns: &[u32], scores: &mut Vec<[f32; 2]>) {
+    debug_assert!(queries.iter().all(|query| query.len() <= slab.stride() && query.len().is_multiple_of(LANES)));
+    scores.clear();
+    scores.resize(columns.len(), [0.0; 2]);
+    Arch::new().dispatch(ScoreSomeTwice { slab, queries, columns, scores });
 }
 
 /// One over the length of each of some columns, as far as their first `rows` numbers go; 0 for those of zeros.
@@ -88,6 +101,28 @@ impl WithSimd for ScoreSome<'_> {
     }
 }
 
+struct ScoreSomeTwice<'a> {
+    slab: &'a Slab,
+    queries: [&'a [f32]; 2],
+    columns: &'a [u32],
+    scores: &'a mut [[f32; 2]],
+}
+
+impl WithSimd for ScoreSomeTwice<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let queries = self.queries.map(|query| query.as_chunks::<LANES>().0);
+        for (at, (scores, column)) in self.scores.iter_mut().zip(self.columns).enumerate() {
+            if let Some(next) = self.columns.get(at + 1) {
+                prefetch(self.slab.col(*next as usize));
+            }
+            *scores = kernels::dot_twice_body(queries, self.slab.col(*column as usize).as_chunks::<LANES>().0);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +148,12 @@ mod tests {
         score_some(&slab, &query, &some, &mut scores);
         for (score, column) in scores.iter().zip(some) {
             assert_eq!(score.to_bits(), dot(&query, slab.col(column as usize)).to_bits());
+        }
+        let (mut both, other) = (Vec::new(), vec![0.5; slab.stride()]);
+        score_some_twice(&slab, [&query, &other], &some, &mut both);
+        for (scores, column) in both.iter().zip(some) {
+            let alone = [&query, &other].map(|query| dot(query, slab.col(column as usize)));
+            assert_eq!(scores.map(f32::to_bits), alone.map(f32::to_bits));
         }
         slab.col_mut(7).fill(0.0);
         inverse_lengths(&slab, 32, &some, &mut scores);

@@ -4,7 +4,7 @@
 use super::embeddings::Embeddings;
 use super::space::Space;
 use crate::linalg::kernels;
-use crate::linalg::score::score_some;
+use crate::linalg::score::score_some_twice;
 
 /// The user's newest items that are looked at.
 pub const LOOKED: usize = 20;
@@ -34,7 +34,7 @@ pub struct Taste {
     mean: Vec<f32>,
     columns: Vec<u32>,
     places: Vec<u32>,
-    products: Vec<f32>,
+    products: Vec<[f32; 2]>,
 }
 
 impl Taste {
@@ -104,12 +104,11 @@ impl Taste {
                 }
             }
             let scale = space.weight() * space.inverse_deviation();
-            let queries = [(&part.query, part.offset), (&part.newest, part.newest_offset)];
-            for (at, (query, offset)) in queries.into_iter().enumerate() {
-                score_some(space.vectors(), query, columns, products);
-                for (place, product) in places.iter().zip(&*products) {
-                    scores[*place as usize][at] += scale * (product - offset);
-                }
+            score_some_twice(space.vectors(), [&part.query, &part.newest], columns, products);
+            for (place, [all, newest]) in places.iter().zip(&*products) {
+                let score = &mut scores[*place as usize];
+                score[0] += scale * (all - part.offset);
+                score[1] += scale * (newest - part.newest_offset);
             }
         }
     }
