@@ -1,10 +1,11 @@
-//! `mirra generate`: a stream of one of five fields, in files that `mirra replay` reads, with users and items beside it.
+//! `mirra generate`: a stream of one of five fields, in files that `mirra replay` reads, with users, items and the items'
+//! vectors beside it.
 //!
 //! The same options write the same bytes. Files that are there are not written over, unless `--force` says so.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,10 @@ use clap::{Args, builder::TypedValueParser as _};
 use serde_json::json;
 
 use super::{CliError, OutputArgs, output};
-use crate::ingest::fields::{self, Dirty, Field, FieldData, FieldOptions, ITEMS_MIN, Label, write};
+use crate::ingest::embeddings::embeddings_bytes;
+use crate::ingest::fields::{
+    self, Dirty, Field, FieldData, FieldModality, FieldOptions, ITEMS_MIN, Label, vectors, write,
+};
 
 /// Most users and items: what a machine with some gigabytes of memory holds.
 const ROWS_MAX: i64 = 10_000_000;
@@ -51,12 +55,22 @@ pub struct GenerateArgs {
     /// Also write what only the generator knows: truth.tsv.gz, and a column `label` in the events.
     #[arg(long)]
     pub truth: bool,
+    /// Also write the items' vectors, as an encoder of texts and images would make them: MODALITY.safetensors.
+    #[arg(long)]
+    pub vectors: bool,
     /// Write over files that are there.
     #[arg(long)]
     pub force: bool,
     /// How to print.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+impl GenerateArgs {
+    /// The modalities whose vectors are wanted.
+    fn modalities(&self) -> &'static [FieldModality] {
+        if self.vectors { self.field.modalities() } else { &[] }
+    }
 }
 
 fn field() -> impl clap::builder::TypedValueParser<Value = Field> {
@@ -101,12 +115,13 @@ pub fn run(args: &GenerateArgs) -> Result<(), CliError> {
         dirty: args.dirty.then(Dirty::default),
         ..FieldOptions::new(args.field)
     };
-    let mut names = vec!["users.tsv.gz", "items.tsv.gz", "events.tsv.gz"];
-    if args.truth {
-        names.push("truth.tsv.gz");
-    }
-    let paths: Vec<PathBuf> = names.iter().map(|name| args.out.join(name)).collect();
-    if let Some(path) = paths.iter().find(|path| path.exists() && !args.force) {
+    let [users_path, items_path, events_path, truth_path] =
+        ["users", "items", "events", "truth"].map(|name| args.out.join(format!("{name}.tsv.gz")));
+    let modalities = args.modalities();
+    let vectors_paths: Vec<PathBuf> = modalities.iter().map(|modality| vectors_path(&args.out, *modality)).collect();
+    let truth = args.truth.then_some(&truth_path);
+    let mut paths = [&users_path, &items_path, &events_path].into_iter().chain(&vectors_paths).chain(truth);
+    if let Some(path) = paths.find(|path| path.exists() && !args.force) {
         let path = path.display();
         return Err(CliError::Failed(format!("{path} is there already: name another --out, or add --force")));
     }
@@ -122,16 +137,27 @@ pub fn run(args: &GenerateArgs) -> Result<(), CliError> {
         progress.advance(1);
     };
     let mut written = vec![
-        put(&paths[0], "users", |out| write::users(out, args.field, &users))?,
-        put(&paths[1], "items", |out| write::items(out, args.field, &items))?,
-        put(&paths[2], "events", |out| write::events(out, args.truth, events, &mut each))?,
+        put(&users_path, "users", |out| write::users(out, args.field, &users))?,
+        put(&items_path, "items", |out| write::items(out, args.field, &items))?,
+        put(&events_path, "events", |out| write::events(out, args.truth, events, &mut each))?,
     ];
-    if let Some(path) = paths.get(3) {
+    for (modality, path) in modalities.iter().zip(&vectors_paths) {
+        let embedded = vectors(&options, *modality, &items);
+        written.push(put(path, "vectors", |mut out| {
+            out.write_all(&embeddings_bytes(modality.name, &embedded))?;
+            Ok(embedded.ids.len() as u64)
+        })?);
+    }
+    if let Some(path) = truth {
         written.push(put(path, "truths", |out| write::truths(out, &users))?);
     }
     drop(progress);
     let days = span_ms.map_or(0.0, |(first_ms, last_ms)| (last_ms - first_ms) as f64 / 86_400_000.0);
     tell(args, &written, &labels, days, began.elapsed())
+}
+
+fn vectors_path(out: &Path, modality: FieldModality) -> PathBuf {
+    out.join(modality.name).with_extension("safetensors")
 }
 
 /// Writes beside and renames, so that a file which stopped half-way is never taken for a whole one.
@@ -192,9 +218,13 @@ fn tell(
         output::text(&format!("dirty: {}", parts.join(", ")))?;
     }
     let out = args.out.display();
+    let vectors = |modality: &FieldModality| {
+        format!("  mirra load embeddings {} {}\n", modality.name, vectors_path(&args.out, *modality).display())
+    };
+    let vectors: String = args.modalities().iter().map(vectors).collect();
     output::text(&format!(
         "\ngo on with\n  mirra serve --config {config} --data-dir {out}/data\n  mirra load users {out}/users.tsv.gz && \
-         mirra load items {out}/items.tsv.gz\n  mirra replay {out}/events.tsv.gz"
+         mirra load items {out}/items.tsv.gz\n{vectors}  mirra replay {out}/events.tsv.gz"
     ))?;
     Ok(())
 }

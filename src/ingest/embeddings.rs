@@ -103,20 +103,25 @@ pub fn read_embeddings(
     Ok(Embedded { ids, matrix })
 }
 
-/// Writes a safetensors file with one tensor of this name, and the ids in its metadata.
+/// Writes the safetensors file of [`embeddings_bytes`].
 ///
 /// # Errors
 /// [`EmbeddingsError::Write`].
+pub fn write_embeddings(path: &Path, name: &str, embedded: &Embedded) -> Result<(), EmbeddingsError> {
+    EmbeddingsError::write(path, &embeddings_bytes(name, embedded))
+}
+
+/// A safetensors file with one tensor of this name, and the ids in its metadata.
 ///
 /// # Panics
 /// If the matrix holds another number of values than its shape says.
-pub fn write_embeddings(path: &Path, name: &str, embedded: &Embedded) -> Result<(), EmbeddingsError> {
+#[must_use]
+pub fn embeddings_bytes(name: &str, embedded: &Embedded) -> Vec<u8> {
     let data: Vec<u8> = embedded.matrix.values.iter().flat_map(|value| value.to_le_bytes()).collect();
     let names: Vec<String> = embedded.ids.iter().map(Id::to_string).collect();
     let metadata = std::collections::HashMap::from([(ITEM_IDS.to_owned(), names.join("\n"))]);
     let view = TensorView::new(Dtype::F32, embedded.matrix.shape.to_vec(), &data).expect("as long as its shape");
-    let bytes = safetensors::serialize([(name, view)], Some(metadata)).expect("one tensor fits a file");
-    EmbeddingsError::write(path, &bytes)
+    safetensors::serialize([(name, view)], Some(metadata)).expect("one tensor fits a file")
 }
 
 /// The matrix, and the text of its items' ids if there is one.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command as Program;
 
 use mirra::base::{Id, Rng};
-use mirra::ingest::embeddings::{Embedded, write_embeddings};
+use mirra::ingest::embeddings::{Embedded, read_embeddings, write_embeddings};
 use mirra::ingest::npy::Matrix;
 use mirra::wire::Status;
 use mirra::wire::commands::*;
@@ -201,4 +201,38 @@ fn refusals(door: &mut Connection, dir: &Path, addr: &str) {
     assert_eq!(stored(door, 7_u64.into(), "look"), Err(Status::NotFound), "nothing of it was kept");
     let (code, _, error) = load(dir, addr, "sound", "look.safetensors");
     assert!(code == Some(1) && error.contains("no modality `sound`, there are look, noise"), "{error}");
+}
+
+/// The script for those who have no encoder: items of the same words lie together, and `mirra load embeddings` takes them.
+#[test]
+fn vectors_made_of_words_are_read() {
+    if Program::new("python3").arg("--version").output().is_err() {
+        println!("SKIPPED: python3 is not installed, so examples/text_vectors.py was not run");
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (items, vectors) = (dir.path().join("items.tsv"), dir.path().join("text.safetensors"));
+    let rows =
+        ["item\ttitle\tyear", "a\tThe Red Planet\t1995", "b\tRed Planet II\t1996", "c\tQuiet Sea\t1951", "d\t\t"];
+    let more = (0..20).map(|at| format!("{at}\tQuiet Lake {at}\t1952"));
+    std::fs::write(&items, rows.iter().map(|row| row.to_string()).chain(more).collect::<Vec<_>>().join("\n"))
+        .expect("written");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/text_vectors.py");
+    let run = |columns: &[&str]| {
+        let mut program = Program::new("python3");
+        program.arg(&script).args([&items, &vectors]).args(columns).args(["--dim", "32"]).output().expect("it runs")
+    };
+    let output = run(&["title", "year"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let Embedded { ids, matrix } = read_embeddings(&vectors, None, "text", None).expect("it is read");
+    assert_eq!((ids.len(), matrix.shape), (23, [23, 32]), "of `d` nothing is known");
+    let row = |id: &str| {
+        let at = ids.iter().position(|held| *held == Id::parse(id)).expect("it has a vector");
+        &matrix.values[at * 32..(at + 1) * 32]
+    };
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    let cosine = |a: &[f32], b: &[f32]| dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
+    assert!(cosine(row("a"), row("b")) > cosine(row("a"), row("c")) + 0.2);
+    let output = run(&["colour"]);
+    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("no column colour"));
 }

@@ -7,9 +7,9 @@ use std::process::{Command as Program, Output};
 
 use mirra::base::Id;
 use mirra::ingest::Row;
-use mirra::ingest::fields::{Field, FieldData, FieldOptions, ItemRow, generate};
+use mirra::ingest::fields::{Field, FieldData, FieldModality, FieldOptions, ItemRow, generate};
 use mirra::model::{Role, Schema, Value};
-use mirra::wire::commands::{ItemUpsert, ProfileParts, UserUpsert};
+use mirra::wire::commands::{ItemUpsert, ProfileEmbedding, ProfileParts, UserUpsert};
 use toml::Table;
 
 use crate::planted::{config, config_path, stated};
@@ -45,6 +45,9 @@ fn every_configuration_loads() {
             let found = found.unwrap_or_else(|| panic!("{} has no kind {}", field.name(), kind.name));
             assert_eq!(found.range, kind.range, "{} {}", field.name(), kind.name);
         }
+        let declared: Vec<_> = config.schema.modalities().collect();
+        let made: Vec<_> = field.modalities().iter().map(|modality| (modality.name, modality.dim)).collect();
+        assert_eq!(declared, made, "{}", field.name());
         assert!(config.strategy.active.len() > 1, "{}: nothing to compare auto with", field.name());
     }
 }
@@ -141,7 +144,7 @@ fn every_field_is_served_by_its_configuration_alone() {
         let out = out.to_str().expect("a plain path");
         let config = config_path(field);
         let sizes = ["--users", "60", "--items", "200", "--events", "2000", "--days", "20"];
-        ask(&[&["generate", field.name(), "--out", out][..], &sizes].concat());
+        ask(&[&["generate", field.name(), "--out", out, "--vectors"][..], &sizes].concat());
         let arguments = ["--shards", "1", "--config", config.to_str().expect("a plain path")];
         let server = ServeProcess::start(&scratch.path().join("data"), &arguments);
         let options = FieldOptions { users: 60, items: 200, events: 2_000, days: 20.0, ..FieldOptions::new(field) };
@@ -149,6 +152,11 @@ fn every_field_is_served_by_its_configuration_alone() {
         let mut door = Connection::open(server.addr);
         tell(&mut door, &data, options.start_ms);
         let addr = server.addr.to_string();
+        for FieldModality { name, .. } in field.modalities() {
+            let vectors = format!("{out}/{name}.safetensors");
+            let report = ask(&["load", "embeddings", name, &vectors, "--addr", &addr]);
+            assert!(report["loaded"].as_u64() > Some(150) && report["refused"] == 0, "{report}");
+        }
         let report = ask(&["replay", &format!("{out}/events.tsv.gz"), "--addr", &addr]);
         assert_eq!((&report["accepted"], &report["rejected"]), (&2_000.into(), &0.into()), "{report}");
         assert_eq!(report["files"][0]["unknown_kinds"], serde_json::json!({}), "{report}");
@@ -226,6 +234,14 @@ fn is_told(door: &mut Connection, field: Field, data: FieldData, time_ms: i64) {
     } else {
         assert!(told.iter().all(|(facet, events)| events <= &facets[facet]), "{name}: {told:?} of {facets:?}");
     }
+    let taste = door.ask(&ProfileEmbedding { user, vector: false, nearest: 3 }).expect("PROFILE_EMBEDDING");
+    let told: Vec<&str> = taste.modalities.iter().map(|told| told.name.as_str()).collect();
+    assert_eq!(told, field.modalities().iter().map(|modality| modality.name).collect::<Vec<_>>(), "{name}");
+    for told in &taste.modalities {
+        assert!(told.evidence > 0 && told.agreement > 0.3, "{name}: {told:?}");
+    }
+    assert_eq!(taste.nearest.len(), if told.is_empty() { 0 } else { 3 }, "{name}");
+
     let traits: BTreeSet<&str> = person.traits.iter().map(|told| told.name.as_str()).collect();
     let own = section(&table, "traits").keys().map(String::as_str);
     for trait_ in own.chain(["novelty_seeking", "breadth", "daily_rhythm"]) {
@@ -270,14 +286,16 @@ fn duplicates_are_learned_once_and_bad_values_not_at_all() {
 fn generate_writes_the_same_bytes_again_and_over_nothing() {
     let scratch = tempfile::tempdir().expect("a temporary directory");
     let folder = |name: &str| scratch.path().join(name).to_str().expect("a plain path").to_owned();
-    let sizes = ["--users", "50", "--items", "100", "--events", "3000", "--days", "30", "--dirty", "--truth"];
+    let sizes =
+        ["--users", "50", "--items", "100", "--events", "3000", "--days", "30", "--dirty", "--truth", "--vectors"];
     let make = |out: &str, more: &[&str]| [&["generate", "media", "--out", out][..], &sizes, more].concat().join(" ");
     let run = |line: &str| ask(&line.split(' ').collect::<Vec<_>>());
     let (one, two, other) = (folder("one"), folder("two"), folder("other"));
     let report = run(&make(&one, &[]));
     run(&make(&two, &[]));
     run(&make(&other, &["--seed", "2"]));
-    let names = ["users.tsv.gz", "items.tsv.gz", "events.tsv.gz", "truth.tsv.gz"];
+    let names =
+        ["users.tsv.gz", "items.tsv.gz", "events.tsv.gz", "image.safetensors", "text.safetensors", "truth.tsv.gz"];
     for (at, name) in names.iter().enumerate() {
         let read = |folder: &str| fs::read(Path::new(folder).join(name)).expect("the file is there");
         assert_eq!(read(&one), read(&two), "{name}");
@@ -293,7 +311,7 @@ fn generate_writes_the_same_bytes_again_and_over_nothing() {
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(told.contains("users.tsv.gz is there already") && told.contains("--force"), "{told}");
     run(&make(&one, &["--force"]));
-    assert_eq!(fs::read_dir(&one).expect("a folder").count(), 4, "nothing half-written is left");
+    assert_eq!(fs::read_dir(&one).expect("a folder").count(), names.len(), "nothing half-written is left");
 }
 
 #[test]

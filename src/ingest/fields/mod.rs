@@ -32,11 +32,13 @@ mod stream;
 mod tests;
 #[cfg(test)]
 mod truth_tests;
+mod vectors;
 mod world;
 pub mod write;
 
 pub use dirty::{Dirty, Label};
 pub use stream::FieldStream;
+pub use vectors::{FieldModality, vectors};
 
 /// Fewest items of a field: every tag has some.
 pub const ITEMS_MIN: u32 = 50;
