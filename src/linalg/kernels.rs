@@ -196,7 +196,7 @@ pub(super) fn dot_twice_body([a, b]: [&[Lane]; 2], c: &[Lane]) -> [f32; 2] {
             sums[1][lane] = b[lane].mul_add(c[lane], sums[1][lane]);
         }
     }
-    sums.map(|sums| sum_of(sums))
+    [sum_of(sums[0]), sum_of(sums[1])]
 }
 
 /// The fixed tree of additions that ends every sum.

@@ -215,7 +215,7 @@ fn vectors_made_of_words_are_read() {
     let rows =
         ["item\ttitle\tyear", "a\tThe Red Planet\t1995", "b\tRed Planet II\t1996", "c\tQuiet Sea\t1951", "d\t\t"];
     let more = (0..20).map(|at| format!("{at}\tQuiet Lake {at}\t1952"));
-    std::fs::write(&items, rows.iter().map(|row| row.to_string()).chain(more).collect::<Vec<_>>().join("\n"))
+    std::fs::write(&items, rows.map(str::to_owned).into_iter().chain(more).collect::<Vec<_>>().join("\n"))
         .expect("written");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/text_vectors.py");
     let run = |columns: &[&str]| {
