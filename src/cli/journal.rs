@@ -81,7 +81,7 @@ fn run_verify(args: &JournalShardArgs) -> Result<(), CliError> {
     let shards = shards(args, &meta)?;
     let progress = output::Progress::new("shards", Some(shards.len() as u64));
     for shard in shards {
-        found.push((shard, verify(&dir.journal_dir(shard), shard, meta.cluster_id)));
+        found.push((shard, verify(&dir.journal(shard, meta.cluster_id))));
         progress.advance(1);
     }
     drop(progress);
@@ -186,7 +186,7 @@ fn run_salvage(args: &JournalShardArgs) -> Result<(), CliError> {
     let (dir, meta) = open_data_dir(&args.data_dir)?;
     let mut failed = Vec::new();
     for shard in shards(args, &meta)? {
-        let result = salvage(&dir.journal_dir(shard), shard, meta.cluster_id);
+        let result = salvage(&dir.journal(shard, meta.cluster_id));
         if args.output.json {
             output::json(&salvage_json(shard, &result))?;
         } else {

@@ -15,7 +15,7 @@ use super::{CliError, output};
 use crate::storage::files::{list_numbered, make_private_dir, sync_dir};
 use crate::storage::journal::trim;
 use crate::storage::{
-    DataDir, JournalReader, Manifest, Meta, ShardManifest, SnapshotOptions, SnapshotStore, StorageError,
+    DataDir, JournalReader, Manifest, Meta, OsDisk, ShardManifest, SnapshotOptions, SnapshotStore, StorageError,
 };
 
 /// How a journal segment's name ends.
@@ -45,7 +45,7 @@ pub(super) fn run(args: &SnapshotRestoreArgs) -> Result<(), CliError> {
     let source = Source { dir: &dir, meta: &meta, store: &store, manifest: &manifest };
     let restored = source.fill(staging.path(), !args.without_journal)?;
     fs::rename(staging.path(), &args.into)?;
-    sync_dir(&parent)?;
+    sync_dir(&OsDisk, &parent)?;
     // It has another name now: there is nothing to remove.
     let _ = staging.keep();
     tell(args, &manifest, &restored, began.elapsed())
@@ -155,22 +155,23 @@ impl Source<'_> {
     /// Copies the segments behind the snapshot, and reads them whole; gives where the journal ends and its bytes.
     fn copy_journal(&self, target: &DataDir, entry: &ShardManifest) -> Result<(u64, u64), CliError> {
         let shard = entry.shard;
-        let (from, to) = (self.dir.journal_dir(shard), target.journal_dir(shard));
-        let segments = list_numbered(&from, "", SEGMENT_SUFFIX)?;
+        let place = target.journal(shard, self.meta.cluster_id);
+        let (from, to) = (self.dir.journal_dir(shard), &place.dir);
+        let segments = list_numbered(&OsDisk, &from, "", SEGMENT_SUFFIX)?;
         if segments.is_empty() {
             return Ok((entry.sequence, 0));
         }
-        make_private_dir(&to)?;
+        make_private_dir(&OsDisk, to)?;
         for (_, path) in &segments {
             // Listed by name, so that it has one.
             let copy = to.join(path.file_name().unwrap_or_default());
             fs::copy(path, &copy)?;
             File::open(&copy)?.sync_all()?;
         }
-        sync_dir(&to)?;
-        trim(&to, shard, self.meta.cluster_id, entry.sequence)?;
+        sync_dir(&OsDisk, to)?;
+        trim(&place, entry.sequence)?;
         let read = || -> Result<(u64, u64), StorageError> {
-            let mut reader = JournalReader::open(&to, shard, self.meta.cluster_id, entry.sequence)?;
+            let mut reader = JournalReader::open(&place, entry.sequence)?;
             while reader.next_record()?.is_some() {}
             Ok((reader.end().unwrap_or(entry.sequence), reader.counts().bytes))
         };

@@ -14,6 +14,7 @@ use crate::config::{Config, Override};
 use crate::engine::{self, Engine, Opened, SnapshotReport, StartReport};
 use crate::ingest::tensors::read_tensors;
 use crate::server::Server;
+use crate::storage::OsDisk;
 use crate::storage::files::write_atomically;
 
 /// Options of `mirra serve`.
@@ -82,7 +83,7 @@ async fn serve(args: &ServeArgs, config: &Config) -> Result<(), CliError> {
     if let Some(path) = &args.ready_file {
         let (pid, start_ms) = (std::process::id(), report.took_ms);
         let ready = Ready { addr, pid, shards, sequences: report.sequences, start_ms };
-        write_atomically(path, &serde_json::to_vec(&ready).map_err(std::io::Error::from)?)?;
+        write_atomically(&OsDisk, path, &serde_json::to_vec(&ready).map_err(std::io::Error::from)?)?;
     }
     if config.snapshot.every_s > 0 {
         tokio::task::spawn_local(snapshot_every(engine.clone(), Duration::from_secs(config.snapshot.every_s)));

@@ -152,7 +152,7 @@ fn let_go(inner: &Inner) -> Result<(), StorageError> {
     }
     for shard in 0..inner.options.state.shards {
         let oldest = kept.iter().filter_map(|manifest| manifest.shard(shard)).map(|entry| entry.sequence).min();
-        trim(&home.dir.journal_dir(shard), shard, home.cluster_id, oldest.unwrap_or(0))?;
+        trim(&home.dir.journal(shard, home.cluster_id), oldest.unwrap_or(0))?;
     }
     // A shard may install an epoch after its part of the image began, so the epoch before the oldest stays as well.
     let oldest = kept.iter().map(|manifest| manifest.epoch).min().unwrap_or(0);

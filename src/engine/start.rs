@@ -198,9 +198,9 @@ fn start_actors(
 ) -> Result<(Vec<ShardHandle>, Vec<Arbiter>), EngineError> {
     let (mut shards, mut arbiters) = (Vec::new(), Vec::new());
     for Recovered { mut shard, journal_end, .. } in recovered {
-        let dir = home.dir.journal_dir(shard.index());
+        let place = home.dir.journal(shard.index(), home.cluster_id);
         let next = journal_end.unwrap_or(shard.sequence() + 1);
-        let mut journal = JournalWriter::open(&dir, shard.index(), home.cluster_id, next, options.journal)?;
+        let mut journal = JournalWriter::open(&place, next, options.journal)?;
         journal.gap(shard.sequence() + 1)?;
         // A kill between two shards may have left this one behind: it follows now.
         let mut catch_up = |shard: &state::Shard, op: &state::Op<'_>| {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::storage::OsDisk;
 use crate::storage::StorageError;
 use crate::storage::files::write_atomically;
 
@@ -42,6 +43,6 @@ impl<P> FileError<P> {
 
     /// Puts these bytes in the place of a file.
     pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Self> {
-        write_atomically(path, bytes).map_err(Self::Write)
+        write_atomically(&OsDisk, path, bytes).map_err(Self::Write)
     }
 }

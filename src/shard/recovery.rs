@@ -104,7 +104,7 @@ pub fn recover(home: &Home, index: u16, options: Options) -> Result<Recovered, R
         None => Shard::new(index, options),
     };
     let before = shard.sequence();
-    let mut journal = JournalReader::open(&home.dir.journal_dir(index), index, home.cluster_id, shard.sequence() + 1)?;
+    let mut journal = JournalReader::open(&home.dir.journal(index, home.cluster_id), shard.sequence() + 1)?;
     while let Some(record) = journal.next_record()? {
         if record.end_sequence().is_some_and(|end| end <= shard.sequence() + 1) {
             shard.skip_to(record.first_sequence.saturating_sub(1));

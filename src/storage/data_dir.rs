@@ -12,13 +12,14 @@
 //! ```
 //! Directories have mode 0700, our files 0600 (sled's own are protected by their directory).
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::disk::{Disk, Lock, OsDisk};
 use super::envelope::{self, Kind};
 use super::error::StorageError;
-use super::files::{make_private_dir, private_file, sweep_temps};
+use super::files::{exists, make_private_dir, sweep_temps};
+use super::journal::JournalPlace;
 
 const META: Kind = Kind { magic: *b"MIRRAMT1", version: 1, body_bytes_max: 64 << 10 };
 
@@ -43,9 +44,10 @@ pub struct Meta {
 /// An owned data directory. The lock goes when this is dropped, or when the process dies.
 #[derive(Debug)]
 pub struct DataDir {
+    pub(super) disk: Arc<dyn Disk>,
     path: PathBuf,
-    // Held, not read: the lock lives as long as the file is open.
-    _lock: File,
+    // Held, not read.
+    _lock: Box<dyn Lock>,
 }
 
 impl DataDir {
@@ -55,19 +57,39 @@ impl DataDir {
     /// [`StorageError::NoDataDir`], [`StorageError::Locked`] with the owner's pid (also within one process),
     /// [`StorageError::Io`].
     pub fn open(path: &Path, create: bool) -> Result<Self, StorageError> {
-        if !create && !path.is_dir() {
+        Self::open_on(Arc::new(OsDisk), path, create)
+    }
+
+    /// As [`open`](Self::open), on another disk than the machine's: for simulations.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_on(disk: Arc<dyn Disk>, path: &Path, create: bool) -> Result<Self, StorageError> {
+        if !create && !exists(disk.as_ref(), path)? {
             return Err(StorageError::NoDataDir { path: path.to_path_buf() });
         }
-        make_private_dir(path)?;
-        let lock = lock(&path.join("LOCK"))?;
-        let this = Self { path: path.to_path_buf(), _lock: lock };
+        make_private_dir(disk.as_ref(), path)?;
+        let lock = lock(disk.as_ref(), &path.join("LOCK"))?;
+        let this = Self { disk, path: path.to_path_buf(), _lock: lock };
         for dir in [this.path.join("journal"), this.snapshots_dir(), this.manifests_dir(), this.epochs_dir()] {
-            make_private_dir(&dir)?;
+            make_private_dir(this.disk(), &dir)?;
         }
         for dir in [this.path.clone(), this.manifests_dir(), this.epochs_dir()] {
-            sweep_temps(&dir)?;
+            sweep_temps(this.disk(), &dir)?;
         }
         Ok(this)
+    }
+
+    /// The disk that it lies on.
+    #[must_use]
+    pub fn disk(&self) -> &dyn Disk {
+        self.disk.as_ref()
+    }
+
+    /// Where the journal of a shard lies. The writer makes the directory.
+    #[must_use]
+    pub fn journal(&self, shard: u16, cluster_id: u64) -> JournalPlace {
+        JournalPlace { disk: Arc::clone(&self.disk), dir: self.journal_dir(shard), shard, cluster_id }
     }
 
     /// The directory itself.
@@ -82,10 +104,9 @@ impl DataDir {
     /// [`StorageError::Damaged`], [`StorageError::UnsupportedVersion`], [`StorageError::Io`].
     pub fn read_meta(&self) -> Result<Option<Meta>, StorageError> {
         let path = self.meta_path();
-        match path.try_exists() {
-            Ok(false) => Ok(None),
-            Ok(true) => envelope::read_control(&path, META).map(Some),
-            Err(source) => Err(StorageError::io("look for", &path)(source)),
+        match exists(self.disk(), &path)? {
+            false => Ok(None),
+            true => envelope::read_control(self.disk(), &path, META).map(Some),
         }
     }
 
@@ -94,7 +115,7 @@ impl DataDir {
     /// # Errors
     /// [`StorageError::TooLarge`] for a fingerprint of about 64 KiB, [`StorageError::Io`].
     pub fn write_meta(&self, meta: &Meta) -> Result<(), StorageError> {
-        envelope::write_control(&self.meta_path(), META, meta)
+        envelope::write_control(self.disk(), &self.meta_path(), META, meta)
     }
 
     /// The meta file.
@@ -109,10 +130,9 @@ impl DataDir {
     /// [`StorageError::Damaged`], [`StorageError::UnsupportedVersion`], [`StorageError::Io`].
     pub fn read_schema(&self) -> Result<Option<Vec<u8>>, StorageError> {
         let path = self.path.join("mirra.schema");
-        match path.try_exists() {
-            Ok(false) => Ok(None),
-            Ok(true) => envelope::read_file(&path, SCHEMA).map(|(_, bytes)| Some(bytes)),
-            Err(source) => Err(StorageError::io("look for", &path)(source)),
+        match exists(self.disk(), &path)? {
+            false => Ok(None),
+            true => envelope::read_file(self.disk(), &path, SCHEMA).map(|(_, bytes)| Some(bytes)),
         }
     }
 
@@ -121,7 +141,7 @@ impl DataDir {
     /// # Errors
     /// [`StorageError::TooLarge`], [`StorageError::Io`].
     pub fn write_schema(&self, bytes: &[u8]) -> Result<(), StorageError> {
-        envelope::write_file(&self.path.join("mirra.schema"), SCHEMA, &[bytes])
+        envelope::write_file(self.disk(), &self.path.join("mirra.schema"), SCHEMA, &[bytes])
     }
 
     /// The directory of a shard's journal. The writer makes it.
@@ -156,28 +176,15 @@ impl DataDir {
 }
 
 /// Locks the file and writes our pid into it.
-fn lock(path: &Path) -> Result<File, StorageError> {
-    let mut options = OpenOptions::new();
-    let mut file = private_file(options.read(true).write(true).create(true).truncate(false), path)
-        .map_err(StorageError::io("open the lock", path))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            // The pid only helps the operator; what cannot be read is called unknown.
-            let _ = (&file).take(32).read_to_string(&mut text);
-            let pid = text.trim();
-            let known = !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit());
-            let owner = if known { pid.to_owned() } else { "unknown".to_owned() };
-            return Err(StorageError::Locked { path: path.to_path_buf(), owner });
-        }
-        Err(TryLockError::Error(source)) => return Err(StorageError::io("lock", path)(source)),
-    }
+fn lock(disk: &dyn Disk, path: &Path) -> Result<Box<dyn Lock>, StorageError> {
     let pid = format!("{}\n", std::process::id());
-    let written =
-        file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).and_then(|_| file.write_all(pid.as_bytes()));
-    written.map_err(StorageError::io("write our pid to", path))?;
-    Ok(file)
+    let locked = disk.lock(path, &pid).map_err(StorageError::io("lock", path))?;
+    locked.map_err(|text| {
+        let pid = text.trim();
+        let known = !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit());
+        let owner = if known { pid.to_owned() } else { "unknown".to_owned() };
+        StorageError::Locked { path: path.to_path_buf(), owner }
+    })
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use std::path::Path;
 
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 
+use super::disk::Disk;
 use super::error::StorageError;
 use super::files::{read_bounded, write_parts_atomically};
 use crate::base::{Reader, Writer};
@@ -42,21 +43,21 @@ pub struct Kind {
 ///
 /// # Errors
 /// [`StorageError::TooLarge`], [`StorageError::Io`].
-pub fn write_file(path: &Path, kind: Kind, body: &[&[u8]]) -> Result<(), StorageError> {
+pub fn write_file(disk: &dyn Disk, path: &Path, kind: Kind, body: &[&[u8]]) -> Result<(), StorageError> {
     let head = head(path, kind, body)?;
     let mut parts = Vec::with_capacity(body.len() + 1);
     parts.push(&head[..]);
     parts.extend_from_slice(body);
-    write_parts_atomically(path, &parts)
+    write_parts_atomically(disk, path, &parts)
 }
 
 /// Reads a file and checks everything; gives its version and body.
 ///
 /// # Errors
 /// [`StorageError::Io`], [`StorageError::TooLarge`], [`StorageError::Damaged`], [`StorageError::UnsupportedVersion`].
-pub fn read_file(path: &Path, kind: Kind) -> Result<(u16, Vec<u8>), StorageError> {
+pub fn read_file(disk: &dyn Disk, path: &Path, kind: Kind) -> Result<(u16, Vec<u8>), StorageError> {
     let mut bytes = Vec::new();
-    read_bounded(path, "file", kind.body_bytes_max.saturating_add(ENVELOPE_BYTES as u64), &mut bytes)?;
+    read_bounded(disk, path, "file", kind.body_bytes_max.saturating_add(ENVELOPE_BYTES as u64), &mut bytes)?;
     let version = open(path, kind, &bytes)?;
     bytes.drain(..ENVELOPE_BYTES);
     Ok((version, bytes))
@@ -66,18 +67,23 @@ pub fn read_file(path: &Path, kind: Kind) -> Result<(u16, Vec<u8>), StorageError
 ///
 /// # Errors
 /// As [`write_file`].
-pub fn write_control<T: bincode::Encode>(path: &Path, kind: Kind, value: &T) -> Result<(), StorageError> {
+pub fn write_control<T: bincode::Encode>(
+    disk: &dyn Disk,
+    path: &Path,
+    kind: Kind,
+    value: &T,
+) -> Result<(), StorageError> {
     let body = bincode::encode_to_vec(value, bincode_config())
         .map_err(|error| StorageError::damaged(path, 0, format!("cannot be encoded: {error}")))?;
-    write_file(path, kind, &[&body])
+    write_file(disk, path, kind, &[&body])
 }
 
 /// Reads a file that [`write_control`] wrote. There is only version 1 so far; the version is checked by [`read_file`].
 ///
 /// # Errors
 /// As [`read_file`].
-pub fn read_control<T: bincode::Decode<()>>(path: &Path, kind: Kind) -> Result<T, StorageError> {
-    let (_version, body) = read_file(path, kind)?;
+pub fn read_control<T: bincode::Decode<()>>(disk: &dyn Disk, path: &Path, kind: Kind) -> Result<T, StorageError> {
+    let (_version, body) = read_file(disk, path, kind)?;
     let damaged = |offset: usize, reason: String| StorageError::damaged(path, ENVELOPE_BYTES + offset, reason);
     let (value, used) = bincode::decode_from_slice::<T, _>(&body, bincode_config())
         .map_err(|error| damaged(0, format!("cannot be decoded: {error}")))?;
@@ -137,6 +143,7 @@ fn open(path: &Path, kind: Kind, bytes: &[u8]) -> Result<u16, StorageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::OsDisk;
 
     const KIND: Kind = Kind { magic: *b"MIRRATS1", version: 2, body_bytes_max: 64 };
 
@@ -144,8 +151,8 @@ mod tests {
     fn every_flip_cut_and_extension_is_detected() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
-        write_file(&path, KIND, &[b"hello ", b"", b"world"]).unwrap();
-        assert_eq!(read_file(&path, KIND).unwrap(), (2, b"hello world".to_vec()));
+        write_file(&OsDisk, &path, KIND, &[b"hello ", b"", b"world"]).unwrap();
+        assert_eq!(read_file(&OsDisk, &path, KIND).unwrap(), (2, b"hello world".to_vec()));
         let good = std::fs::read(&path).unwrap();
         let refused = |bytes: &[u8]| matches!(open(&path, KIND, bytes), Err(StorageError::Damaged { .. }));
         for bit in 0..good.len() * 8 {
@@ -164,11 +171,17 @@ mod tests {
     fn newer_versions_and_long_bodies_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
-        write_file(&path, Kind { version: 3, ..KIND }, &[b"x"]).unwrap();
-        assert!(matches!(read_file(&path, KIND), Err(StorageError::UnsupportedVersion { found: 3, newest: 2, .. })));
-        assert!(matches!(write_file(&path, KIND, &[&[0; 65]]), Err(StorageError::TooLarge { bytes: 65, max: 64, .. })));
+        write_file(&OsDisk, &path, Kind { version: 3, ..KIND }, &[b"x"]).unwrap();
+        assert!(matches!(
+            read_file(&OsDisk, &path, KIND),
+            Err(StorageError::UnsupportedVersion { found: 3, newest: 2, .. })
+        ));
+        assert!(matches!(
+            write_file(&OsDisk, &path, KIND, &[&[0; 65]]),
+            Err(StorageError::TooLarge { bytes: 65, max: 64, .. })
+        ));
         std::fs::write(&path, [0; 1_000]).unwrap();
-        assert!(matches!(read_file(&path, KIND), Err(StorageError::TooLarge { .. })));
+        assert!(matches!(read_file(&OsDisk, &path, KIND), Err(StorageError::TooLarge { .. })));
     }
 
     #[test]
@@ -176,10 +189,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
         for length in [u64::MAX, 1 << 34, 1 << 21] {
-            write_file(&path, KIND, &[&length.to_le_bytes()]).unwrap();
-            assert!(matches!(read_control::<Vec<u64>>(&path, KIND), Err(StorageError::Damaged { .. })), "{length}");
+            write_file(&OsDisk, &path, KIND, &[&length.to_le_bytes()]).unwrap();
+            assert!(
+                matches!(read_control::<Vec<u64>>(&OsDisk, &path, KIND), Err(StorageError::Damaged { .. })),
+                "{length}"
+            );
         }
-        write_file(&path, KIND, &[&0_u64.to_le_bytes(), b"?"]).unwrap();
-        assert!(matches!(read_control::<Vec<u64>>(&path, KIND), Err(StorageError::Damaged { offset: 26, .. })));
+        write_file(&OsDisk, &path, KIND, &[&0_u64.to_le_bytes(), b"?"]).unwrap();
+        assert!(matches!(
+            read_control::<Vec<u64>>(&OsDisk, &path, KIND),
+            Err(StorageError::Damaged { offset: 26, .. })
+        ));
     }
 }

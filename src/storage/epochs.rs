@@ -24,7 +24,7 @@ impl DataDir {
     /// # Errors
     /// [`StorageError::TooLarge`], [`StorageError::Io`].
     pub fn put_epoch(&self, number: u32, bytes: &[u8]) -> Result<(), StorageError> {
-        envelope::write_file(&self.epoch_path(number), EPOCH, &[&number.to_le_bytes(), bytes])
+        envelope::write_file(self.disk(), &self.epoch_path(number), EPOCH, &[&number.to_le_bytes(), bytes])
     }
 
     /// Reads epoch `number`.
@@ -33,7 +33,7 @@ impl DataDir {
     /// [`StorageError::Io`] if it is not there, [`StorageError::Damaged`], [`StorageError::UnsupportedVersion`].
     pub fn get_epoch(&self, number: u32) -> Result<Vec<u8>, StorageError> {
         let path = self.epoch_path(number);
-        let (_version, mut body) = envelope::read_file(&path, EPOCH)?;
+        let (_version, mut body) = envelope::read_file(self.disk(), &path, EPOCH)?;
         let damaged = |reason: String| StorageError::damaged(&path, ENVELOPE_BYTES, reason);
         let inside = Reader::new(&body).u32().map_err(|error| damaged(error.to_string()))?;
         if inside != number {
@@ -48,7 +48,7 @@ impl DataDir {
     /// # Errors
     /// [`StorageError::Io`].
     pub fn list_epochs(&self) -> Result<Vec<u32>, StorageError> {
-        let files = list_numbered(&self.epochs_dir(), PREFIX, SUFFIX)?;
+        let files = list_numbered(self.disk(), &self.epochs_dir(), PREFIX, SUFFIX)?;
         Ok(files.into_iter().filter_map(|(number, _)| u32::try_from(number).ok()).collect())
     }
 
@@ -59,7 +59,7 @@ impl DataDir {
     pub fn remove_epochs_below(&self, number: u32) -> Result<Vec<u32>, StorageError> {
         let old: Vec<u32> = self.list_epochs()?.into_iter().filter(|epoch| *epoch < number).collect();
         for epoch in &old {
-            remove_durably(&self.epoch_path(*epoch))?;
+            remove_durably(self.disk(), &self.epoch_path(*epoch))?;
         }
         Ok(old)
     }

@@ -12,6 +12,7 @@
 //! All numbers on disk are little-endian, except sled keys (big-endian, so that they sort).
 
 pub mod data_dir;
+pub mod disk;
 pub mod envelope;
 pub mod epochs;
 pub mod error;
@@ -21,14 +22,15 @@ pub mod rejects;
 pub mod snapshot;
 
 pub use data_dir::{DataDir, Meta};
+pub use disk::{Disk, DiskFile, OsDisk};
 pub use error::StorageError;
 pub use journal::{
-    JournalFile, JournalFiles, JournalOptions, JournalReader, JournalReport, JournalWriter, Record, SalvageReport,
-    SyncHandle, TornTail,
+    JournalOptions, JournalPlace, JournalReader, JournalReport, JournalWriter, Record, SalvageReport, SyncHandle,
+    TornTail,
 };
 pub use rejects::{RejectPage, RejectQuery, RejectSegment, RejectStore, RejectTotals};
 pub use snapshot::{
-    Choice, GenerationWriter, Manifest, OpenReport, Rejected, ShardManifest, SnapshotOptions, SnapshotStore,
+    Choice, ChunkStore, GenerationWriter, Manifest, OpenReport, Rejected, ShardManifest, SnapshotOptions, SnapshotStore,
 };
 
 /// Files of format version 1 that were written once; what is written today must be the same bytes.

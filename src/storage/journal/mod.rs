@@ -13,7 +13,6 @@
 //! Functions take the shard's journal directory; that only the owner of the data directory calls them is the caller's
 //! duty ([`DataDir`](super::DataDir) holds the lock).
 
-pub mod file;
 pub mod format;
 pub mod reader;
 pub mod recovery;
@@ -22,19 +21,45 @@ pub mod sync;
 pub(crate) mod tail;
 pub mod writer;
 
-pub use file::{DiskFiles, JournalFile, JournalFiles};
 pub use format::Record;
 pub use reader::{Counts, JournalReader, TornTail};
 pub use recovery::{JournalReport, SalvageReport, salvage, trim, verify};
 pub use sync::SyncHandle;
 pub use writer::{JournalOptions, JournalWriter};
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::disk::Disk;
+
+/// Where a shard's journal lies, and whose it is.
+#[derive(Clone, Debug)]
+pub struct JournalPlace {
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// The directory of the segments: of no other journal.
+    pub dir: PathBuf,
+    /// The shard, which stands in every segment.
+    pub shard: u16,
+    /// The cluster, which does too.
+    pub cluster_id: u64,
+}
+
+impl JournalPlace {
+    pub(crate) fn disk(&self) -> &dyn Disk {
+        self.disk.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod failing_tests;
 #[cfg(test)]
 mod power_tests;
 
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
+    use crate::storage::{DiskFile, OsDisk};
     use std::path::Path;
 
     pub(crate) const CLUSTER: u64 = 0x0123_4567_89AB_CDEF;
@@ -43,8 +68,13 @@ pub(crate) mod testing {
     /// A record's sequence and payload, for comparison.
     pub(crate) type Owned = (u64, u32, Vec<u8>);
 
+    /// The journal of the tests in `dir`.
+    pub(crate) fn place(dir: &Path) -> JournalPlace {
+        JournalPlace { disk: Arc::new(OsDisk), dir: dir.to_path_buf(), shard: SHARD, cluster_id: CLUSTER }
+    }
+
     pub(crate) fn open(dir: &Path, next: u64) -> JournalWriter {
-        JournalWriter::open(dir, SHARD, CLUSTER, next, JournalOptions::default()).unwrap()
+        JournalWriter::open(&place(dir), next, JournalOptions::default()).unwrap()
     }
 
     /// Appends `records` records of one to three sequences with payloads of 0 to 40 bytes, written once each.
@@ -74,12 +104,12 @@ pub(crate) mod testing {
     /// Replaces a file's bytes in place: a file system may sync one that is truncated first, which takes long.
     pub(crate) fn put(path: &Path, bytes: &[u8]) {
         let file = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(path).unwrap();
-        JournalFile::write(&file, bytes).unwrap();
+        DiskFile::write(&file, bytes).unwrap();
         file.set_len(bytes.len() as u64).unwrap();
     }
 
     pub(crate) fn read(dir: &Path, from: u64) -> Result<(Vec<Owned>, JournalReader), crate::storage::StorageError> {
-        let mut reader = JournalReader::open(dir, SHARD, CLUSTER, from)?;
+        let mut reader = JournalReader::open(&place(dir), from)?;
         let mut records = Vec::new();
         while let Some(record) = reader.next_record()? {
             records.push((record.first_sequence, record.count, record.payload.to_vec()));
@@ -90,14 +120,14 @@ pub(crate) mod testing {
 
 #[cfg(test)]
 mod tests {
-    use super::testing::{CLUSTER, SHARD};
+    use super::testing::place;
     use super::*;
 
     /// The bytes of format version 1, compared with a file that was written once.
     #[test]
     fn golden_segment() {
         let dir = tempfile::tempdir().unwrap();
-        let mut writer = JournalWriter::open(dir.path(), SHARD, CLUSTER, 100, JournalOptions::default()).unwrap();
+        let mut writer = JournalWriter::open(&place(dir.path()), 100, JournalOptions::default()).unwrap();
         writer.append(1, 100, 1, 1_700_000_000_000, &[b"first"]).unwrap();
         writer.append(200, 101, 3, 1_700_000_000_001, &[b"three ", b"", b"at once"]).unwrap();
         writer.gap(200).unwrap();
@@ -111,7 +141,7 @@ mod tests {
 
         let old = tempfile::tempdir().unwrap();
         std::fs::write(old.path().join(name), golden).unwrap();
-        let mut reader = JournalReader::open(old.path(), SHARD, CLUSTER, 0x64).unwrap();
+        let mut reader = JournalReader::open(&place(old.path()), 0x64).unwrap();
         let expected = [
             (1, 100, 1, 1_700_000_000_000, &b"first"[..]),
             (200, 101, 3, 1_700_000_000_001, b"three at once"),

@@ -3,7 +3,7 @@
 //! prefix without holes that has everything below the last sync; then the journal goes on, and power is lost again.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -13,56 +13,88 @@ use super::format::{
     segment_seed,
 };
 use super::segments::segment_path;
-use super::testing::{CLUSTER, Owned, SHARD, fill, fill_synced, open, put, read};
-use super::{JournalFile, JournalFiles, JournalOptions, JournalWriter, verify};
+use super::testing::{CLUSTER, Owned, SHARD, fill, fill_synced, open, place, put, read};
+use super::{JournalOptions, JournalPlace, JournalWriter, verify};
 use crate::base::Rng;
-use crate::storage::StorageError;
+use crate::storage::disk::Lock;
+use crate::storage::{Disk, DiskFile, OsDisk, StorageError};
 
 const SECTOR_BYTES: usize = 512;
 
 /// Real files, of which it is known how many bytes power loss keeps.
-#[derive(Clone, Default)]
-struct PowerFiles {
+#[derive(Clone, Debug, Default)]
+struct PowerDisk {
     synced: Arc<Mutex<BTreeMap<PathBuf, usize>>>,
 }
 
+#[derive(Debug)]
 struct PowerFile {
-    file: File,
+    file: Arc<dyn DiskFile>,
     path: PathBuf,
-    files: PowerFiles,
+    disk: PowerDisk,
 }
 
-impl PowerFiles {
-    fn keep(&self, path: &Path) -> io::Result<()> {
+impl DiskFile for PowerFile {
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write(bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.sync_file(&self.path)
+    }
+}
+
+impl Disk for PowerDisk {
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OsDisk.create_new(path)?;
+        self.synced.lock().unwrap().insert(path.to_path_buf(), 0);
+        Ok(Arc::new(PowerFile { file, path: path.to_path_buf(), disk: self.clone() }))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        OsDisk.create(path)
+    }
+
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        OsDisk.size(path)
+    }
+
+    fn read(&self, path: &Path, most: u64, out: &mut Vec<u8>) -> io::Result<()> {
+        OsDisk.read(path, most, out)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        OsDisk.exists(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        OsDisk.list(dir)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        OsDisk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        OsDisk.remove(path)
+    }
+
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
         let bytes = fs::metadata(path)?.len() as usize;
         self.synced.lock().unwrap().insert(path.to_path_buf(), bytes);
         Ok(())
     }
-}
-
-impl JournalFile for PowerFile {
-    fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        JournalFile::write(&self.file, bytes)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.files.keep(&self.path)
-    }
-}
-
-impl JournalFiles for PowerFiles {
-    fn create(&self, path: &Path) -> io::Result<Arc<dyn JournalFile>> {
-        let file = OpenOptions::new().append(true).create_new(true).open(path)?;
-        self.synced.lock().unwrap().insert(path.to_path_buf(), 0);
-        Ok(Arc::new(PowerFile { file, path: path.to_path_buf(), files: self.clone() }))
-    }
-
-    fn sync_existing(&self, path: &Path) -> io::Result<()> {
-        self.keep(path)
-    }
 
     fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
         Ok(())
+    }
+
+    fn make_dir(&self, dir: &Path) -> io::Result<()> {
+        OsDisk.make_dir(dir)
+    }
+
+    fn lock(&self, path: &Path, text: &str) -> io::Result<Result<Box<dyn Lock>, String>> {
+        OsDisk.lock(path, text)
     }
 }
 
@@ -75,10 +107,10 @@ struct History {
 
 /// Opens the journal and appends, with gaps, rotations, and syncs of now and of a while ago; gives how many segments
 /// were set aside.
-fn run(dir: &Path, files: &PowerFiles, rng: &mut Rng, history: &mut History) -> usize {
+fn run(dir: &Path, disk: &PowerDisk, rng: &mut Rng, history: &mut History) -> usize {
     let options = JournalOptions { segment_bytes: 0, buffer_bytes: 512 };
-    let opened = JournalWriter::open_with(dir, SHARD, CLUSTER, history.next, options, Box::new(files.clone()));
-    let mut writer = opened.unwrap();
+    let place = JournalPlace { disk: Arc::new(disk.clone()), ..place(dir) };
+    let mut writer = JournalWriter::open(&place, history.next, options).unwrap();
     let (mut earlier, syncs) = (None, 2 + rng.below(30));
     for _ in 0..rng.below(30) {
         for _ in 0..=rng.below(4) {
@@ -104,8 +136,8 @@ fn run(dir: &Path, files: &PowerFiles, rng: &mut Rng, history: &mut History) -> 
 }
 
 /// Makes of every file what power loss could leave of it; that then stays.
-fn lose_power(files: &PowerFiles, rng: &mut Rng) {
-    let mut synced = files.synced.lock().unwrap();
+fn lose_power(disk: &PowerDisk, rng: &mut Rng) {
+    let mut synced = disk.synced.lock().unwrap();
     synced.retain(|path, _| path.exists());
     let stale = synced.keys().next().map(|path| fs::read(path).unwrap()).unwrap_or_default();
     synced.retain(|path, keep| {
@@ -165,7 +197,7 @@ fn image(mut bytes: Vec<u8>, keep: usize, stale: &[u8], rng: &mut Rng) -> Vec<u8
 fn flip_bits(dir: &Path, history: &History, synced: u64, at: &str, rng: &mut Rng) -> u64 {
     let mut refused = 0;
     for _ in 0..5 {
-        let files = crate::storage::files::list_numbered(dir, "", ".mjl").unwrap();
+        let files = crate::storage::files::list_numbered(&OsDisk, dir, "", ".mjl").unwrap();
         let Some((_, path)) = files.get(rng.below(files.len().max(1) as u64) as usize) else { return 0 };
         let good = fs::read(path).unwrap();
         let mut bad = good.clone();
@@ -195,12 +227,12 @@ fn power_loss_leaves_a_prefix_with_everything_durable() {
         let mut rng = Rng::new(seed);
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
-        let files = PowerFiles::default();
+        let disk = PowerDisk::default();
         let mut history = History { records: Vec::new(), next: 1, durable: 1 };
         for crash in 0..3 {
             let at = format!("seed {seed}, crash {crash}");
-            aside += run(dir, &files, &mut rng, &mut history);
-            lose_power(&files, &mut rng);
+            aside += run(dir, &disk, &mut rng, &mut history);
+            lose_power(&disk, &mut rng);
             let (records, reader) = read(dir, 1).unwrap_or_else(|error| panic!("{at}: {error}"));
             let next = reader.next_sequence();
             assert!(next >= history.durable, "{at}: {next}, durable {}", history.durable);
@@ -209,7 +241,7 @@ fn power_loss_leaves_a_prefix_with_everything_durable() {
             assert!(records == history.records[..kept], "{at}: {} of {kept}", records.len());
             // Every way to look at it ends at the same place.
             let (_, late) = read(dir, history.durable).unwrap_or_else(|error| panic!("{at}: {error}"));
-            let report = verify(dir, SHARD, CLUSTER).unwrap_or_else(|error| panic!("{at}: {error}"));
+            let report = verify(&place(dir)).unwrap_or_else(|error| panic!("{at}: {error}"));
             assert!(reader.end().is_none() || (late.end(), report.next_sequence) == (reader.end(), Some(next)), "{at}");
             images += 1;
             lost += u64::from(kept < history.records.len());

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::JournalPlace;
 use super::format::{HEADER_BYTES, KIND_GAP, Record, decode_header, decode_record, segment_seed};
 use super::segments::{SEGMENT_FILE_BYTES_MAX, Segment, list_segments, start_index};
 use super::tail::{largest_mark, scan};
@@ -34,7 +35,7 @@ pub struct TornTail {
 /// Iterates over the records of a shard's journal.
 #[derive(Debug)]
 pub struct JournalReader {
-    shard: u16,
+    place: JournalPlace,
     from: u64,
     /// Segments not yet begun, in order.
     ahead: std::vec::IntoIter<Segment>,
@@ -87,21 +88,21 @@ impl JournalReader {
     /// [`StorageError::MissingHistory`] if the oldest segment starts later; [`StorageError::WrongCluster`],
     /// [`StorageError::UnsupportedVersion`], [`StorageError::JournalDamaged`] for a header out of place,
     /// [`StorageError::Io`].
-    pub fn open(dir: &Path, shard: u16, cluster_id: u64, from_sequence: u64) -> Result<Self, StorageError> {
-        let mut segments = list_segments(dir, shard, cluster_id)?;
+    pub fn open(place: &JournalPlace, from_sequence: u64) -> Result<Self, StorageError> {
+        let mut segments = list_segments(place)?;
         let start = start_index(&segments, from_sequence);
         // With a damaged header before it, reading tells more than that the oldest whole one starts too late.
         if let (None, Some(Segment { path, header: Some(header), .. })) = (start, segments.first()) {
             return Err(missing_history(path, from_sequence, header.first_sequence));
         }
         segments.drain(..start.unwrap_or(0));
-        Ok(Self::over(segments, shard, from_sequence))
+        Ok(Self::over(place, segments, from_sequence))
     }
 
     /// Reads all of `segments`.
-    pub(crate) fn over(segments: Vec<Segment>, shard: u16, from_sequence: u64) -> Self {
+    pub(crate) fn over(place: &JournalPlace, segments: Vec<Segment>, from_sequence: u64) -> Self {
         Self {
-            shard,
+            place: place.clone(),
             from: from_sequence,
             ahead: segments.into_iter(),
             current: None,
@@ -191,10 +192,11 @@ impl JournalReader {
     /// Loads the next segment; `false` if there is none.
     fn begin_segment(&mut self) -> Result<bool, StorageError> {
         let Some(segment) = self.ahead.next() else { return Ok(false) };
-        read_bounded(&segment.path, "journal segment", SEGMENT_FILE_BYTES_MAX, &mut self.bytes)?;
+        let disk = self.place.disk();
+        read_bounded(disk, &segment.path, "journal segment", SEGMENT_FILE_BYTES_MAX, &mut self.bytes)?;
         self.counts.segments += 1;
         self.counts.bytes += self.bytes.len() as u64;
-        let seed = segment_seed(segment.id, self.shard);
+        let seed = segment_seed(segment.id, self.place.shard);
         let Some((header, chain)) = decode_header(&self.bytes) else {
             let reason = format!("segment header is cut or damaged, {} bytes there", self.bytes.len());
             self.current = Some(Current { segment, seed, chain: 0, offset: 0 });
@@ -224,7 +226,7 @@ impl JournalReader {
         // A segment that goes on exactly here was made by a writer that knew of the cut: what younger ones say was
         // synced came after it. Before the first whole header it is not known where the journal ends.
         if self.anchored && !self.goes_on_at(next_sequence) {
-            synced = synced.max(largest_mark(self.ahead.as_slice(), self.shard, next_sequence)?);
+            synced = synced.max(largest_mark(&self.place, self.ahead.as_slice(), next_sequence)?);
         }
         if synced > next_sequence || behind.gave_up {
             let why = match synced > next_sequence {
@@ -295,7 +297,7 @@ fn decode_next(current: &mut Current, bytes: &[u8], expected: u64) -> Result<Fou
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{CLUSTER, SHARD, fill, open, read};
+    use super::super::testing::{CLUSTER, fill, open, place, read};
     use super::*;
 
     #[test]
@@ -326,7 +328,7 @@ mod tests {
         let (records, reader) = read(&dir.path().join("none"), 42).unwrap();
         assert_eq!((records.len(), reader.next_sequence()), (0, 42));
         drop(open(dir.path(), 1));
-        let other = JournalReader::open(dir.path(), SHARD, CLUSTER + 1, 1);
+        let other = JournalReader::open(&JournalPlace { cluster_id: CLUSTER + 1, ..place(dir.path()) }, 1);
         assert!(matches!(other, Err(StorageError::WrongCluster { expected, .. }) if expected == CLUSTER + 1));
     }
 }

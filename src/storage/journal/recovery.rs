@@ -1,12 +1,12 @@
 //! What is done to a whole journal: verify it, trim what snapshots cover, salvage what damage left.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::JournalPlace;
 use super::reader::{Counts, JournalReader, TornTail};
-use super::segments::{ASIDE_SUFFIX, list_segments, start_index};
+use super::segments::{ASIDE_SUFFIX, SEGMENT_FILE_BYTES_MAX, SUFFIX, list_segments, start_index};
 use crate::storage::error::StorageError;
-use crate::storage::files::{sync_dir, write_atomically};
+use crate::storage::files::{list_numbered, read_bounded, remove_durably, sync_dir, write_atomically};
 
 /// What [`verify`] found in a journal that is good.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,10 +36,10 @@ pub struct SalvageReport {
 ///
 /// # Errors
 /// As [`JournalReader::open`] and [`JournalReader::next_record`].
-pub fn verify(dir: &Path, shard: u16, cluster_id: u64) -> Result<JournalReport, StorageError> {
-    let segments = list_segments(dir, shard, cluster_id)?;
+pub fn verify(place: &JournalPlace) -> Result<JournalReport, StorageError> {
+    let segments = list_segments(place)?;
     let first_sequence = segments.iter().find_map(|segment| Some(segment.header?.first_sequence));
-    let mut reader = JournalReader::over(segments, shard, first_sequence.unwrap_or(1));
+    let mut reader = JournalReader::over(place, segments, first_sequence.unwrap_or(1));
     while reader.next_record()?.is_some() {}
     Ok(JournalReport {
         counts: reader.counts(),
@@ -54,14 +54,13 @@ pub fn verify(dir: &Path, shard: u16, cluster_id: u64) -> Result<JournalReport, 
 ///
 /// # Errors
 /// [`StorageError::Io`], or what a segment's header says (see [`JournalReader::open`]).
-pub fn trim(dir: &Path, shard: u16, cluster_id: u64, keep_from_sequence: u64) -> Result<Vec<u64>, StorageError> {
-    let segments = list_segments(dir, shard, cluster_id)?;
+pub fn trim(place: &JournalPlace, keep_from_sequence: u64) -> Result<Vec<u64>, StorageError> {
+    let segments = list_segments(place)?;
     let keep = start_index(&segments, keep_from_sequence).unwrap_or(0);
     let mut removed = Vec::new();
     for segment in &segments[..keep] {
-        fs::remove_file(&segment.path).map_err(StorageError::io("remove", &segment.path))?;
         // Each removal is made durable before the next: after power loss no younger one is gone while this is back.
-        sync_dir(dir)?;
+        remove_durably(place.disk(), &segment.path)?;
         removed.push(segment.id);
     }
     Ok(removed)
@@ -73,10 +72,10 @@ pub fn trim(dir: &Path, shard: u16, cluster_id: u64, keep_from_sequence: u64) ->
 /// # Errors
 /// [`StorageError::Io`], and headers of other clusters or versions; a crash or error in between leaves a journal that
 /// can be salvaged again.
-pub fn salvage(dir: &Path, shard: u16, cluster_id: u64) -> Result<SalvageReport, StorageError> {
+pub fn salvage(place: &JournalPlace) -> Result<SalvageReport, StorageError> {
     let mut done = SalvageReport { damage: None, next_sequence: None, set_aside: Vec::new() };
     loop {
-        let (path, offset, text) = match verify(dir, shard, cluster_id) {
+        let (path, offset, text) = match verify(place) {
             Ok(report) => {
                 done.next_sequence = report.next_sequence;
                 return Ok(done);
@@ -88,25 +87,32 @@ pub fn salvage(dir: &Path, shard: u16, cluster_id: u64) -> Result<SalvageReport,
             }
         };
         done.damage.get_or_insert(text);
-        set_aside_from(dir, &path, offset, &mut done.set_aside)?;
+        set_aside_from(place, &path, offset, &mut done.set_aside)?;
     }
 }
 
 /// Moves the segments from `damaged` on out of the way, youngest first, and puts back its first `offset` bytes.
-fn set_aside_from(dir: &Path, damaged: &Path, offset: u64, moved: &mut Vec<PathBuf>) -> Result<(), StorageError> {
-    let files = crate::storage::files::list_numbered(dir, "", super::segments::SUFFIX)?;
+fn set_aside_from(
+    place: &JournalPlace,
+    damaged: &Path,
+    offset: u64,
+    moved: &mut Vec<PathBuf>,
+) -> Result<(), StorageError> {
+    let disk = place.disk();
+    let files = list_numbered(disk, &place.dir, "", SUFFIX)?;
     for (_, path) in files.iter().rev().take_while(|(_, path)| path.as_path() >= damaged) {
         let mut aside = path.as_os_str().to_owned();
-        aside.push(&ASIDE_SUFFIX[super::segments::SUFFIX.len()..]);
+        aside.push(&ASIDE_SUFFIX[SUFFIX.len()..]);
         let aside = PathBuf::from(aside);
         if path.as_path() == damaged && offset > 0 {
-            let mut bytes = fs::read(path).map_err(StorageError::io("read", path))?;
-            write_atomically(&aside, &bytes)?;
+            let mut bytes = Vec::new();
+            read_bounded(disk, path, "journal segment", SEGMENT_FILE_BYTES_MAX, &mut bytes)?;
+            write_atomically(disk, &aside, &bytes)?;
             bytes.truncate(usize::try_from(offset).unwrap_or(usize::MAX));
-            write_atomically(path, &bytes)?;
+            write_atomically(disk, path, &bytes)?;
         } else {
-            fs::rename(path, &aside).map_err(StorageError::io("set aside", path))?;
-            sync_dir(dir)?;
+            disk.rename(path, &aside).map_err(StorageError::io("set aside", path))?;
+            sync_dir(disk, &place.dir)?;
         }
         moved.push(aside);
     }
@@ -117,8 +123,9 @@ fn set_aside_from(dir: &Path, damaged: &Path, offset: u64, moved: &mut Vec<PathB
 mod tests {
     use super::super::format::{HEADER_BYTES, RECORD_HEAD_BYTES};
     use super::super::segments::segment_path;
-    use super::super::testing::{CLUSTER, Owned, SHARD, fill, fill_synced, open, put, read};
+    use super::super::testing::{Owned, SHARD, fill, fill_synced, open, place, put, read};
     use super::*;
+    use std::fs;
     use tempfile::TempDir;
 
     /// A journal of three runs, every record synced before the next; its records, and how many lie in segments before
@@ -216,8 +223,12 @@ mod tests {
         let other = tempfile::tempdir().unwrap();
         let next = read(dir.path(), 1).unwrap().1.next_sequence();
         fill_synced(&mut open(dir.path(), next), 3);
-        let mut writer =
-            super::super::JournalWriter::open(other.path(), SHARD + 1, CLUSTER, next, Default::default()).unwrap();
+        let mut writer = super::super::JournalWriter::open(
+            &JournalPlace { shard: SHARD + 1, ..place(other.path()) },
+            next,
+            Default::default(),
+        )
+        .unwrap();
         fill_synced(&mut writer, 3);
         fs::remove_file(&path).unwrap();
         assert!(
@@ -360,32 +371,32 @@ mod tests {
     #[test]
     fn trim_keeps_what_is_needed_and_verify_counts() {
         let (dir, records, before) = three_runs();
-        let report = verify(dir.path(), SHARD, CLUSTER).unwrap();
+        let report = verify(&place(dir.path())).unwrap();
         let sequences: u64 = records.iter().map(|(_, count, _)| u64::from(*count)).sum();
         assert_eq!((report.counts.records, report.counts.sequences), (records.len() as u64, sequences));
         assert_eq!((report.first_sequence, report.next_sequence), (Some(1), Some(end(&records))));
         let third = records[before].0;
-        assert_eq!(trim(dir.path(), SHARD, CLUSTER, 1).unwrap(), [0_u64; 0]);
-        assert_eq!(trim(dir.path(), SHARD, CLUSTER, third - 1).unwrap(), [1]);
+        assert_eq!(trim(&place(dir.path()), 1).unwrap(), [0_u64; 0]);
+        assert_eq!(trim(&place(dir.path()), third - 1).unwrap(), [1]);
         let (tail, _) = read(dir.path(), third - 1).unwrap();
         assert_eq!(tail.last(), records.last());
         assert!(matches!(read(dir.path(), 1), Err(StorageError::MissingHistory { .. })));
-        assert_eq!(trim(dir.path(), SHARD, CLUSTER, u64::MAX).unwrap(), [2], "the newest stays");
+        assert_eq!(trim(&place(dir.path()), u64::MAX).unwrap(), [2], "the newest stays");
         assert_eq!(read(dir.path(), third).unwrap().0, records[before..]);
-        assert_eq!(verify(dir.path(), SHARD, CLUSTER).unwrap().first_sequence, Some(third));
+        assert_eq!(verify(&place(dir.path())).unwrap().first_sequence, Some(third));
     }
 
     #[test]
     fn salvage_keeps_what_is_before_the_damage() {
         let (dir, records, _) = three_runs();
-        assert_eq!(salvage(dir.path(), SHARD, CLUSTER).unwrap().damage, None);
+        assert_eq!(salvage(&place(dir.path())).unwrap().damage, None);
         let path = segment_path(dir.path(), 2);
         let mut bytes = fs::read(&path).unwrap();
         let at = bytes.len() / 2;
         bytes[at] ^= 1;
         fs::write(&path, &bytes).unwrap();
         let Err(StorageError::JournalDamaged { sequence, .. }) = read(dir.path(), 1) else { panic!("not detected") };
-        let report = salvage(dir.path(), SHARD, CLUSTER).unwrap();
+        let report = salvage(&place(dir.path())).unwrap();
         assert_eq!((report.next_sequence, report.set_aside.len()), (Some(sequence), 2));
         let kept: Vec<_> = records.iter().filter(|(first, ..)| *first < sequence).cloned().collect();
         let (read_back, reader) = read(dir.path(), 1).unwrap();

@@ -1,12 +1,12 @@
 //! The segment files of a shard's journal: names, headers, and from which one to read.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::JournalPlace;
 use super::format::{FORMAT_VERSION, HEADER_BYTES, SegmentHeader, decode_header};
+use crate::storage::disk::Disk;
 use crate::storage::error::StorageError;
-use crate::storage::files::{list, list_numbered};
+use crate::storage::files::{exists, list, list_numbered};
 
 /// How a segment's name ends, after ten digits.
 pub(crate) const SUFFIX: &str = ".mjl";
@@ -35,8 +35,8 @@ pub(crate) fn segment_path(dir: &Path, id: u64) -> PathBuf {
 }
 
 /// The number for a new segment: one above every one that is there or was set aside.
-pub(crate) fn next_segment_id(dir: &Path) -> Result<u64, StorageError> {
-    let numbers = list(dir)?.into_iter().filter_map(|path| {
+pub(crate) fn next_segment_id(place: &JournalPlace) -> Result<u64, StorageError> {
+    let numbers = list(place.disk(), &place.dir)?.into_iter().filter_map(|path| {
         let (digits, _) = path.file_name()?.to_str()?.split_once(SUFFIX)?;
         digits.parse::<u64>().ok()
     });
@@ -45,14 +45,14 @@ pub(crate) fn next_segment_id(dir: &Path) -> Result<u64, StorageError> {
 
 /// Renames a segment of which nothing belongs to the journal, so that the reader does not meet it again; replaces
 /// nothing. Gives the new name. The caller syncs the directory.
-pub(crate) fn set_dropped_aside(path: &Path) -> Result<PathBuf, StorageError> {
+pub(crate) fn set_dropped_aside(disk: &dyn Disk, path: &Path) -> Result<PathBuf, StorageError> {
     let mut number = 1_u64;
     loop {
         let mut aside = path.as_os_str().to_owned();
         aside.push(format!("{DROPPED_INFIX}{number}"));
         let aside = PathBuf::from(aside);
-        if !aside.try_exists().map_err(StorageError::io("look for", &aside))? {
-            std::fs::rename(path, &aside).map_err(StorageError::io("set aside", path))?;
+        if !exists(disk, &aside)? {
+            disk.rename(path, &aside).map_err(StorageError::io("set aside", path))?;
             return Ok(aside);
         }
         number += 1;
@@ -60,11 +60,11 @@ pub(crate) fn set_dropped_aside(path: &Path) -> Result<PathBuf, StorageError> {
 }
 
 /// Every segment with its header, oldest first. A header that is whole but belongs elsewhere is an error.
-pub(crate) fn list_segments(dir: &Path, shard: u16, cluster_id: u64) -> Result<Vec<Segment>, StorageError> {
+pub(crate) fn list_segments(place: &JournalPlace) -> Result<Vec<Segment>, StorageError> {
     let mut segments = Vec::new();
-    for (id, path) in list_numbered(dir, "", SUFFIX)? {
-        let header = match read_header(&path)? {
-            Some(header) => Some(check_header(&path, &header, id, shard, cluster_id)?),
+    for (id, path) in list_numbered(place.disk(), &place.dir, "", SUFFIX)? {
+        let header = match read_header(place.disk(), &path)? {
+            Some(header) => Some(check_header(place, &path, &header, id)?),
             None => None,
         };
         segments.push(Segment { id, path, header });
@@ -77,20 +77,19 @@ pub(crate) fn start_index(segments: &[Segment], sequence: u64) -> Option<usize> 
     segments.iter().rposition(|segment| segment.header.is_some_and(|header| header.first_sequence <= sequence))
 }
 
-fn read_header(path: &Path) -> Result<Option<SegmentHeader>, StorageError> {
+fn read_header(disk: &dyn Disk, path: &Path) -> Result<Option<SegmentHeader>, StorageError> {
     let mut bytes = Vec::with_capacity(HEADER_BYTES);
-    let file = File::open(path).map_err(StorageError::io("open", path))?;
-    file.take(HEADER_BYTES as u64).read_to_end(&mut bytes).map_err(StorageError::io("read", path))?;
+    disk.read(path, HEADER_BYTES as u64, &mut bytes).map_err(StorageError::io("read", path))?;
     Ok(decode_header(&bytes).map(|(header, _)| header))
 }
 
 fn check_header(
+    place: &JournalPlace,
     path: &Path,
     header: &SegmentHeader,
     id: u64,
-    shard: u16,
-    cluster_id: u64,
 ) -> Result<SegmentHeader, StorageError> {
+    let JournalPlace { shard, cluster_id, .. } = *place;
     let path = path.to_path_buf();
     if header.version == 0 || header.version > FORMAT_VERSION {
         return Err(StorageError::UnsupportedVersion { path, found: header.version, newest: FORMAT_VERSION });

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::file::JournalFile;
+use crate::storage::disk::DiskFile;
 use crate::storage::error::StorageError;
 
 /// Syncs the journal up to where it was written when this was made; meant for another thread.
 #[derive(Clone)]
 pub struct SyncHandle {
-    file: Arc<dyn JournalFile>,
+    file: Arc<dyn DiskFile>,
     shared: Arc<Shared>,
     dir: PathBuf,
     path: PathBuf,
@@ -70,7 +70,7 @@ impl Shared {
 
 impl SyncHandle {
     pub(crate) fn new(
-        file: Arc<dyn JournalFile>,
+        file: Arc<dyn DiskFile>,
         shared: &Arc<Shared>,
         dir: &Path,
         path: &Path,

@@ -5,6 +5,7 @@
 //! torn or zero; one before it is damage. The marks behind the bad record count as well, and they never say too much:
 //! they are older than the crash.
 
+use super::JournalPlace;
 use super::format::{HEADER_BYTES, decode_header, decode_record, plausible_record, segment_seed};
 use super::segments::{SEGMENT_FILE_BYTES_MAX, Segment};
 use crate::storage::error::StorageError;
@@ -54,7 +55,7 @@ pub(crate) fn scan(bytes: &[u8], seed: u32, lowest_sequence: u64) -> Behind {
 ///
 /// # Errors
 /// [`StorageError::Io`], [`StorageError::TooLarge`].
-pub(crate) fn largest_mark(segments: &[Segment], shard: u16, enough: u64) -> Result<u64, StorageError> {
+pub(crate) fn largest_mark(place: &JournalPlace, segments: &[Segment], enough: u64) -> Result<u64, StorageError> {
     let headers = segments.iter().filter_map(|segment| segment.header);
     let mut synced = headers.map(|header| header.synced).max().unwrap_or(0);
     let mut bytes = Vec::new();
@@ -62,10 +63,10 @@ pub(crate) fn largest_mark(segments: &[Segment], shard: u16, enough: u64) -> Res
         if synced > enough {
             break;
         }
-        read_bounded(&segment.path, "journal segment", SEGMENT_FILE_BYTES_MAX, &mut bytes)?;
+        read_bounded(place.disk(), &segment.path, "journal segment", SEGMENT_FILE_BYTES_MAX, &mut bytes)?;
         let start = if decode_header(&bytes).is_some() { HEADER_BYTES } else { 0 };
         let lowest = segment.header.map_or(0, |header| header.first_sequence);
-        synced = synced.max(scan(&bytes[start..], segment_seed(segment.id, shard), lowest).synced);
+        synced = synced.max(scan(&bytes[start..], segment_seed(segment.id, place.shard), lowest).synced);
     }
     Ok(synced)
 }

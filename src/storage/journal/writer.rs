@@ -7,10 +7,10 @@
 //! the first failed write or sync poisons the journal for good (what a failed fsync left behind is unknown, and the
 //! next may report success: Rebello et al., "Can applications recover from fsync failures?", ATC 2020).
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::file::{DiskFiles, JournalFile, JournalFiles};
+use super::JournalPlace;
 use super::format::{
     FORMAT_VERSION, KIND_GAP, PAYLOAD_BYTES_MAX, RECORD_HEAD_BYTES, Record, SegmentHeader, encode_header,
     encode_record, segment_seed,
@@ -18,8 +18,9 @@ use super::format::{
 use super::reader::JournalReader;
 use super::segments::{list_segments, next_segment_id, segment_path, set_dropped_aside};
 use super::sync::{Shared, SyncHandle};
+use crate::storage::disk::DiskFile;
 use crate::storage::error::StorageError;
-use crate::storage::files::make_private_dir;
+use crate::storage::files::{make_private_dir, sync_dir};
 
 /// Most bytes that wait in memory for a write: more means that the caller has stopped writing.
 pub const BUFFER_BYTES_MAX: usize = 64 << 20;
@@ -44,11 +45,8 @@ impl Default for JournalOptions {
 
 /// The end of a shard's journal.
 pub struct JournalWriter {
-    dir: PathBuf,
-    shard: u16,
-    cluster_id: u64,
+    place: JournalPlace,
     options: JournalOptions,
-    files: Box<dyn JournalFiles>,
     shared: Arc<Shared>,
     segment: OpenSegment,
     buffer: Vec<u8>,
@@ -61,7 +59,7 @@ pub struct JournalWriter {
 
 /// The segment that is written.
 struct OpenSegment {
-    file: Arc<dyn JournalFile>,
+    file: Arc<dyn DiskFile>,
     path: PathBuf,
     id: u64,
     seed: u32,
@@ -72,7 +70,7 @@ struct OpenSegment {
 }
 
 impl JournalWriter {
-    /// Continues the journal in `dir` (made if missing) at `next_sequence`, in a new segment. Segments behind the end
+    /// Continues the journal in its directory (made if missing) at `next_sequence`, in a new segment. Segments behind the end
     /// of which nothing belongs to the journal (an unsynced tail that a crash left) are renamed to `*.dropped-<n>`.
     ///
     /// # Errors
@@ -80,58 +78,35 @@ impl JournalWriter {
     /// [`JournalReader::next_sequence`]; to go on later, use [`gap`](Self::gap)),
     /// [`StorageError::MissingHistory`] if it even begins later; what reading the last segments finds;
     /// [`StorageError::Io`].
-    pub fn open(
-        dir: &Path,
-        shard: u16,
-        cluster_id: u64,
-        next_sequence: u64,
-        options: JournalOptions,
-    ) -> Result<Self, StorageError> {
-        Self::open_with(dir, shard, cluster_id, next_sequence, options, Box::new(DiskFiles))
-    }
-
-    /// As [`open`](Self::open), on other files: for tests that let them fail.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub fn open_with(
-        dir: &Path,
-        shard: u16,
-        cluster_id: u64,
-        next_sequence: u64,
-        options: JournalOptions,
-        files: Box<dyn JournalFiles>,
-    ) -> Result<Self, StorageError> {
-        make_private_dir(dir)?;
-        let mut reader = JournalReader::open(dir, shard, cluster_id, next_sequence)?;
+    pub fn open(place: &JournalPlace, next_sequence: u64, options: JournalOptions) -> Result<Self, StorageError> {
+        let JournalPlace { disk, dir, .. } = place;
+        make_private_dir(disk.as_ref(), dir)?;
+        let mut reader = JournalReader::open(place, next_sequence)?;
         while reader.next_record()?.is_some() {}
         if let Some(expected) = reader.end().filter(|end| *end != next_sequence) {
-            return Err(StorageError::OutOfSequence { path: dir.to_path_buf(), expected, given: next_sequence });
+            return Err(StorageError::OutOfSequence { path: dir.clone(), expected, given: next_sequence });
         }
         // What a killed process wrote may still be in the page cache only: without this, a sync of the new segment
         // would call old sequences durable that are not.
-        for old in list_segments(dir, shard, cluster_id)? {
-            files.sync_existing(&old.path).map_err(StorageError::io("sync", &old.path))?;
+        for old in list_segments(place)? {
+            disk.sync_file(&old.path).map_err(StorageError::io("sync", &old.path))?;
         }
         // Left in place, a segment that starts elsewhere would later stand between the end and the new segment.
         let dropped = reader.torn().iter().filter(|torn| torn.offset == 0);
-        let set_aside = dropped.map(|torn| set_dropped_aside(&torn.path)).collect::<Result<Vec<_>, _>>()?;
+        let set_aside =
+            dropped.map(|torn| set_dropped_aside(disk.as_ref(), &torn.path)).collect::<Result<Vec<_>, _>>()?;
         if !set_aside.is_empty() {
-            files.sync_dir(dir).map_err(StorageError::io("sync the directory", dir))?;
+            sync_dir(disk.as_ref(), dir)?;
         }
-        let id = next_segment_id(dir)?;
-        let segment = OpenSegment::create(files.as_ref(), dir, id, shard, cluster_id, next_sequence)?;
+        let segment = OpenSegment::create(place, next_segment_id(place)?, next_sequence)?;
         let (low, high) = SEGMENT_BYTES_RANGE;
         let options = JournalOptions {
             segment_bytes: options.segment_bytes.clamp(low, high),
             buffer_bytes: options.buffer_bytes.min(BUFFER_BYTES_MAX),
         };
         Ok(Self {
-            dir: dir.to_path_buf(),
-            shard,
-            cluster_id,
+            place: place.clone(),
             options,
-            files,
             shared: Arc::new(Shared::new(next_sequence)),
             segment,
             buffer: Vec::with_capacity(options.buffer_bytes),
@@ -202,7 +177,7 @@ impl JournalWriter {
     /// # Errors
     /// [`StorageError::Poisoned`]; [`StorageError::Io`], which poisons.
     pub fn write(&mut self) -> Result<(), StorageError> {
-        self.shared.check(&self.dir)?;
+        self.shared.check(&self.place.dir)?;
         if self.buffer.is_empty() {
             return Ok(());
         }
@@ -234,7 +209,7 @@ impl JournalWriter {
     pub fn sync_handle(&self) -> SyncHandle {
         let segment = &self.segment;
         let file = Arc::clone(&segment.file);
-        SyncHandle::new(file, &self.shared, &self.dir, &segment.path, self.written_sequence, segment.position)
+        SyncHandle::new(file, &self.shared, &self.place.dir, &segment.path, self.written_sequence, segment.position)
     }
 
     /// The sequence that the next record must start with.
@@ -281,7 +256,7 @@ impl JournalWriter {
 
     #[inline]
     fn push(&mut self, record: &Record<'_>, parts: &[&[u8]]) -> Result<(), StorageError> {
-        self.shared.check(&self.dir)?;
+        self.shared.check(&self.place.dir)?;
         // Slices that exist in memory, so the sum of a few lengths cannot overflow unless parts overlap in bulk.
         let bytes = parts.iter().fold(0_usize, |sum, part| sum.saturating_add(part.len()));
         if bytes > PAYLOAD_BYTES_MAX {
@@ -303,8 +278,7 @@ impl JournalWriter {
         self.segment.file.sync().map_err(StorageError::io("sync", &self.segment.path))?;
         self.shared.raise_durable(self.written_sequence);
         let id = self.segment.id + 1;
-        let files = self.files.as_ref();
-        self.segment = OpenSegment::create(files, &self.dir, id, self.shard, self.cluster_id, self.next_sequence)?;
+        self.segment = OpenSegment::create(&self.place, id, self.next_sequence)?;
         Ok(())
     }
 
@@ -336,28 +310,23 @@ impl JournalWriter {
 
 impl OpenSegment {
     /// Everything below `first_sequence` is synced.
-    fn create(
-        files: &dyn JournalFiles,
-        dir: &Path,
-        id: u64,
-        shard: u16,
-        cluster_id: u64,
-        first_sequence: u64,
-    ) -> Result<Self, StorageError> {
+    fn create(place: &JournalPlace, id: u64, first_sequence: u64) -> Result<Self, StorageError> {
+        let JournalPlace { disk, dir, shard, cluster_id } = place;
+        let (shard, cluster_id) = (*shard, *cluster_id);
         let path = segment_path(dir, id);
         let synced = first_sequence;
         let header = SegmentHeader { version: FORMAT_VERSION, shard, segment: id, cluster_id, first_sequence, synced };
         let (bytes, chain) = encode_header(&header);
-        let file = files.create(&path).map_err(StorageError::io("create", &path))?;
+        let file = disk.create_new(&path).map_err(StorageError::io("create", &path))?;
         file.write(&bytes).map_err(StorageError::io("write the header of", &path))?;
-        files.sync_dir(dir).map_err(StorageError::io("sync the directory", dir))?;
+        sync_dir(disk.as_ref(), dir)?;
         Ok(Self { file, path, id, seed: segment_seed(id, shard), chain, position: bytes.len() as u64 })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{CLUSTER, SHARD, fill, open, read};
+    use super::super::testing::{fill, open, place, read};
     use super::*;
 
     fn small() -> JournalOptions {
@@ -367,7 +336,7 @@ mod tests {
     #[test]
     fn batches_gaps_and_rotation_round_trip() {
         let dir = tempfile::tempdir().unwrap();
-        let mut writer = JournalWriter::open(dir.path(), SHARD, CLUSTER, 1, small()).unwrap();
+        let mut writer = JournalWriter::open(&place(dir.path()), 1, small()).unwrap();
         let mut written = Vec::new();
         for batch in 0..60_u64 {
             for _ in 0..10 {
@@ -392,7 +361,7 @@ mod tests {
     #[test]
     fn durable_follows_syncs_and_rotation() {
         let dir = tempfile::tempdir().unwrap();
-        let mut writer = JournalWriter::open(dir.path(), SHARD, CLUSTER, 1, small()).unwrap();
+        let mut writer = JournalWriter::open(&place(dir.path()), 1, small()).unwrap();
         fill(&mut writer, 3);
         let handle = writer.sync_handle();
         let early = writer.written_sequence();
@@ -447,7 +416,7 @@ mod tests {
         let end = writer.next_sequence();
         drop(writer);
         for wrong in [1, end - 1, end + 1] {
-            let refused = JournalWriter::open(dir.path(), SHARD, CLUSTER, wrong, JournalOptions::default());
+            let refused = JournalWriter::open(&place(dir.path()), wrong, JournalOptions::default());
             assert!(matches!(refused, Err(StorageError::OutOfSequence { expected, .. }) if expected == end));
         }
         assert_eq!([open(dir.path(), end).segment(), open(dir.path(), end).segment()], [2, 3]);

@@ -17,8 +17,9 @@ use std::path::{Path, PathBuf};
 
 pub use reader::{NEWEST, RejectPage, RejectQuery, read};
 
+use super::disk::{OsDisk, private_file};
 use super::error::StorageError;
-use super::files::{list_numbered, make_private_dir, private_file, read_bounded};
+use super::files::{list_numbered, make_private_dir, read_bounded};
 use crate::base::Reader;
 use crate::base::limits::{REJECTS_BYTES_MAX, REJECTS_BYTES_MIN};
 use crate::model::{Reject, RejectReason};
@@ -81,9 +82,9 @@ impl RejectStore {
     /// # Errors
     /// [`StorageError::Io`]. Damage is no error: what cannot be read is passed over.
     pub fn open(dir: &Path, cluster_id: u64, bytes_max: u64) -> Result<Self, StorageError> {
-        make_private_dir(dir)?;
+        make_private_dir(&OsDisk, dir)?;
         let mut segments = VecDeque::new();
-        for (first_sequence, path) in list_numbered(dir, "", SUFFIX)? {
+        for (first_sequence, path) in list_numbered(&OsDisk, dir, "", SUFFIX)? {
             let bytes = fs::metadata(&path).map_err(StorageError::io("read the size of", &path))?.len();
             segments.push_back(RejectSegment { path, first_sequence, bytes });
         }
@@ -110,7 +111,7 @@ impl RejectStore {
     /// # Errors
     /// [`StorageError::Io`].
     pub fn clear(dir: &Path) -> Result<(), StorageError> {
-        for (_, path) in list_numbered(dir, "", SUFFIX)? {
+        for (_, path) in list_numbered(&OsDisk, dir, "", SUFFIX)? {
             remove(&path)?;
         }
         Ok(())
@@ -328,7 +329,7 @@ impl RejectStore {
 impl RejectSegment {
     /// Reads the segment's bytes, as many as it had; none if it is gone.
     fn load(&self, bytes: &mut Vec<u8>) -> Result<(), StorageError> {
-        match read_bounded(&self.path, "segment of refused events", REJECTS_BYTES_MAX, bytes) {
+        match read_bounded(&OsDisk, &self.path, "segment of refused events", REJECTS_BYTES_MAX, bytes) {
             // Removed meanwhile, or none of ours.
             Err(StorageError::TooLarge { .. }) => Ok(()),
             Err(StorageError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(()),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::base::{Id, Rng};
 use crate::model::SentEvent;
+use crate::storage::OsDisk;
 use crate::storage::files::list;
 
 const CLUSTER: u64 = 0xC1;
@@ -50,11 +51,11 @@ fn numbers(page: &RejectPage) -> Vec<u64> {
 }
 
 fn bytes_in(dir: &Path) -> u64 {
-    list(dir).unwrap().iter().map(|path| fs::metadata(path).unwrap().len()).sum()
+    list(&OsDisk, dir).unwrap().iter().map(|path| fs::metadata(path).unwrap().len()).sum()
 }
 
 fn only_file(dir: &Path) -> PathBuf {
-    let mut files = list(dir).unwrap();
+    let mut files = list(&OsDisk, dir).unwrap();
     assert_eq!(files.len(), 1);
     files.remove(0)
 }
@@ -185,7 +186,7 @@ fn a_torn_tail_is_cut_at_every_byte_without_a_word() {
         let expected: Vec<u64> = (0..kept).chain(100..102).collect();
         assert_eq!(numbers(&all(&store)), expected, "cut at {cut}");
         drop(store);
-        let others = list(dir.path()).unwrap().into_iter().filter(|other| *other != path);
+        let others = list(&OsDisk, dir.path()).unwrap().into_iter().filter(|other| *other != path);
         others.for_each(|other| fs::remove_file(other).unwrap());
     }
     assert_eq!(counts.len(), 12, "{counts:?}");
@@ -218,7 +219,7 @@ fn a_damaged_byte_anywhere_costs_its_record_alone_and_is_told() {
             check(&all(&store), at, last_begins);
             keep(&mut store, 50..51);
             assert_eq!(numbers(&all(&store)).last(), Some(&50), "byte {at}");
-            for other in list(dir.path()).unwrap() {
+            for other in list(&OsDisk, dir.path()).unwrap() {
                 fs::remove_file(other).unwrap();
             }
         }
@@ -251,7 +252,7 @@ fn garbage_is_read_as_nothing() {
         assert_eq!((all(&store).rows.len(), store.totals().sum()), (0, 0), "seed 3, round {round}");
         keep(&mut store, 0..3);
         assert_eq!(numbers(&all(&store)), [0, 1, 2]);
-        list(dir.path()).unwrap().iter().for_each(|path| fs::remove_file(path).unwrap());
+        list(&OsDisk, dir.path()).unwrap().iter().for_each(|path| fs::remove_file(path).unwrap());
     }
     // A segment of another cluster is none.
     let mut store = open(dir.path());

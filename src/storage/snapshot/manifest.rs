@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::storage::disk::Disk;
 use crate::storage::envelope::{self, CONTROL_BYTES_MAX, ENVELOPE_BYTES, Kind};
 use crate::storage::error::StorageError;
 
@@ -67,14 +68,19 @@ pub(crate) fn manifest_path(dir: &Path, generation: u64) -> PathBuf {
 }
 
 /// Writes a manifest, atomically and durably.
-pub(crate) fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<(), StorageError> {
-    envelope::write_control(&manifest_path(dir, manifest.generation), MANIFEST, manifest)
+pub(crate) fn write_manifest(disk: &dyn Disk, dir: &Path, manifest: &Manifest) -> Result<(), StorageError> {
+    envelope::write_control(disk, &manifest_path(dir, manifest.generation), MANIFEST, manifest)
 }
 
 /// Reads the manifest of `generation`, which must be of this cluster.
-pub(crate) fn read_manifest(dir: &Path, generation: u64, cluster_id: u64) -> Result<Manifest, StorageError> {
+pub(crate) fn read_manifest(
+    disk: &dyn Disk,
+    dir: &Path,
+    generation: u64,
+    cluster_id: u64,
+) -> Result<Manifest, StorageError> {
     let path = manifest_path(dir, generation);
-    let manifest: Manifest = envelope::read_control(&path, MANIFEST)?;
+    let manifest: Manifest = envelope::read_control(disk, &path, MANIFEST)?;
     if manifest.generation != generation {
         let reason = format!("the file is of generation {}, its name says {generation}", manifest.generation);
         return Err(StorageError::damaged(&path, ENVELOPE_BYTES, reason));
@@ -88,6 +94,7 @@ pub(crate) fn read_manifest(dir: &Path, generation: u64, cluster_id: u64) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::OsDisk;
 
     fn sample() -> Manifest {
         let shard = |shard: u16| ShardManifest {
@@ -106,19 +113,19 @@ mod tests {
     #[test]
     fn golden_manifest() {
         let dir = tempfile::tempdir().unwrap();
-        write_manifest(dir.path(), &sample()).unwrap();
+        write_manifest(&OsDisk, dir.path(), &sample()).unwrap();
         let path = manifest_path(dir.path(), 7);
         let golden = crate::storage::fixture::golden("manifest.mmf", &std::fs::read(&path).unwrap());
         std::fs::write(&path, golden).unwrap();
-        assert_eq!(read_manifest(dir.path(), 7, 42).unwrap(), sample());
+        assert_eq!(read_manifest(&OsDisk, dir.path(), 7, 42).unwrap(), sample());
     }
 
     #[test]
     fn misplaced_and_foreign_manifests_are_refused() {
         let dir = tempfile::tempdir().unwrap();
-        write_manifest(dir.path(), &sample()).unwrap();
-        assert!(matches!(read_manifest(dir.path(), 7, 43), Err(StorageError::WrongCluster { found: 42, .. })));
+        write_manifest(&OsDisk, dir.path(), &sample()).unwrap();
+        assert!(matches!(read_manifest(&OsDisk, dir.path(), 7, 43), Err(StorageError::WrongCluster { found: 42, .. })));
         std::fs::rename(manifest_path(dir.path(), 7), manifest_path(dir.path(), 8)).unwrap();
-        assert!(matches!(read_manifest(dir.path(), 8, 42), Err(StorageError::Damaged { .. })));
+        assert!(matches!(read_manifest(&OsDisk, dir.path(), 8, 42), Err(StorageError::Damaged { .. })));
     }
 }

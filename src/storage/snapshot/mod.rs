@@ -2,6 +2,7 @@
 //!
 //! * [`manifest`]: the file that makes a generation count;
 //! * [`chunk`]: keys, checksums and the running totals of a generation that is being written;
+//! * [`chunks`]: the store of keys and values that they lie in: sled;
 //! * [`store`]: put, commit, verify, read, choose, drop;
 //! * [`repair`]: opening sled, and what is done when it will not.
 //!
@@ -10,11 +11,13 @@
 //! dropped loses the manifest first.
 
 pub mod chunk;
+pub mod chunks;
 pub mod manifest;
 pub mod repair;
 pub mod store;
 
 pub use chunk::GenerationWriter;
+pub use chunks::{ChunkStore, SledChunks};
 pub use manifest::{Manifest, ShardManifest};
 pub use repair::OpenReport;
 pub use store::{Choice, Rejected, SnapshotOptions, SnapshotStore};

@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::storage::disk::OsDisk;
 use crate::storage::error::StorageError;
 use crate::storage::files::{list, make_private_dir, parent, sync_dir};
 
@@ -72,7 +73,7 @@ fn when_free<T>(mut try_open: impl FnMut() -> Result<T, Refusal>) -> Result<T, R
 
 fn open_with<T>(dir: &Path, mut try_open: impl FnMut() -> Result<T, Refusal>) -> Result<(T, OpenReport), StorageError> {
     let mut report = OpenReport::default();
-    make_private_dir(dir)?;
+    make_private_dir(&OsDisk, dir)?;
     for path in snap_files(dir)? {
         if path.as_os_str().to_string_lossy().ends_with(".generating") {
             fs::remove_file(&path).map_err(StorageError::io("remove", &path))?;
@@ -125,7 +126,7 @@ fn try_open(dir: &Path, cache_bytes: u64) -> Result<sled::Db, Refusal> {
 /// Moves page tables and configuration into `aside-<n>/` within the store.
 fn set_aside(dir: &Path, report: &mut OpenReport) -> Result<(), StorageError> {
     let aside = free_name(dir, "aside");
-    make_private_dir(&aside)?;
+    make_private_dir(&OsDisk, &aside)?;
     let conf = dir.join("conf");
     for path in snap_files(dir)?.into_iter().chain(conf.exists().then_some(conf)) {
         let Some(name) = path.file_name() else { continue };
@@ -133,8 +134,8 @@ fn set_aside(dir: &Path, report: &mut OpenReport) -> Result<(), StorageError> {
         fs::rename(&path, &target).map_err(StorageError::io("set aside", &path))?;
         report.set_aside.push(target);
     }
-    sync_dir(&aside)?;
-    sync_dir(dir)
+    sync_dir(&OsDisk, &aside)?;
+    sync_dir(&OsDisk, dir)
 }
 
 /// Moves the whole store away and makes an empty directory.
@@ -142,13 +143,13 @@ fn quarantine(dir: &Path, report: &mut OpenReport) -> Result<(), StorageError> {
     let name = dir.file_name().map_or_else(|| "snapshots".to_owned(), |name| name.to_string_lossy().into_owned());
     let target = free_name(parent(dir), &format!("{name}.quarantine"));
     fs::rename(dir, &target).map_err(StorageError::io("quarantine", dir))?;
-    sync_dir(parent(dir))?;
+    sync_dir(&OsDisk, parent(dir))?;
     report.quarantined = Some(target);
-    make_private_dir(dir)
+    make_private_dir(&OsDisk, dir)
 }
 
 fn snap_files(dir: &Path) -> Result<Vec<PathBuf>, StorageError> {
-    let mut files = list(dir)?;
+    let mut files = list(&OsDisk, dir)?;
     files.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snap.")));
     Ok(files)
 }
@@ -220,7 +221,7 @@ mod tests {
         let target = root.path().join("snapshots.quarantine-1");
         assert_eq!(report.quarantined.as_ref(), Some(&target));
         assert!(target.join("db").exists() && target.join("aside-1/conf").exists());
-        assert_eq!(list(&root.path().join("snapshots")).unwrap(), [] as [PathBuf; 0]);
+        assert_eq!(list(&OsDisk, &root.path().join("snapshots")).unwrap(), [] as [PathBuf; 0]);
         assert_eq!(report.failures, ["refusal 1", "refusal 2"]);
 
         assert!(matches!(refused(3).1, Err(StorageError::Store { .. })));
@@ -231,8 +232,8 @@ mod tests {
     fn a_store_in_use_is_left_alone() {
         let root = tempfile::tempdir().unwrap();
         let (_db, _) = open_store(root.path(), 1 << 20).unwrap();
-        let before = list(root.path()).unwrap();
+        let before = list(&OsDisk, root.path()).unwrap();
         assert!(matches!(open_store(root.path(), 1 << 20), Err(StorageError::Io { .. })));
-        assert_eq!(list(root.path()).unwrap(), before);
+        assert_eq!(list(&OsDisk, root.path()).unwrap(), before);
     }
 }

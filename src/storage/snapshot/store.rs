@@ -3,17 +3,20 @@
 //! Every call blocks; run them on a thread of their own. Only chunks whose checksum is right are ever handed out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::chunk::{CHUNK_BYTES_MAX, GenerationWriter, Totals, decode_value, encode_value, key, split_key};
+use super::chunk::{CHUNK_BYTES_MAX, GenerationWriter, KEY_BYTES, Totals, decode_value, encode_value, key, split_key};
+use super::chunks::{ChunkStore, SledChunks};
 use super::manifest::{Manifest, NAME, manifest_path, read_manifest, write_manifest};
-use super::repair::{OpenReport, open_store};
+use super::repair::OpenReport;
 use crate::storage::data_dir::DataDir;
+use crate::storage::disk::Disk;
 use crate::storage::error::StorageError;
-use crate::storage::files::{list, list_numbered, remove_durably, sync_dir};
+use crate::storage::files::{exists, list_numbered, remove_durably};
+
+/// Above every key of ours.
+const KEY_LAST: &[u8] = &[0xFF; KEY_BYTES + 1];
 
 /// Chunks removed in one batch.
 const REMOVE_BATCH: usize = 256;
@@ -34,7 +37,8 @@ impl Default for SnapshotOptions {
 /// The snapshots of one data directory.
 #[derive(Debug)]
 pub struct SnapshotStore {
-    db: sled::Db,
+    disk: Arc<dyn Disk>,
+    chunks: Box<dyn ChunkStore>,
     store_dir: PathBuf,
     manifests_dir: PathBuf,
     cluster_id: u64,
@@ -72,9 +76,16 @@ impl SnapshotStore {
     /// # Errors
     /// [`StorageError::Io`], [`StorageError::Store`].
     pub fn open(data: &DataDir, cluster_id: u64, options: SnapshotOptions) -> Result<(Self, OpenReport), StorageError> {
+        let (chunks, report) = SledChunks::open(&data.snapshots_dir(), options.cache_bytes)?;
+        Ok((Self::over(data, cluster_id, Box::new(chunks)), report))
+    }
+
+    /// The snapshots of a data directory whose chunks lie in `chunks`.
+    #[must_use]
+    pub fn over(data: &DataDir, cluster_id: u64, chunks: Box<dyn ChunkStore>) -> Self {
         let (store_dir, manifests_dir) = (data.snapshots_dir(), data.manifests_dir());
-        let (db, report) = open_store(&store_dir, options.cache_bytes)?;
-        Ok((Self { db, store_dir, manifests_dir, cluster_id, bad: Mutex::default() }, report))
+        let disk = Arc::clone(&data.disk);
+        Self { disk, chunks, store_dir, manifests_dir, cluster_id, bad: Mutex::default() }
     }
 
     /// Begins a generation; chunks of an earlier attempt under its number are removed.
@@ -82,7 +93,7 @@ impl SnapshotStore {
     /// # Errors
     /// [`StorageError::Generation`] if it is committed already; [`StorageError::Store`].
     pub fn begin(&self, generation: u64) -> Result<GenerationWriter, StorageError> {
-        if manifest_path(&self.manifests_dir, generation).exists() {
+        if exists(self.disk.as_ref(), &manifest_path(&self.manifests_dir, generation))? {
             return Err(self.generation_error(generation, "is committed already: use a higher number"));
         }
         self.remove_chunks(generation)?;
@@ -113,7 +124,7 @@ impl SnapshotStore {
         }
         let key = key(generation, shard, index);
         let (value, crc) = encode_value(&key, bytes);
-        self.db.insert(key, value).map_err(self.store_error("put a chunk"))?;
+        self.chunks.insert(&key, &value).map_err(|reason| self.store("put a chunk", reason))?;
         writer.count(shard, bytes.len(), crc);
         Ok(())
     }
@@ -140,9 +151,8 @@ impl SnapshotStore {
         if !whole {
             return Err(self.generation_error(generation, "has a manifest that is not of the chunks that were put"));
         }
-        self.db.flush().map_err(self.store_error("flush"))?;
-        sync_tree(&self.store_dir)?;
-        write_manifest(&self.manifests_dir, manifest)
+        self.chunks.sync().map_err(|reason| self.store("sync", reason))?;
+        write_manifest(self.disk.as_ref(), &self.manifests_dir, manifest)
     }
 
     /// Every generation that has a manifest file, ascending, with the manifest or what is wrong with the file. Chunks
@@ -161,7 +171,7 @@ impl SnapshotStore {
     /// [`StorageError::Io`] if there is none; [`StorageError::Damaged`], [`StorageError::WrongCluster`],
     /// [`StorageError::UnsupportedVersion`].
     pub fn manifest(&self, generation: u64) -> Result<Manifest, StorageError> {
-        read_manifest(&self.manifests_dir, generation, self.cluster_id)
+        read_manifest(self.disk.as_ref(), &self.manifests_dir, generation, self.cluster_id)
     }
 
     /// Reads every chunk of a generation and compares counts, lengths and checksums with its manifest.
@@ -228,7 +238,7 @@ impl SnapshotStore {
     /// # Errors
     /// [`StorageError::Io`], [`StorageError::Store`]; what is left are orphans.
     pub fn drop_generation(&self, generation: u64) -> Result<(), StorageError> {
-        remove_durably(&manifest_path(&self.manifests_dir, generation))?;
+        remove_durably(self.disk.as_ref(), &manifest_path(&self.manifests_dir, generation))?;
         self.remove_chunks(generation)?;
         self.bad().remove(&generation);
         Ok(())
@@ -261,11 +271,10 @@ impl SnapshotStore {
         let mut removed = 0;
         let mut from = Some(0_u64);
         while let Some(start) = from {
-            let Some(entry) = self.db.range(key(start, 0, 0)..).next() else { break };
-            let (raw, _) = entry.map_err(self.store_error("look for orphans"))?;
+            let Some(raw) = self.first_key(&key(start, 0, 0))? else { break };
             let Some((generation, ..)) = split_key(&raw).filter(|(generation, ..)| *generation >= start) else {
                 // Not one of our keys: nobody would ever read it.
-                self.db.remove(&raw).map_err(self.store_error("remove a stray key"))?;
+                self.chunks.remove(&[raw]).map_err(|reason| self.store("remove a stray key", reason))?;
                 continue;
             };
             if !committed.contains(&generation) {
@@ -276,26 +285,35 @@ impl SnapshotStore {
         Ok(removed)
     }
 
+    /// The first key at or after `low`.
+    fn first_key(&self, low: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        let mut first = None;
+        let walked = self.chunks.walk(low, KEY_LAST, &mut |key, _| {
+            first = Some(key.to_vec());
+            false
+        });
+        walked.map(|()| first).map_err(|reason| self.store("look for orphans", reason))
+    }
+
     /// Bytes of the store's files.
     ///
     /// # Errors
     /// [`StorageError::Store`].
     pub fn size_on_disk(&self) -> Result<u64, StorageError> {
-        self.db.size_on_disk().map_err(self.store_error("measure itself"))
+        self.chunks.size_on_disk().map_err(|reason| self.store("measure itself", reason))
     }
 
     #[cfg(test)]
-    pub(crate) fn db(&self) -> &sled::Db {
-        &self.db
+    pub(crate) fn chunks(&self) -> &dyn ChunkStore {
+        self.chunks.as_ref()
     }
 
     fn committed(&self) -> Result<Vec<u64>, StorageError> {
-        let files = list_numbered(&self.manifests_dir, NAME.0, NAME.1)?;
+        let files = list_numbered(self.disk.as_ref(), &self.manifests_dir, NAME.0, NAME.1)?;
         Ok(files.into_iter().map(|(number, _)| number).collect())
     }
 
-    /// Walks over the chunks of a generation, or of one of its shards, and checks each. sled asserts what it reads, so
-    /// a damaged store may panic: that is damage like any other.
+    /// Walks over the chunks of a generation, or of one of its shards, and checks each.
     fn scan<E: From<StorageError>>(
         &self,
         generation: u64,
@@ -303,27 +321,40 @@ impl SnapshotStore {
         take: Take<'_, E>,
     ) -> Result<BTreeMap<u16, Totals>, E> {
         let (low, high) = shard.map_or((0, u16::MAX), |shard| (shard, shard));
-        let mut entries = self.db.range(key(generation, low, 0)..=key(generation, high, u32::MAX));
         let mut found: BTreeMap<u16, Totals> = BTreeMap::new();
-        loop {
-            let Ok(entry) = catch_unwind(AssertUnwindSafe(|| entries.next())) else {
-                let reason = "sled panicked".to_owned();
-                return Err(self.store("read chunks", reason).into());
-            };
-            let Some(entry) = entry else { return Ok(found) };
-            let (raw, value) = entry.map_err(self.store_error("read chunks"))?;
-            let Some((_, shard, index)) = split_key(&raw) else {
-                return Err(self.store("read chunks", format!("key of {} bytes", raw.len())).into());
-            };
-            let totals = found.entry(shard).or_default();
-            if index != totals.chunks {
-                let reason = format!("missing, {index} is there instead");
-                return Err(self.chunk_error(generation, shard, totals.chunks, reason).into());
+        let mut failure = None;
+        let mut visit = |raw: &[u8], value: &[u8]| match self.check(generation, raw, value, &mut found, take) {
+            Ok(()) => true,
+            Err(error) => {
+                failure = Some(error);
+                false
             }
-            let (bytes, crc) = decode_value(&self.store_dir, &key(generation, shard, index), &value)?;
-            totals.count(bytes.len(), crc);
-            take(index, bytes)?;
+        };
+        let walked = self.chunks.walk(&key(generation, low, 0), &key(generation, high, u32::MAX), &mut visit);
+        walked.map_err(|reason| self.store("read chunks", reason))?;
+        failure.map_or(Ok(found), Err)
+    }
+
+    /// One chunk of a walk: it must be the next of its shard, and whole.
+    fn check<E: From<StorageError>>(
+        &self,
+        generation: u64,
+        raw: &[u8],
+        value: &[u8],
+        found: &mut BTreeMap<u16, Totals>,
+        take: Take<'_, E>,
+    ) -> Result<(), E> {
+        let Some((_, shard, index)) = split_key(raw) else {
+            return Err(self.store("read chunks", format!("key of {} bytes", raw.len())).into());
+        };
+        let totals = found.entry(shard).or_default();
+        if index != totals.chunks {
+            let reason = format!("missing, {index} is there instead");
+            return Err(self.chunk_error(generation, shard, totals.chunks, reason).into());
         }
+        let (bytes, crc) = decode_value(&self.store_dir, &key(generation, shard, index), value)?;
+        totals.count(bytes.len(), crc);
+        take(index, bytes)
     }
 
     fn compare(&self, generation: u64, shard: u16, found: Option<Totals>, said: Totals) -> Result<(), StorageError> {
@@ -339,20 +370,22 @@ impl SnapshotStore {
     }
 
     fn remove_chunks(&self, generation: u64) -> Result<u64, StorageError> {
-        let range = key(generation, 0, 0)..=key(generation, u16::MAX, u32::MAX);
+        let (mut low, high) = (key(generation, 0, 0).to_vec(), key(generation, u16::MAX, u32::MAX));
         let mut removed = 0;
-        let mut batch = sled::Batch::default();
-        let mut waiting = 0;
-        for raw in self.db.range(range).keys() {
-            batch.remove(raw.map_err(self.store_error("list chunks"))?);
-            waiting += 1;
-            if waiting == REMOVE_BATCH {
-                self.db.apply_batch(std::mem::take(&mut batch)).map_err(self.store_error("remove chunks"))?;
-                removed += std::mem::take(&mut waiting) as u64;
+        loop {
+            let mut batch: Vec<Vec<u8>> = Vec::with_capacity(REMOVE_BATCH);
+            let walked = self.chunks.walk(&low, &high, &mut |key, _| {
+                batch.push(key.to_vec());
+                batch.len() < REMOVE_BATCH
+            });
+            walked.map_err(|reason| self.store("list chunks", reason))?;
+            self.chunks.remove(&batch).map_err(|reason| self.store("remove chunks", reason))?;
+            removed += batch.len() as u64;
+            match batch.pop() {
+                Some(last) if batch.len() + 1 == REMOVE_BATCH => low = last,
+                _ => return Ok(removed),
             }
         }
-        self.db.apply_batch(batch).map_err(self.store_error("remove chunks"))?;
-        Ok(removed + waiting as u64)
     }
 
     fn bad(&self) -> MutexGuard<'_, BTreeSet<u64>> {
@@ -363,10 +396,6 @@ impl SnapshotStore {
         StorageError::Store { path: self.store_dir.clone(), action, reason }
     }
 
-    fn store_error(&self, action: &'static str) -> impl Fn(sled::Error) -> StorageError + '_ {
-        move |error| self.store(action, error.to_string())
-    }
-
     fn chunk_error(&self, generation: u64, shard: u16, index: u32, reason: String) -> StorageError {
         StorageError::ChunkDamaged { path: self.store_dir.clone(), generation, shard, index, reason }
     }
@@ -374,26 +403,4 @@ impl SnapshotStore {
     fn generation_error(&self, generation: u64, reason: &'static str) -> StorageError {
         StorageError::Generation { path: self.manifests_dir.clone(), generation, reason }
     }
-}
-
-/// Syncs every file and directory below `dir`, and `dir` itself. A file that is gone meanwhile needs no sync.
-fn sync_tree(dir: &Path) -> Result<(), StorageError> {
-    for path in list(dir)? {
-        let kind = match fs::symlink_metadata(&path) {
-            Ok(metadata) => metadata.file_type(),
-            Err(source) if source.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(source) => return Err(StorageError::io("look at", &path)(source)),
-        };
-        if kind.is_dir() {
-            sync_tree(&path)?;
-        } else if kind.is_file() {
-            match File::open(&path).and_then(|file| file.sync_all()) {
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(StorageError::io("sync", &path)(source));
-                }
-                _ => {}
-            }
-        }
-    }
-    sync_dir(dir)
 }

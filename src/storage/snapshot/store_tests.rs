@@ -5,7 +5,7 @@ use std::fs;
 use super::chunk::key;
 use super::manifest::manifest_path;
 use super::*;
-use crate::storage::{DataDir, StorageError};
+use crate::storage::{DataDir, OsDisk, StorageError};
 use tempfile::TempDir;
 
 const CLUSTER: u64 = 42;
@@ -13,6 +13,22 @@ const CLUSTER: u64 = 42;
 fn open(dir: &TempDir) -> (SnapshotStore, OpenReport) {
     let data = DataDir::open(dir.path(), true).unwrap();
     SnapshotStore::open(&data, CLUSTER, SnapshotOptions { cache_bytes: 8 << 20 }).unwrap()
+}
+
+fn get(store: &SnapshotStore, key: &[u8]) -> Option<Vec<u8>> {
+    let mut found = None;
+    store.chunks().walk(key, key, &mut |_, value| found.replace(value.to_vec()).is_none()).unwrap();
+    found
+}
+
+fn count(store: &SnapshotStore) -> usize {
+    let mut count = 0;
+    let one = &mut |_: &[u8], _: &[u8]| {
+        count += 1;
+        true
+    };
+    store.chunks().walk(&[], &[0xFF; 20], one).unwrap();
+    count
 }
 
 fn chunk(generation: u64, shard: u16, index: u32) -> Vec<u8> {
@@ -81,34 +97,36 @@ fn damage_to_a_chunk_or_manifest_falls_back_one_generation() {
     commit(&store, 1);
     let manifest = commit(&store, 2);
     assert_eq!(chosen(&store), (Some(2), vec![]));
-    let db = store.db();
     let target = key(2, 1, 3);
-    let good = db.get(target).unwrap().unwrap();
+    let insert = |key: &[u8], value: &[u8]| store.chunks().insert(key, value).unwrap();
+    let remove = |key: &[u8]| store.chunks().remove(&[key.to_vec()]).unwrap();
+    let good = get(&store, &target).unwrap();
     let flipped = |at: usize| {
-        let mut bytes = good.to_vec();
+        let mut bytes = good.clone();
         bytes[at] ^= 1;
         bytes
     };
     for bad in [flipped(0), flipped(4), flipped(good.len() - 1), good[..good.len() - 1].to_vec(), vec![]] {
-        db.insert(target, bad).unwrap();
+        insert(&target, &bad);
         assert_eq!(chosen(&store), (Some(1), vec![2]));
         let read = store.read_chunks::<StorageError>(&manifest, 1, |_, _| Ok(()));
         assert!(matches!(read, Err(StorageError::ChunkDamaged { generation: 2, shard: 1, index: 3, .. })));
     }
     // A chunk that is missing (in the middle, at the end), swapped, valid but of an older put, or one too many.
-    db.remove(target).unwrap();
+    remove(&target);
     assert!(matches!(store.verify(2), Err(StorageError::ChunkDamaged { shard: 1, index: 3, .. })));
-    db.insert(target, good.clone()).unwrap();
-    let last = db.remove(key(2, 1, 4)).unwrap().unwrap();
+    insert(&target, &good);
+    let last = get(&store, &key(2, 1, 4)).unwrap();
+    remove(&key(2, 1, 4));
     assert!(matches!(store.verify(2), Err(StorageError::ChunkDamaged { shard: 1, index: 4, .. })));
-    db.insert(key(2, 1, 4), good.clone()).unwrap();
+    insert(&key(2, 1, 4), &good);
     assert_eq!(chosen(&store), (Some(1), vec![2]));
-    db.insert(key(2, 1, 4), super::chunk::encode_value(&key(2, 1, 4), b"old").0).unwrap();
+    insert(&key(2, 1, 4), &super::chunk::encode_value(&key(2, 1, 4), b"old").0);
     assert_eq!(chosen(&store), (Some(1), vec![2]));
-    db.insert(key(2, 1, 4), last).unwrap();
-    db.insert(key(2, 7, 0), super::chunk::encode_value(&key(2, 7, 0), b"x").0).unwrap();
+    insert(&key(2, 1, 4), &last);
+    insert(&key(2, 7, 0), &super::chunk::encode_value(&key(2, 7, 0), b"x").0);
     assert_eq!(chosen(&store), (Some(1), vec![2]));
-    db.remove(key(2, 7, 0)).unwrap();
+    remove(&key(2, 7, 0));
     assert_eq!(chosen(&store), (Some(2), vec![]));
     // The manifest.
     let path = manifest_path(&dir.path().join("manifests"), 2);
@@ -161,16 +179,16 @@ fn orphans_are_swept_and_old_generations_dropped() {
     // Two attempts that never finished, and a drop that did not get beyond the manifest.
     let _ = (write(&store, 3), write(&store, u64::MAX));
     fs::remove_file(manifest_path(&dir.path().join("manifests"), 1)).unwrap();
-    store.db().insert(b"stray", b"x").unwrap();
+    store.chunks().insert(b"stray", b"x").unwrap();
     assert_eq!(store.sweep_orphans().unwrap(), 30);
-    assert_eq!((store.sweep_orphans().unwrap(), store.db().len()), (0, 20));
+    assert_eq!((store.sweep_orphans().unwrap(), count(&store)), (0, 20));
     assert_eq!(chosen(&store), (Some(5), vec![]));
     assert_eq!(store.keep_newest(2).unwrap(), [0_u64; 0]);
     commit(&store, 6);
     assert_eq!(store.keep_newest(2).unwrap(), [2]);
-    assert_eq!(store.db().len(), 20);
+    assert_eq!(count(&store), 20);
     // A generation known to be bad does not count as one that is kept.
-    store.db().remove(key(6, 0, 0)).unwrap();
+    store.chunks().remove(&[key(6, 0, 0).to_vec()]).unwrap();
     assert_eq!(chosen(&store), (Some(5), vec![6]));
     assert_eq!(store.keep_newest(1).unwrap(), [0_u64; 0]);
     commit(&store, 7);
@@ -179,7 +197,7 @@ fn orphans_are_swept_and_old_generations_dropped() {
     assert_eq!(store.keep_newest(2).unwrap(), [5, 6]);
     store.drop_generation(7).unwrap();
     assert_eq!(store.generations().unwrap().len(), 1);
-    assert_eq!(store.db().len(), 10);
+    assert_eq!(count(&store), 10);
 }
 
 #[test]
@@ -244,7 +262,7 @@ fn any_damage_to_the_log_opens_and_is_never_taken_for_good() {
         fs::create_dir_all(dir_now.path().join("snapshots")).unwrap();
         fs::create_dir_all(dir_now.path().join("manifests")).unwrap();
         for from in ["snapshots", "manifests"] {
-            for path in crate::storage::files::list(&dir.path().join(from)).unwrap() {
+            for path in crate::storage::files::list(&OsDisk, &dir.path().join(from)).unwrap() {
                 if path.is_file() {
                     fs::copy(&path, dir_now.path().join(from).join(path.file_name().unwrap())).unwrap();
                 }

@@ -1,0 +1,163 @@
+//! The journal on a disk whose n-th call fails (bars D5, D6): what was acknowledged before is there, nothing is after.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::segments::list_segments;
+use super::testing::{CLUSTER, SHARD, fill, open, place, read};
+use super::{JournalOptions, JournalPlace, JournalWriter};
+use crate::storage::disk::Lock;
+use crate::storage::{Disk, DiskFile, OsDisk, StorageError};
+
+/// Counts the calls that change anything down; the one that finds 0 fails, a write leaving half of its bytes behind, and
+/// later ones succeed again.
+#[derive(Clone, Debug, Default)]
+struct FailingDisk {
+    calls_left: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+struct FailingFile {
+    file: Arc<dyn DiskFile>,
+    disk: FailingDisk,
+}
+
+impl FailingDisk {
+    fn spend(&self) -> io::Result<()> {
+        match self.calls_left.fetch_sub(1, Ordering::SeqCst) {
+            0 => Err(io::Error::other("injected failure")),
+            _ => Ok(()),
+        }
+    }
+
+    fn place(&self, dir: &Path) -> JournalPlace {
+        JournalPlace { disk: Arc::new(self.clone()), dir: dir.to_path_buf(), shard: SHARD, cluster_id: CLUSTER }
+    }
+}
+
+impl DiskFile for FailingFile {
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let spent = self.disk.spend();
+        let part = if spent.is_ok() { bytes } else { &bytes[..bytes.len() / 2] };
+        self.file.write(part)?;
+        spent
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.spend()
+    }
+}
+
+impl Disk for FailingDisk {
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.spend()?;
+        Ok(Arc::new(FailingFile { file: OsDisk.create_new(path)?, disk: self.clone() }))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.spend()?;
+        Ok(Arc::new(FailingFile { file: OsDisk.create(path)?, disk: self.clone() }))
+    }
+
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        OsDisk.size(path)
+    }
+
+    fn read(&self, path: &Path, most: u64, out: &mut Vec<u8>) -> io::Result<()> {
+        OsDisk.read(path, most, out)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        OsDisk.exists(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        OsDisk.list(dir)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.spend()?;
+        OsDisk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.spend()?;
+        OsDisk.remove(path)
+    }
+
+    fn sync_file(&self, _path: &Path) -> io::Result<()> {
+        self.spend()
+    }
+
+    fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
+        self.spend()
+    }
+
+    fn make_dir(&self, dir: &Path) -> io::Result<()> {
+        self.spend()?;
+        OsDisk.make_dir(dir)
+    }
+
+    fn lock(&self, path: &Path, text: &str) -> io::Result<Result<Box<dyn Lock>, String>> {
+        OsDisk.lock(path, text)
+    }
+}
+
+fn small() -> JournalOptions {
+    JournalOptions { segment_bytes: 0, buffer_bytes: 512 }
+}
+
+#[test]
+fn an_open_syncs_what_earlier_processes_wrote_before_it_makes_a_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(&mut open(dir.path(), 1), 2);
+    let end = read(dir.path(), 1).unwrap().1.next_sequence();
+    let disk = FailingDisk::default();
+    let refused = JournalWriter::open(&disk.place(dir.path()), end, small()).map(drop);
+    assert!(matches!(refused, Err(StorageError::Io { action: "sync", .. })), "{refused:?}");
+    assert_eq!(list_segments(&place(dir.path())).unwrap().len(), 1);
+    assert_eq!(open(dir.path(), end).durable_sequence(), end);
+}
+
+/// The n-th call fails, for every n: what was acknowledged before is there, nothing is acknowledged after.
+#[test]
+fn any_failed_call_poisons_and_loses_nothing_acknowledged() {
+    // Past two rotations.
+    for n in 0..170 {
+        let dir = tempfile::tempdir().unwrap();
+        drop(open(dir.path(), 1));
+        let disk = FailingDisk::default();
+        disk.calls_left.store(n, Ordering::SeqCst);
+        let (mut written, mut durable) = (1, 1);
+        if let Ok(mut writer) = JournalWriter::open(&disk.place(dir.path()), 1, small()) {
+            let mut failed = false;
+            for step in 0..500_u64 {
+                writer.append(1, writer.next_sequence(), 1, 0, &[&[7; 40]]).unwrap();
+                let result = writer.write().and_then(|()| if step % 3 == 0 { writer.sync().map(drop) } else { Ok(()) });
+                (written, durable) = (writer.written_sequence(), writer.durable_sequence());
+                if result.is_err() {
+                    failed = true;
+                    break;
+                }
+            }
+            assert_eq!(failed, writer.is_poisoned(), "call {n}");
+            assert!(failed, "call {n} was never made");
+            // Later calls would succeed, and are not made.
+            let left = disk.calls_left.load(Ordering::SeqCst);
+            let next = writer.next_sequence();
+            assert!(matches!(writer.append(1, next, 1, 0, &[]), Err(StorageError::Poisoned { .. })));
+            assert!(matches!(writer.gap(next + 1), Err(StorageError::Poisoned { .. })));
+            assert!(matches!(writer.write(), Err(StorageError::Poisoned { .. })));
+            assert!(matches!(writer.sync(), Err(StorageError::Poisoned { .. })));
+            assert_eq!(disk.calls_left.load(Ordering::SeqCst), left, "call {n}");
+            assert_eq!((writer.written_sequence(), writer.durable_sequence()), (written, durable));
+        }
+        let (records, reader) = read(dir.path(), 1).unwrap();
+        assert!(reader.next_sequence() >= written && durable <= written, "call {n}");
+        assert_eq!(records.len() as u64, reader.next_sequence() - 1);
+        fill(&mut open(dir.path(), reader.next_sequence()), 2);
+        assert_eq!(read(dir.path(), 1).unwrap().0.len(), records.len() + 2, "call {n}");
+    }
+}
