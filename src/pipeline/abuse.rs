@@ -72,6 +72,9 @@ pub struct AbuseLimits {
     pub regularity_cv_min: f32,
     /// Gaps that must be known before regularity is judged, at least 2.
     pub min_events: u16,
+    /// Regularity below this needs half as many gaps. In as few, the steadiest of 14,389 readers of news came to 0.186, of
+    /// 700 film lovers to 0.206.
+    pub early_cv_min: f32,
     /// Share of events to items not met lately from which on regularity counts, 0 to 1.
     pub breadth_min: f32,
     /// How long a quarantine goes on after the last suspicious event, in seconds; a probation follows. Longer than
@@ -86,6 +89,7 @@ impl Default for AbuseLimits {
             burst_events: 120.0,
             regularity_cv_min: 0.17,
             min_events: 32,
+            early_cv_min: 0.12,
             breadth_min: 0.5,
             hold_s: 21_600,
         }
@@ -304,7 +308,9 @@ impl Pulse {
 
     fn regularity(&self, grain_ms: Option<f64>, limits: &AbuseLimits) -> Option<f32> {
         let told_apart = f64::from(self.gap_mean) >= (GRAINS_MIN * grain_ms?).ln();
-        (told_apart && self.gaps >= limits.min_events.max(2)).then(|| self.gap_variance.sqrt())
+        let (regularity, needed) = (self.gap_variance.sqrt(), limits.min_events.max(2));
+        let needed = if regularity < limits.early_cv_min { needed.div_ceil(2) } else { needed };
+        (told_apart && self.gaps >= needed).then_some(regularity)
     }
 
     fn suspect(&self, grain_ms: Option<f64>, limits: &AbuseLimits) -> Option<Reason> {

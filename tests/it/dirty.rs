@@ -22,8 +22,8 @@ use crate::support::{Connection, TestServer, options};
 /// Whether the configurations of the fields quarantine users that behave like machines.
 const QUARANTINES: bool = true;
 
-/// More than a bot does before it is found: 32 gaps tell a rhythm, and nights between them.
-const BOT_LEARNED_MAX: usize = 40;
+/// More than a bot does before it is found: 16 gaps tell a steady rhythm, 32 any, and nights lie between them.
+const BOT_LEARNED_MAX: usize = 24;
 
 /// The people of a field, and a server that knows what they are.
 struct Served {
