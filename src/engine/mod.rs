@@ -5,6 +5,7 @@
 //! handle: clones are cheap and go to every thread. It lives inside an actix `System`; [`run`] makes one.
 
 mod background;
+pub mod bring_back;
 mod error;
 mod merge;
 mod pretrained;
@@ -29,7 +30,7 @@ pub use error::EngineError;
 pub use refit::{FitFrom, FitSize, fit_epoch, fit_epoch_from};
 pub use registry::{Connection, Course, Registry};
 pub use schema::KnownSchema;
-pub use snapshot::SnapshotReport;
+pub use snapshot::{GenerationPlan, SnapshotReport, write_generation};
 pub use start::{Opened, StartReport};
 
 use crate::base::{Clock, IdRef};

@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crossbeam::channel::{Receiver, bounded};
+use crossbeam::channel::bounded;
 use tokio::sync::oneshot;
 
-use super::{Busy, Engine, EngineError, Inner, spawn_thread};
+use super::{Busy, Engine, EngineError, spawn_thread};
 use crate::base::ids::mix;
-use crate::shard::{Snapshot, SnapshotPart};
+use crate::shard::{Home, Snapshot, SnapshotPart};
 use crate::storage::journal::trim;
 use crate::storage::{GenerationWriter, Manifest, ShardManifest, StorageError, SyncHandle};
 
@@ -46,7 +46,13 @@ impl Engine {
         let (parts, receiver) = bounded(PARTS_MAX);
         let (inner, (sender, finished)) = (Arc::clone(&self.inner), oneshot::channel());
         spawn_thread("mirra-snapshot", move || {
-            let _ = sender.send(write_generation(&inner, &receiver));
+            let plan = GenerationPlan {
+                shards: inner.options.state.shards,
+                fingerprint: inner.options.state.fingerprint(),
+                keep: inner.options.snapshot_keep,
+                created_ms: inner.clock.now_ms(),
+            };
+            let _ = sender.send(write_generation(&inner.home, &plan, receiver));
         })?;
         for (shard, handle) in (0..).zip(&self.inner.shards) {
             let message = Snapshot { parts: parts.clone() };
@@ -75,17 +81,11 @@ struct Image {
 
 impl Image {
     /// Puts whole chunks; the rest too, at the end.
-    fn put(
-        &mut self,
-        inner: &Inner,
-        writer: &mut GenerationWriter,
-        shard: u16,
-        last: bool,
-    ) -> Result<(), StorageError> {
+    fn put(&mut self, home: &Home, writer: &mut GenerationWriter, shard: u16, last: bool) -> Result<(), StorageError> {
         let mut from = 0;
         while self.pending.len() - from >= CHUNK_BYTES || (last && from < self.pending.len()) {
             let chunk = &self.pending[from..self.pending.len().min(from + CHUNK_BYTES)];
-            inner.home.store.put_chunk(writer, shard, self.chunks, chunk)?;
+            home.store.put_chunk(writer, shard, self.chunks, chunk)?;
             self.digest = mix(self.digest ^ u64::from(crc32c::crc32c(chunk)));
             self.chunks += 1;
             from += chunk.len();
@@ -95,11 +95,31 @@ impl Image {
     }
 }
 
-fn write_generation(inner: &Inner, parts: &Receiver<SnapshotPart>) -> Result<Manifest, EngineError> {
-    let home = &inner.home;
+/// What a generation is made for.
+#[derive(Clone, Debug)]
+pub struct GenerationPlan {
+    /// Shards that it must have.
+    pub shards: u16,
+    /// What the layout of the state depends on.
+    pub fingerprint: String,
+    /// Generations that are kept.
+    pub keep: usize,
+    /// When it is begun.
+    pub created_ms: i64,
+}
+
+/// Takes the images of all shards as their parts come, makes them a generation, and lets go what no kept one needs.
+///
+/// # Errors
+/// [`EngineError::ShardFailed`] for a shard whose image is not whole, [`EngineError::Storage`]: then the older generations
+/// and the journals are as they were.
+pub fn write_generation(
+    home: &Home,
+    plan: &GenerationPlan,
+    parts: impl IntoIterator<Item = SnapshotPart>,
+) -> Result<Manifest, EngineError> {
     let generation = home.store.generations()?.last().map_or(0, |(generation, _)| *generation) + 1;
     let mut writer = home.store.begin(generation)?;
-    let created_ms = inner.clock.now_ms();
     let mut images: BTreeMap<u16, Image> = BTreeMap::new();
     let mut newest_epoch = 0;
     for part in parts {
@@ -112,16 +132,16 @@ fn write_generation(inner: &Inner, parts: &Receiver<SnapshotPart>) -> Result<Man
             SnapshotPart::Sections(shard, sections) => {
                 let Some(image) = images.get_mut(&shard) else { continue };
                 sections.iter().for_each(|section| image.pending.extend_from_slice(section));
-                image.put(inner, &mut writer, shard, false)?;
+                image.put(home, &mut writer, shard, false)?;
             }
             SnapshotPart::End(shard) => {
                 let Some(image) = images.get_mut(&shard) else { continue };
-                image.put(inner, &mut writer, shard, true)?;
+                image.put(home, &mut writer, shard, true)?;
                 image.whole = true;
             }
         }
     }
-    let missing = (0..inner.options.state.shards).find(|shard| images.get(shard).is_none_or(|image| !image.whole));
+    let missing = (0..plan.shards).find(|shard| images.get(shard).is_none_or(|image| !image.whole));
     if let Some(shard) = missing {
         return Err(EngineError::ShardFailed { shard, what: "snapshot" });
     }
@@ -130,12 +150,12 @@ fn write_generation(inner: &Inner, parts: &Receiver<SnapshotPart>) -> Result<Man
     }
     let entry = |(shard, image): (&u16, &Image)| writer.shard_manifest(*shard, image.sequence + 1, image.digest);
     let shards: Vec<ShardManifest> = images.iter().map(entry).collect();
-    let fingerprint = inner.options.state.fingerprint();
+    let GenerationPlan { fingerprint, created_ms, .. } = plan.clone();
     let manifest =
         Manifest { generation, created_ms, cluster_id: home.cluster_id, fingerprint, shards, epoch: newest_epoch };
     home.store.commit(writer, &manifest)?;
     *home.manifest.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(manifest.clone());
-    if let Err(error) = let_go(inner) {
+    if let Err(error) = let_go(home, plan) {
         // The generation counts; what could not be removed is tried again after the next one.
         tracing::warn!(error = %error, "old snapshots or journal segments could not be removed");
     }
@@ -143,14 +163,13 @@ fn write_generation(inner: &Inner, parts: &Receiver<SnapshotPart>) -> Result<Man
 }
 
 /// Removes what no kept generation needs: older generations, journal segments, item models.
-fn let_go(inner: &Inner) -> Result<(), StorageError> {
-    let home = &inner.home;
-    home.store.keep_newest(inner.options.snapshot_keep.max(1))?;
+fn let_go(home: &Home, plan: &GenerationPlan) -> Result<(), StorageError> {
+    home.store.keep_newest(plan.keep.max(1))?;
     let kept: Vec<Manifest> = home.store.generations()?.into_iter().filter_map(|(_, manifest)| manifest.ok()).collect();
-    if kept.len() < inner.options.snapshot_keep {
+    if kept.len() < plan.keep {
         return Ok(()); // should the only one be damaged, the whole journal makes up for it
     }
-    for shard in 0..inner.options.state.shards {
+    for shard in 0..plan.shards {
         let oldest = kept.iter().filter_map(|manifest| manifest.shard(shard)).map(|entry| entry.sequence).min();
         trim(&home.dir.journal(shard, home.cluster_id), oldest.unwrap_or(0))?;
     }

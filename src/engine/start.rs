@@ -8,17 +8,16 @@ use std::time::Instant;
 use actix::Actor;
 use actix_rt::{Arbiter, ArbiterHandle};
 
+use super::bring_back::{Common, Pieces, go_on, recover_all};
 use super::merge::Aliases;
 use super::registry::Registry;
 use super::{
-    Engine, EngineError, Inner, Options, Peers, Queue, ShardActor, ShardHandle, pretrained, rejects, schema, state,
-    teach,
+    Engine, EngineError, Inner, Options, Peers, Queue, ShardActor, ShardHandle, pretrained, rejects, schema, teach,
 };
 use crate::base::Clock;
 use crate::base::ids::mix;
-use crate::model::Schema;
-use crate::shard::{Home, Recovered, ShardSetup, recover};
-use crate::storage::{DataDir, JournalWriter, Meta, OpenReport, SnapshotOptions, SnapshotStore, TornTail};
+use crate::shard::{Home, Journaled, Recovered, ShardSetup};
+use crate::storage::{DataDir, Meta, OpenReport, SnapshotOptions, SnapshotStore, TornTail};
 use crate::telemetry::Metrics;
 
 /// How ids are routed to shards: the stable hash and multiply-shift of [`crate::base::ids`].
@@ -75,12 +74,11 @@ impl Engine {
             cluster_id: meta.cluster_id,
             manifest: std::sync::Mutex::new(choice.manifest),
         });
-        let mut recovered = recover_all(&home, &options.state)?;
+        let recovered = recover_all(&home, &options.state)?;
         let replayed = recovered.iter().map(|shard| shard.replayed).sum();
         let epoch = recovered.iter().map(|shard| shard.shard.epoch()).max().unwrap_or(0);
         let generation = recovered.first().map_or(0, |shard| shard.generation);
         let torn = recovered.iter().flat_map(|shard| shard.torn.iter().map(describe_torn)).collect();
-        skip_what_peers_merged(&mut recovered);
         let sequences = recovered.iter().map(|shard| shard.shard.sequence()).collect();
         let weights = recovered.iter().filter_map(|shard| shard.shard.ranker()).max_by_key(|weights| weights.examples);
         let given = options.pretrained.take();
@@ -157,38 +155,6 @@ fn read_or_make_meta(dir: &DataDir, options: &mut Options, now_ms: i64) -> Resul
     Ok(meta)
 }
 
-/// All shards at once, a thread each: their journals stand for themselves.
-fn recover_all(home: &Home, options: &state::Options) -> Result<Vec<Recovered>, EngineError> {
-    std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..options.shards).map(|index| scope.spawn(move || recover(home, index, options.clone()))).collect();
-        threads
-            .into_iter()
-            .map(|thread| match thread.join() {
-                Ok(recovered) => recovered.map_err(EngineError::from),
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
-            .collect()
-    })
-}
-
-/// After power loss a peer may have merged what its source has lost: the source's next sequence comes after it, so that
-/// nothing new is taken for what was merged.
-fn skip_what_peers_merged(recovered: &mut [Recovered]) {
-    for source in 0..recovered.len() {
-        let index = recovered[source].shard.index();
-        let merged = recovered.iter().map(|peer| peer.shard.merged(index)).max().unwrap_or(0);
-        recovered[source].shard.skip_to(merged);
-    }
-}
-
-/// What all shards must agree on.
-#[derive(Clone, Copy)]
-struct Common<'a> {
-    epoch: u32,
-    schema: &'a Schema,
-}
-
 fn start_actors(
     recovered: Vec<Recovered>,
     home: &Arc<Home>,
@@ -197,31 +163,12 @@ fn start_actors(
     common: Common<'_>,
 ) -> Result<(Vec<ShardHandle>, Vec<Arbiter>), EngineError> {
     let (mut shards, mut arbiters) = (Vec::new(), Vec::new());
-    for Recovered { mut shard, journal_end, .. } in recovered {
-        let place = home.dir.journal(shard.index(), home.cluster_id);
-        let next = journal_end.unwrap_or(shard.sequence() + 1);
-        let mut journal = JournalWriter::open(&place, next, options.journal)?;
-        journal.gap(shard.sequence() + 1)?;
-        // A kill between two shards may have left this one behind: it follows now.
-        let mut catch_up = |shard: &state::Shard, op: &state::Op<'_>| {
-            let mut bytes = Vec::new();
-            op.encode(&mut bytes);
-            journal.append(crate::shard::actor::RECORD_OPS, shard.sequence(), 1, clock.now_ms(), &[&bytes])
-        };
-        if shard.epoch() < common.epoch {
-            let model = home.model(common.epoch)?;
-            shard.install(&model);
-            catch_up(&shard, &state::Op::Epoch { epoch: model.epoch })?;
-        }
-        if shard.schema() != common.schema {
-            let bytes = common.schema.to_bytes();
-            let op = state::Op::Schema { schema: &bytes };
-            shard.apply(&op);
-            catch_up(&shard, &op)?;
-        }
-        journal.write()?;
+    for recovered in recovered {
+        let metrics = Arc::new(Metrics::default());
+        let pieces = Pieces { home, metrics: &metrics, clock, journal: options.journal };
+        let core = go_on(recovered, &pieces, common, options.teaching.sample_share)?;
         let arbiter = Arbiter::new();
-        shards.push(start_actor(shard, journal, home, options, clock, arbiter.handle())?);
+        shards.push(start_actor(core, options, arbiter.handle())?);
         arbiters.push(arbiter);
     }
     let addresses: Vec<_> = shards.iter().map(|shard| shard.address.clone()).collect();
@@ -232,27 +179,11 @@ fn start_actors(
     Ok((shards, arbiters))
 }
 
-fn start_actor(
-    shard: state::Shard,
-    journal: JournalWriter,
-    home: &Arc<Home>,
-    options: &Options,
-    clock: &Arc<dyn Clock>,
-    arbiter: ArbiterHandle,
-) -> Result<ShardHandle, EngineError> {
-    let (queue, metrics) = (Queue::new(options.queue_events_max), Arc::new(Metrics::default()));
-    let actor = ShardActor::new(ShardSetup {
-        shard,
-        journal,
-        home: Arc::clone(home),
-        queue: queue.clone(),
-        metrics: Arc::clone(&metrics),
-        clock: Arc::clone(clock),
-        pace: options.pace,
-        sample_share: options.teaching.sample_share,
-        decisions: options.decisions,
-    })
-    .map_err(EngineError::Thread)?;
+fn start_actor(core: Journaled, options: &Options, arbiter: ArbiterHandle) -> Result<ShardHandle, EngineError> {
+    let (queue, metrics) = (Queue::new(options.queue_events_max), Arc::clone(&core.metrics));
+    let (pace, decisions) = (options.pace, options.decisions);
+    let actor =
+        ShardActor::new(ShardSetup { core, queue: queue.clone(), pace, decisions }).map_err(EngineError::Thread)?;
     let address = ShardActor::start_in_arbiter(&arbiter, move |_| actor);
     Ok(ShardHandle { address, arbiter, queue, metrics })
 }

@@ -11,8 +11,6 @@
 //! the machine panic is not in the journal: the machine is dropped, made anew from disk, and the others never notice.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Context, Handler, Message};
@@ -20,29 +18,16 @@ use actix::{Actor, AsyncContext, Context, Handler, Message};
 use super::answer::answer;
 use super::decisions::{DecisionOptions, Served};
 use super::exchange::Exchange;
-use super::messages::{Refusal, Refused, Step, StepDone, Turn, Written};
+use super::journaled::Journaled;
+use super::messages::{Refusal, Step, StepDone, Turn};
 use super::queue::Queue;
-use super::recovery::{Home, recover};
 use super::snapshot::SnapshotRun;
 use super::sync::{Held, SyncRequest, Syncer};
-use super::teacher::Sampler;
-use crate::base::{Clock, Reader};
-use crate::model::{Durability, SentEvent};
-use crate::state::{AHEAD, Op, OutcomeKind, Shard};
-use crate::storage::{JournalWriter, StorageError};
-use crate::telemetry::{Metric, Metrics};
-
-/// Journal record kind: encoded operations, back to back.
-pub const RECORD_OPS: u8 = 1;
+use crate::model::Durability;
+use crate::telemetry::Metric;
 
 /// Messages that may stand in the mailbox; credits bound the events far below.
 const MAILBOX_MESSAGES: usize = 1 << 16;
-
-/// Buffered journal bytes after which the buffer is written even if nobody waits.
-const BUFFER_BYTES: usize = 1 << 20;
-
-/// Bytes of observations that may wait for slower shards before events are refused as overloaded.
-const OUTBOX_BYTES_MAX: usize = 64 << 20;
 
 /// How a shard paces itself.
 #[derive(Clone, Copy, Debug)]
@@ -61,34 +46,20 @@ pub struct Pace {
 
 /// What an actor is made of.
 pub struct ShardSetup {
-    /// The machine, as recovered.
-    pub shard: Shard,
-    /// Its journal, open behind it.
-    pub journal: JournalWriter,
-    /// Where it is made anew from after a panic.
-    pub home: Arc<Home>,
+    /// The machine, as recovered, and its journal.
+    pub core: Journaled,
     /// Its credits.
     pub queue: Queue,
-    /// Its figures.
-    pub metrics: Arc<Metrics>,
-    /// Stamps records.
-    pub clock: Arc<dyn Clock>,
     /// Its pace.
     pub pace: Pace,
-    /// Share of its time for describing examples to a teacher.
-    pub sample_share: f64,
     /// How long it remembers what it served.
     pub decisions: DecisionOptions,
 }
 
 /// One shard.
 pub struct ShardActor {
-    pub(super) shard: Shard,
-    pub(super) journal: JournalWriter,
-    home: Arc<Home>,
+    pub(super) core: Journaled,
     queue: Queue,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) clock: Arc<dyn Clock>,
     pub(super) pace: Pace,
     syncer: Syncer,
     held: Vec<Held>,
@@ -96,11 +67,9 @@ pub struct ShardActor {
     pub(super) aside: VecDeque<Turn>,
     pausing: bool,
     quantum_began: Option<Instant>,
-    broken: bool,
     synced_at: Instant,
     pub(super) exchange: Exchange,
     pub(super) snapshot: Option<SnapshotRun>,
-    pub(super) sampler: Sampler,
     pub(super) served: Served,
 }
 
@@ -110,17 +79,13 @@ impl ShardActor {
     /// # Errors
     /// The system's, if its sync thread cannot be started.
     pub fn new(setup: ShardSetup) -> std::io::Result<Self> {
-        let ShardSetup { shard, journal, home, queue, metrics, clock, pace, sample_share, decisions } = setup;
-        let syncer = Syncer::start(shard.index())?;
-        let exchange = Exchange::new(shard.options().shards);
-        let served = Served::new(decisions, shard.index(), clock.now_ms());
+        let ShardSetup { core, queue, pace, decisions } = setup;
+        let syncer = Syncer::start(core.shard.index())?;
+        let exchange = Exchange::new(core.shard.options().shards);
+        let served = Served::new(decisions, core.shard.index(), core.clock.now_ms());
         Ok(Self {
-            shard,
-            journal,
-            home,
+            core,
             queue,
-            metrics,
-            clock,
             pace,
             syncer,
             held: Vec::new(),
@@ -128,11 +93,9 @@ impl ShardActor {
             aside: VecDeque::new(),
             pausing: false,
             quantum_began: None,
-            broken: false,
             synced_at: Instant::now(),
             exchange,
             snapshot: None,
-            sampler: Sampler::new(sample_share),
             served,
         })
     }
@@ -161,8 +124,8 @@ impl ShardActor {
 
     pub(super) fn carry_out(&mut self, turn: Turn) {
         let Turn { ops, steps, credits, reply } = turn;
-        self.metrics.add(Metric::Turns, 1);
-        self.sampler.begin();
+        self.core.metrics.add(Metric::Turns, 1);
+        self.core.sampler.begin();
         let mut done = Vec::with_capacity(steps.len());
         let mut durability = Durability::Applied;
         let mut at = 0;
@@ -179,8 +142,8 @@ impl ShardActor {
                     self.join(&ops[at - bytes..at])
                 }
                 Step::Ask(query) => {
-                    self.metrics.add(Metric::Queries, 1);
-                    match self.guarded(|actor| answer(&mut actor.shard, &query)) {
+                    self.core.metrics.add(Metric::Queries, 1);
+                    match self.core.guarded(|core| answer(&mut core.shard, &query)) {
                         Ok(mut answer) => {
                             self.number(&query, &mut answer);
                             StepDone::Answered(answer)
@@ -199,94 +162,17 @@ impl ShardActor {
 
     /// Applies operations and appends them to the journal's buffer as one record.
     pub(super) fn write(&mut self, ops: &[u8], count: u32, each: bool) -> StepDone {
-        if self.journal.is_poisoned() {
-            return StepDone::Refused(Refusal::ReadOnly);
-        }
-        if self.shard.outbox_bytes() > OUTBOX_BYTES_MAX && !is_exchange(ops) {
-            self.metrics.add(Metric::EventsOverloaded, u64::from(count));
-            return StepDone::Refused(Refusal::Behind);
-        }
-        let (first_sequence, events_before) = (self.shard.sequence() + 1, self.shard.event_count());
-        let written = match self.guarded(|actor| apply_all(&mut actor.shard, &mut actor.sampler, ops, count, each)) {
-            Ok(written) => written,
-            Err(refusal) => return StepDone::Refused(refusal),
-        };
-        let stamp_ms = self.clock.now_ms();
-        if let Err(error) = self.journal.append(RECORD_OPS, first_sequence, count, stamp_ms, &[ops]) {
-            self.journal_failed(&error);
-            if self.journal.is_poisoned() {
-                return StepDone::Refused(Refusal::ReadOnly);
-            }
-            // The machine is ahead of a journal that goes on: it must forget what the journal does not hold.
-            self.rebuild();
-            return StepDone::Refused(Refusal::Broken);
-        }
-        // A retraction leaves fewer than there were.
-        self.metrics.add(Metric::EventsApplied, self.shard.event_count().saturating_sub(events_before));
-        self.metrics.add(Metric::EventsDuplicate, u64::from(written.duplicates));
-        self.metrics.add(Metric::JournalBytes, ops.len() as u64);
-        if self.journal.buffered_bytes() >= BUFFER_BYTES {
-            self.write_journal();
-        }
-        StepDone::Written(written)
-    }
-
-    /// Runs `work` on the machine; a panic costs the machine, not the server.
-    pub(super) fn guarded<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> Result<T, Refusal> {
-        if self.broken {
-            return Err(Refusal::Broken);
-        }
-        // After a panic nothing of the machine is used again: it is replaced whole.
-        catch_unwind(AssertUnwindSafe(|| work(self))).map_err(|_| {
-            self.rebuild();
-            Refusal::Broken
-        })
-    }
-
-    fn rebuild(&mut self) {
-        self.metrics.add(Metric::Panics, 1);
-        tracing::error!(shard = self.shard.index(), "a turn panicked: the shard is made anew from disk");
-        self.write_journal();
-        self.snapshot = None;
-        match recover(&self.home, self.shard.index(), self.shard.options().clone()) {
-            Ok(recovered) => self.shard = recovered.shard,
-            Err(error) => {
-                tracing::error!(shard = self.shard.index(), error = %error, "the shard could not be made anew");
-                self.broken = true;
-            }
-        }
-    }
-
-    /// Writes the journal's buffer; says whether the journal is well.
-    pub(super) fn write_journal(&mut self) -> bool {
-        match self.journal.write() {
-            Ok(()) => true,
-            Err(error) => {
-                self.journal_failed(&error);
-                false
-            }
-        }
-    }
-
-    pub(super) fn journal_failed(&self, error: &StorageError) {
-        self.metrics.set(Metric::JournalsPoisoned, 1);
-        tracing::error!(shard = self.shard.index(), error = %error, "the journal failed: the shard takes no more writes");
+        self.core.write(ops, count, each).map_or_else(StepDone::Refused, StepDone::Written)
     }
 
     /// Writes the buffer and lets go what waited for it.
     pub(super) fn flush(&mut self, ctx: &mut Context<Self>) {
         self.flush_due = false;
         if !self.held.is_empty() {
-            let well = self.write_journal();
-            let mut durable = Vec::new();
-            for held in self.held.drain(..) {
-                match held.durability {
-                    _ if !well => held.refuse(Refusal::ReadOnly),
-                    Durability::Durable => durable.push(held),
-                    Durability::Applied | Durability::Journaled => held.release(Durability::Journaled),
-                }
-            }
-            self.sync(durable);
+            let settled = self.core.settle(self.held.drain(..), |held| held.durability);
+            settled.refused.into_iter().for_each(|held| held.refuse(Refusal::ReadOnly));
+            settled.journaled.into_iter().for_each(|held| held.release(Durability::Journaled));
+            self.sync(settled.durable);
         }
         self.pump_exchange(ctx);
     }
@@ -297,85 +183,40 @@ impl ShardActor {
             return;
         }
         self.synced_at = Instant::now();
-        let request = SyncRequest { handle: self.journal.sync_handle(), answers: durable };
+        let request = SyncRequest { handle: self.core.journal.sync_handle(), answers: durable };
         if let Err(answers) = self.syncer.ask(request) {
             self.held = answers;
         }
     }
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
-        if self.journal.buffered_bytes() > 0 || !self.held.is_empty() {
-            self.write_journal();
+        if self.core.journal.buffered_bytes() > 0 || !self.held.is_empty() {
+            self.core.write_journal();
             self.flush(ctx);
         }
         self.pump_exchange(ctx);
         let interval = Duration::from_millis(self.pace.sync_interval_ms);
-        if self.journal.durable_sequence() == self.journal.next_sequence() {
-            // At rest: say once what is synced, so that damage there is not taken for a torn tail.
-            let _ = self.journal.mark(); // a journal that fails here has failed already
-            self.write_journal();
+        if self.core.journal.durable_sequence() == self.core.journal.next_sequence() {
+            self.core.rest();
         } else if !interval.is_zero() && self.synced_at.elapsed() >= interval {
             self.synced_at = Instant::now();
             // A full queue means that a sync is under way and another comes: nothing is lost by not asking.
-            let _ = self.syncer.ask(SyncRequest { handle: self.journal.sync_handle(), answers: Vec::new() });
+            let _ = self.syncer.ask(SyncRequest { handle: self.core.journal.sync_handle(), answers: Vec::new() });
         }
         self.gauges();
     }
 
     fn gauges(&self) {
-        let (shard, metrics) = (&self.shard, &self.metrics);
+        let Journaled { shard, journal, metrics, .. } = &self.core;
         metrics.set(Metric::Queued, self.queue.waiting() as u64);
         metrics.set(Metric::Users, shard.user_count() as u64);
         metrics.set(Metric::Items, shard.item_count() as u64);
         metrics.set(Metric::ColumnBytes, shard.column_bytes() as u64);
         metrics.set(Metric::Sequence, shard.sequence());
-        metrics.set(Metric::DurableSequence, self.journal.durable_sequence().saturating_sub(1));
+        metrics.set(Metric::DurableSequence, journal.durable_sequence().saturating_sub(1));
         metrics.set(Metric::Epoch, u64::from(shard.epoch()));
         self.served_gauge();
     }
-}
-
-/// Whether operations come from another shard: refusing those as well would leave two full outboxes waiting for each
-/// other.
-fn is_exchange(ops: &[u8]) -> bool {
-    matches!(Op::decode(&mut Reader::new(ops)), Ok(Op::Merge { .. } | Op::Rows { .. }))
-}
-
-fn apply_all(shard: &mut Shard, sampler: &mut Sampler, ops: &[u8], count: u32, each: bool) -> Written {
-    let first_sequence = shard.sequence() + 1;
-    let mut reader = Reader::new(ops);
-    let mut outcomes = Vec::with_capacity(if each { count as usize } else { 1 });
-    let (mut applied, mut duplicates, mut refused) = (0, 0, Vec::new());
-    for at in 0..count as usize {
-        if at % AHEAD == 0 && count > 1 {
-            let mut ahead = reader.clone();
-            shard.look_ahead(std::iter::from_fn(|| match Op::decode(&mut ahead) {
-                Ok(Op::Event(event)) => Some(event),
-                _ => None,
-            }));
-        }
-        let op = Op::decode(&mut reader).expect("operations are encoded by this process, or checksummed");
-        if sampler.has_time()
-            && let Some(event) = op.event()
-        {
-            sampler.take(|| shard.example(event));
-        }
-        let outcome = shard.apply(&op);
-        match outcome.kind {
-            OutcomeKind::Applied => applied += 1,
-            OutcomeKind::Duplicate => duplicates += 1,
-            OutcomeKind::NotFound => {}
-            OutcomeKind::Refused(reason) => {
-                let event = op.event().map(SentEvent::from);
-                refused.extend(event.map(|event| Refused { at, reason, event }));
-            }
-        }
-        if !each {
-            outcomes.clear();
-        }
-        outcomes.push(outcome);
-    }
-    Written { first_sequence, applied, duplicates, durability: Durability::Applied, refused, outcomes }
 }
 
 impl Actor for ShardActor {
@@ -384,7 +225,7 @@ impl Actor for ShardActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX_MESSAGES);
         ctx.run_interval(Duration::from_millis(self.pace.flush_ms.max(1)), Self::tick);
-        if self.shard.options().shards > 1 {
+        if self.core.shard.options().shards > 1 {
             ctx.run_interval(Duration::from_millis(self.pace.publish_ms.max(1)), Self::publish);
         }
     }

@@ -2,25 +2,15 @@
 
 use actix::{Addr, Context, Handler, Message};
 
-use super::actor::{RECORD_OPS, ShardActor};
-use super::messages::{Install, Refusal};
-use crate::state::Op;
+use super::actor::ShardActor;
+use super::messages::Install;
 
 impl Handler<Install> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, install: Install, _: &mut Context<Self>) {
         let Install { model, reply } = install;
-        let mut bytes = Vec::new();
-        Op::Epoch { epoch: model.epoch }.encode(&mut bytes);
-        let sequence = self.shard.sequence() + 1;
-        let installed = self.guarded(|actor| actor.shard.install(&model)).and_then(|_| {
-            let appended = self.journal.append(RECORD_OPS, sequence, 1, self.clock.now_ms(), &[&bytes]);
-            appended.and_then(|()| self.journal.write()).map(|()| sequence).map_err(|error| {
-                self.journal_failed(&error);
-                Refusal::ReadOnly
-            })
-        });
+        let installed = self.core.install(&model);
         let _ = reply.send(installed);
     }
 }
@@ -38,7 +28,7 @@ impl Handler<Drain> for ShardActor {
             self.carry_out(turn);
         }
         self.flush(ctx);
-        self.write_journal() && self.journal.sync().is_ok() && self.journal.mark().is_ok() && self.write_journal()
+        self.core.drain()
     }
 }
 
@@ -52,6 +42,6 @@ impl Handler<Peers> for ShardActor {
 
     fn handle(&mut self, peers: Peers, _: &mut Context<Self>) {
         self.exchange.meet(peers.0);
-        self.shard.publish_all();
+        self.core.shard.publish_all();
     }
 }

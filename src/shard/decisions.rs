@@ -69,7 +69,7 @@ impl ShardActor {
         let (Query::Recommend { user, .. }, Answer::Ranking(strategy, ranking, decision)) = (query, answer) else {
             return;
         };
-        let served_ms = self.clock.now_ms();
+        let served_ms = self.core.clock.now_ms();
         *decision = self.served.remember(ServedList {
             user: user.as_ref().stable_hash(),
             strategy,
@@ -77,7 +77,7 @@ impl ShardActor {
             until_ms: served_ms.saturating_add(self.served.options.wait_ms),
             items: ranking.items.iter().map(|scored| scored.item.as_ref().stable_hash()).collect(),
         });
-        self.metrics.add(Metric::ListsServed, 1);
+        self.core.metrics.add(Metric::ListsServed, 1);
     }
 
     /// Carries out an exposure or an outcome, with the list that it names if that stands here.
@@ -106,7 +106,7 @@ impl ShardActor {
                 Join::Expired => Metric::DecisionsExpired,
                 Join::Unknown => Metric::DecisionsUnknown,
             };
-            self.metrics.add(metric, 1);
+            self.core.metrics.add(metric, 1);
             if !matches!(outcome.join, Join::Expired | Join::Unknown) {
                 self.served.lists.take(decision); // the state has it
             }
@@ -115,7 +115,7 @@ impl ShardActor {
     }
 
     pub(super) fn served_gauge(&self) {
-        self.metrics.set(Metric::ListsWaiting, self.served.lists.len() as u64);
+        self.core.metrics.set(Metric::ListsWaiting, self.served.lists.len() as u64);
     }
 }
 

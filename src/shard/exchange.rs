@@ -39,13 +39,10 @@ impl ShardActor {
     /// Sends every peer what waits for it, if nothing is on its way there.
     pub(super) fn pump_exchange(&mut self, ctx: &mut Context<Self>) {
         for target in 0..self.exchange.shards {
-            if target == self.shard.index() || self.exchange.peer(target).is_none() {
+            if target == self.core.shard.index() || self.exchange.peer(target).is_none() {
                 continue;
             }
-            if self.shard.outbox(target).held_bytes() > 0
-                && self.write_journal()
-                && let Some(parcel) = self.shard.outbox(target).take()
-            {
+            if let Some(parcel) = self.core.next_parcel(target) {
                 self.send_parcel(target, &parcel, ctx);
             }
         }
@@ -53,7 +50,7 @@ impl ShardActor {
 
     fn send_parcel(&mut self, target: u16, parcel: &Parcel, ctx: &mut Context<Self>) {
         let Parcel { upto, count, bytes } = parcel;
-        let op = Op::Merge { source: self.shard.index(), upto: *upto, count: *count, bytes };
+        let op = Op::Merge { source: self.core.shard.index(), upto: *upto, count: *count, bytes };
         let (sent, upto, me) = (self.send_op(target, &op, Durability::Journaled), *upto, ctx.address());
         actix_rt::spawn(async move {
             let merged = match sent {
@@ -69,9 +66,9 @@ impl ShardActor {
         if self.exchange.publications > 0 || self.exchange.peers.is_empty() {
             return;
         }
-        let Some(Parcel { upto, count, bytes }) = self.shard.publish(self.pace.rows_max) else { return };
-        let op = Op::Rows { owner: self.shard.index(), generation: upto, count, bytes: &bytes };
-        for target in (0..self.exchange.shards).filter(|target| *target != self.shard.index()) {
+        let Some(Parcel { upto, count, bytes }) = self.core.shard.publish(self.pace.rows_max) else { return };
+        let op = Op::Rows { owner: self.core.shard.index(), generation: upto, count, bytes: &bytes };
+        for target in (0..self.exchange.shards).filter(|target| *target != self.core.shard.index()) {
             self.exchange.publications += 1;
             let (sent, me) = (self.send_op(target, &op, Durability::Applied), ctx.address());
             actix_rt::spawn(async move {
@@ -108,7 +105,7 @@ impl Handler<ParcelDone> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, done: ParcelDone, ctx: &mut Self::Context) {
-        let outbox = self.shard.outbox(done.target);
+        let outbox = self.core.shard.outbox(done.target);
         if done.merged {
             outbox.acknowledge(done.upto);
             self.pump_exchange(ctx);
@@ -131,7 +128,7 @@ impl Handler<RowsDone> for ShardActor {
     fn handle(&mut self, done: RowsDone, _: &mut Self::Context) {
         self.exchange.publications -= 1;
         if !done.taken {
-            self.shard.publish_all(); // which rows it missed is not known: all go again
+            self.core.shard.publish_all(); // which rows it missed is not known: all go again
         }
     }
 }

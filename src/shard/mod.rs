@@ -2,7 +2,8 @@
 //!
 //! * [`messages`]: what an actor is asked: kinds of turn, not kinds of command.
 //! * [`queue`]: how many events may wait; the only bound, because actix mailboxes are soft.
-//! * [`actor`]: the turn: apply, journal, answer.
+//! * [`journaled`]: a machine and its journal: apply, append, write, come back.
+//! * [`actor`]: the turn around it: mailbox, pace, answers.
 //! * [`control`]: what the engine tells an actor beside turns.
 //! * [`decisions`]: what was served, until an outcome names it.
 //! * [`teacher`]: trains the ranker of `auto` off the path of events.
@@ -15,6 +16,7 @@ mod answer;
 pub mod control;
 pub mod decisions;
 mod exchange;
+pub mod journaled;
 pub mod messages;
 pub mod queue;
 pub mod recovery;
@@ -25,6 +27,7 @@ pub mod teacher;
 
 pub use actor::{ShardActor, ShardSetup};
 pub use decisions::DecisionOptions;
+pub use journaled::Journaled;
 pub use messages::{Answer, Install, Query, Refusal, Refused, Snapshot, SnapshotPart, Step, StepDone, Turn, Written};
 pub use queue::Queue;
 pub use recovery::{Home, RecoverError, Recovered, recover};

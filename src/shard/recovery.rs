@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::actor::RECORD_OPS;
+use super::journaled::RECORD_OPS;
 use crate::base::{CursorError, Reader};
 use crate::state::{EpochModel, ImageError, ImageReader, Op, Options, Shard};
 use crate::storage::{DataDir, JournalReader, Manifest, SnapshotStore, StorageError, TornTail};

@@ -21,23 +21,18 @@ pub(super) struct SnapshotRun {
     parts: Sender<SnapshotPart>,
     waiting: VecDeque<SnapshotPart>,
     captured: bool,
+    /// How often the machine had been made anew when it began.
+    rebuilds: u64,
 }
 
 impl Handler<Snapshot> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, snapshot: Snapshot, ctx: &mut Self::Context) {
-        if !self.write_journal() {
-            return; // dropping the sender tells the coordinator that there will be no image
-        }
-        self.shard.capture_begin();
-        let begin = SnapshotPart::Begin {
-            shard: self.shard.index(),
-            sequence: self.shard.sequence(),
-            epoch: self.shard.epoch(),
-            sync: self.journal.sync_handle(),
-        };
-        self.snapshot = Some(SnapshotRun { parts: snapshot.parts, waiting: VecDeque::from([begin]), captured: false });
+        // Without an image the sender is dropped, which tells the coordinator so.
+        let Some(begin) = self.core.begin_image() else { return };
+        let (waiting, rebuilds) = (VecDeque::from([begin]), self.core.rebuilds);
+        self.snapshot = Some(SnapshotRun { parts: snapshot.parts, waiting, captured: false, rebuilds });
         self.go_on(ctx, Duration::ZERO);
     }
 }
@@ -65,7 +60,10 @@ impl Handler<Capture> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, _: Capture, ctx: &mut Self::Context) {
-        let Some(run) = &mut self.snapshot else { return };
+        let Some(run) = self.snapshot.as_mut().filter(|run| run.rebuilds == self.core.rebuilds) else {
+            self.snapshot = None; // the machine that it was of is gone
+            return;
+        };
         while let Some(part) = run.waiting.pop_front() {
             match run.parts.try_send(part) {
                 Ok(()) => {}
@@ -75,7 +73,7 @@ impl Handler<Capture> for ShardActor {
                 }
                 Err(TrySendError::Disconnected(_)) => {
                     self.snapshot = None;
-                    self.shard.capture_stop();
+                    self.core.shard.capture_stop();
                     return;
                 }
             }
@@ -84,8 +82,8 @@ impl Handler<Capture> for ShardActor {
             self.snapshot = None;
             return;
         }
-        let index = self.shard.index();
-        run.waiting.push_back(match self.shard.capture_some(LEAVES_A_STEP) {
+        let index = self.core.shard.index();
+        run.waiting.push_back(match self.core.shard.capture_some(LEAVES_A_STEP) {
             Some(sections) => SnapshotPart::Sections(index, sections),
             None => {
                 run.captured = true;

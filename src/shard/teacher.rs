@@ -165,6 +165,6 @@ impl Handler<Taught> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, Taught(teacher): Taught, _: &mut Context<Self>) {
-        self.sampler.send_to(teacher);
+        self.core.sampler.send_to(teacher);
     }
 }

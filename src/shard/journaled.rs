@@ -1,0 +1,243 @@
+//! A machine and its journal: what a shard is without its actor. Apply, append, write, and come back from disk.
+//!
+//! No thread, no mailbox, no clock but the one that it is given: the actor and the simulator (`tests/sim`) drive the same
+//! code. Operations are appended after they have been applied, so what made the machine panic is not in the journal: the
+//! machine is then dropped and made anew from disk.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::messages::{Refusal, Refused, SnapshotPart, Written};
+use super::recovery::{Home, recover};
+use super::teacher::Sampler;
+use crate::base::{Clock, Reader};
+use crate::model::{Durability, SentEvent};
+use crate::state::{AHEAD, EpochModel, Op, OutcomeKind, Parcel, Shard};
+use crate::storage::{JournalWriter, StorageError};
+use crate::telemetry::{Metric, Metrics};
+
+/// Journal record kind: encoded operations, back to back.
+pub const RECORD_OPS: u8 = 1;
+
+/// Buffered journal bytes after which the buffer is written even if nobody waits.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// Bytes of observations that may wait for slower shards before events are refused as overloaded.
+const OUTBOX_BYTES_MAX: usize = 64 << 20;
+
+/// A machine and its journal.
+pub struct Journaled {
+    /// The machine.
+    pub shard: Shard,
+    /// Its journal, open behind it.
+    pub journal: JournalWriter,
+    /// Where it is made anew from after a panic.
+    pub home: Arc<Home>,
+    /// Its figures.
+    pub metrics: Arc<Metrics>,
+    /// Stamps records.
+    pub clock: Arc<dyn Clock>,
+    /// Describes examples for a teacher.
+    pub sampler: Sampler,
+    /// Whether the machine could not be made anew.
+    pub broken: bool,
+    /// How often it was made anew: an image that was begun before is of a machine that is gone.
+    pub rebuilds: u64,
+}
+
+/// Answers that waited for the journal, by what became of them.
+#[derive(Debug)]
+pub struct Settled<T> {
+    /// The journal failed: they are applied in memory, but not kept.
+    pub refused: Vec<T>,
+    /// They may go: their records survive a killed process.
+    pub journaled: Vec<T>,
+    /// They wait for a sync.
+    pub durable: Vec<T>,
+}
+
+impl Journaled {
+    /// Applies operations and appends them to the journal's buffer as one record.
+    ///
+    /// # Errors
+    /// [`Refusal`]: then nothing of them is kept.
+    pub fn write(&mut self, ops: &[u8], count: u32, each: bool) -> Result<Written, Refusal> {
+        if self.journal.is_poisoned() {
+            return Err(Refusal::ReadOnly);
+        }
+        if self.shard.outbox_bytes() > OUTBOX_BYTES_MAX && !is_exchange(ops) {
+            self.metrics.add(Metric::EventsOverloaded, u64::from(count));
+            return Err(Refusal::Behind);
+        }
+        let (first_sequence, events_before) = (self.shard.sequence() + 1, self.shard.event_count());
+        let written = self.guarded(|this| apply_all(&mut this.shard, &mut this.sampler, ops, count, each))?;
+        let stamp_ms = self.clock.now_ms();
+        if let Err(error) = self.journal.append(RECORD_OPS, first_sequence, count, stamp_ms, &[ops]) {
+            self.journal_failed(&error);
+            if self.journal.is_poisoned() {
+                return Err(Refusal::ReadOnly);
+            }
+            // The machine is ahead of a journal that goes on: it must forget what the journal does not hold.
+            self.rebuild();
+            return Err(Refusal::Broken);
+        }
+        // A retraction leaves fewer than there were.
+        self.metrics.add(Metric::EventsApplied, self.shard.event_count().saturating_sub(events_before));
+        self.metrics.add(Metric::EventsDuplicate, u64::from(written.duplicates));
+        self.metrics.add(Metric::JournalBytes, ops.len() as u64);
+        if self.journal.buffered_bytes() >= BUFFER_BYTES {
+            self.write_journal();
+        }
+        Ok(written)
+    }
+
+    /// Installs an item model and journals that; gives the sequence of it.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn install(&mut self, model: &EpochModel) -> Result<u64, Refusal> {
+        let mut bytes = Vec::new();
+        Op::Epoch { epoch: model.epoch }.encode(&mut bytes);
+        let sequence = self.shard.sequence() + 1;
+        self.guarded(|this| this.shard.install(model))?;
+        let appended = self.journal.append(RECORD_OPS, sequence, 1, self.clock.now_ms(), &[&bytes]);
+        appended.and_then(|()| self.journal.write()).map(|()| sequence).map_err(|error| {
+            self.journal_failed(&error);
+            Refusal::ReadOnly
+        })
+    }
+
+    /// Runs `work` on the machine; a panic costs the machine, not the server.
+    ///
+    /// # Errors
+    /// [`Refusal::Broken`] after a panic, or if the machine could not be made anew after an earlier one.
+    pub fn guarded<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> Result<T, Refusal> {
+        if self.broken {
+            return Err(Refusal::Broken);
+        }
+        // After a panic nothing of the machine is used again: it is replaced whole.
+        catch_unwind(AssertUnwindSafe(|| work(self))).map_err(|_| {
+            self.rebuild();
+            Refusal::Broken
+        })
+    }
+
+    fn rebuild(&mut self) {
+        self.metrics.add(Metric::Panics, 1);
+        tracing::error!(shard = self.shard.index(), "a turn panicked: the shard is made anew from disk");
+        self.write_journal();
+        self.rebuilds += 1;
+        match recover(&self.home, self.shard.index(), self.shard.options().clone()) {
+            Ok(recovered) => self.shard = recovered.shard,
+            Err(error) => {
+                tracing::error!(shard = self.shard.index(), error = %error, "the shard could not be made anew");
+                self.broken = true;
+            }
+        }
+    }
+
+    /// Writes the journal's buffer; says whether the journal is well.
+    pub fn write_journal(&mut self) -> bool {
+        match self.journal.write() {
+            Ok(()) => true,
+            Err(error) => {
+                self.journal_failed(&error);
+                false
+            }
+        }
+    }
+
+    fn journal_failed(&self, error: &StorageError) {
+        self.metrics.set(Metric::JournalsPoisoned, 1);
+        tracing::error!(shard = self.shard.index(), error = %error, "the journal failed: the shard takes no more writes");
+    }
+
+    /// Writes the buffer, and says what becomes of the answers that waited for it.
+    pub fn settle<T>(&mut self, held: impl IntoIterator<Item = T>, level: impl Fn(&T) -> Durability) -> Settled<T> {
+        let well = self.write_journal();
+        let mut settled = Settled { refused: Vec::new(), journaled: Vec::new(), durable: Vec::new() };
+        for answer in held {
+            match level(&answer) {
+                _ if !well => settled.refused.push(answer),
+                Durability::Durable => settled.durable.push(answer),
+                Durability::Applied | Durability::Journaled => settled.journaled.push(answer),
+            }
+        }
+        settled
+    }
+
+    /// At rest: says once in the journal what is synced, so that damage there is not taken for a torn tail.
+    pub fn rest(&mut self) {
+        let _ = self.journal.mark(); // a journal that fails here has failed already
+        self.write_journal();
+    }
+
+    /// Writes and syncs what is left, for the end; says whether everything is kept.
+    pub fn drain(&mut self) -> bool {
+        self.write_journal() && self.journal.sync().is_ok() && self.journal.mark().is_ok() && self.write_journal()
+    }
+
+    /// The next parcel for a shard, if there is one and none is on its way. Its events are written first: whoever merges it
+    /// never knows more than the journal here.
+    pub fn next_parcel(&mut self, target: u16) -> Option<Parcel> {
+        let waits = self.shard.outbox(target).held_bytes() > 0;
+        (waits && self.write_journal()).then(|| self.shard.outbox(target).take()).flatten()
+    }
+
+    /// Begins an image of the machine as it is now; `None` if the journal is not well.
+    pub fn begin_image(&mut self) -> Option<SnapshotPart> {
+        if !self.write_journal() {
+            return None;
+        }
+        self.shard.capture_begin();
+        Some(SnapshotPart::Begin {
+            shard: self.shard.index(),
+            sequence: self.shard.sequence(),
+            epoch: self.shard.epoch(),
+            sync: self.journal.sync_handle(),
+        })
+    }
+}
+
+/// Whether operations come from another shard: refusing those as well would leave two full outboxes waiting for each
+/// other.
+fn is_exchange(ops: &[u8]) -> bool {
+    matches!(Op::decode(&mut Reader::new(ops)), Ok(Op::Merge { .. } | Op::Rows { .. }))
+}
+
+fn apply_all(shard: &mut Shard, sampler: &mut Sampler, ops: &[u8], count: u32, each: bool) -> Written {
+    let first_sequence = shard.sequence() + 1;
+    let mut reader = Reader::new(ops);
+    let mut outcomes = Vec::with_capacity(if each { count as usize } else { 1 });
+    let (mut applied, mut duplicates, mut refused) = (0, 0, Vec::new());
+    for at in 0..count as usize {
+        if at % AHEAD == 0 && count > 1 {
+            let mut ahead = reader.clone();
+            shard.look_ahead(std::iter::from_fn(|| match Op::decode(&mut ahead) {
+                Ok(Op::Event(event)) => Some(event),
+                _ => None,
+            }));
+        }
+        let op = Op::decode(&mut reader).expect("operations are encoded by this process, or checksummed");
+        if sampler.has_time()
+            && let Some(event) = op.event()
+        {
+            sampler.take(|| shard.example(event));
+        }
+        let outcome = shard.apply(&op);
+        match outcome.kind {
+            OutcomeKind::Applied => applied += 1,
+            OutcomeKind::Duplicate => duplicates += 1,
+            OutcomeKind::NotFound => {}
+            OutcomeKind::Refused(reason) => {
+                let event = op.event().map(SentEvent::from);
+                refused.extend(event.map(|event| Refused { at, reason, event }));
+            }
+        }
+        if !each {
+            outcomes.clear();
+        }
+        outcomes.push(outcome);
+    }
+    Written { first_sequence, applied, duplicates, durability: Durability::Applied, refused, outcomes }
+}
