@@ -71,11 +71,11 @@ pub fn go_on(
     common: Common<'_>,
     sample_share: f64,
 ) -> Result<Journaled, EngineError> {
-    let Recovered { mut shard, journal_end, .. } = recovered;
+    let Recovered { mut shard, journal_next, .. } = recovered;
     let Pieces { home, metrics, clock, journal } = pieces;
     let place = home.dir.journal(shard.index(), home.cluster_id);
-    let next = journal_end.unwrap_or(shard.sequence() + 1);
-    let mut journal = JournalWriter::open(&place, next, *journal)?;
+    let mut journal = JournalWriter::open(&place, journal_next, *journal)?;
+    // What peers have merged is skipped in the journal as well, from where a replay begins.
     journal.gap(shard.sequence() + 1)?;
     let mut catch_up = |shard: &state::Shard, op: &state::Op<'_>| {
         let mut bytes = Vec::new();

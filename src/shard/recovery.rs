@@ -34,8 +34,8 @@ pub struct Recovered {
     pub replayed: u64,
     /// Torn tails that were cut.
     pub torn: Vec<TornTail>,
-    /// Where the journal ends and goes on; `None` if there is none.
-    pub journal_end: Option<u64>,
+    /// The sequence with which the journal goes on: behind its end, or where there is none, behind the snapshot.
+    pub journal_next: u64,
 }
 
 /// Why a shard does not come back.
@@ -116,10 +116,10 @@ pub fn recover(home: &Home, index: u16, options: Options) -> Result<Recovered, R
                 .map_err(|error| error.at(index, record.first_sequence))?;
         }
     }
-    let journal_end = journal.end();
-    shard.skip_to(journal_end.map_or(0, |end| end - 1));
+    let journal_next = journal.end().unwrap_or(shard.sequence() + 1);
+    shard.skip_to(journal_next - 1);
     let (replayed, torn) = (shard.sequence() - before, journal.torn().to_vec());
-    Ok(Recovered { shard, generation, replayed, torn, journal_end })
+    Ok(Recovered { shard, generation, replayed, torn, journal_next })
 }
 
 fn read_image(home: &Home, manifest: &Manifest, index: u16, options: Options) -> Result<Shard, RecoverError> {

@@ -16,11 +16,13 @@ use super::format::{
     encode_record, segment_seed,
 };
 use super::reader::JournalReader;
-use super::segments::{list_segments, next_segment_id, segment_path, set_dropped_aside};
+use super::segments::{
+    SEGMENT_FILE_BYTES_MAX, list_segments, next_segment_id, segment_path, set_dropped_aside, start_index,
+};
 use super::sync::{Shared, SyncHandle};
 use crate::storage::disk::DiskFile;
 use crate::storage::error::StorageError;
-use crate::storage::files::{make_private_dir, sync_dir};
+use crate::storage::files::{make_private_dir, read_bounded, sweep_temps, sync_dir, write_atomically};
 
 /// Most bytes that wait in memory for a write: more means that the caller has stopped writing.
 pub const BUFFER_BYTES_MAX: usize = 64 << 20;
@@ -86,11 +88,6 @@ impl JournalWriter {
         if let Some(expected) = reader.end().filter(|end| *end != next_sequence) {
             return Err(StorageError::OutOfSequence { path: dir.clone(), expected, given: next_sequence });
         }
-        // What a killed process wrote may still be in the page cache only: without this, a sync of the new segment
-        // would call old sequences durable that are not.
-        for old in list_segments(place)? {
-            disk.sync_file(&old.path).map_err(StorageError::io("sync", &old.path))?;
-        }
         // Left in place, a segment that starts elsewhere would later stand between the end and the new segment.
         let dropped = reader.torn().iter().filter(|torn| torn.offset == 0);
         let set_aside =
@@ -98,6 +95,8 @@ impl JournalWriter {
         if !set_aside.is_empty() {
             sync_dir(disk.as_ref(), dir)?;
         }
+        sweep_temps(disk.as_ref(), dir)?;
+        write_anew(place, reader.synced(), next_sequence)?;
         let segment = OpenSegment::create(place, next_segment_id(place)?, next_sequence)?;
         let (low, high) = SEGMENT_BYTES_RANGE;
         let options = JournalOptions {
@@ -306,6 +305,24 @@ impl JournalWriter {
     fn too_large(&self, what: &'static str, bytes: usize, max: usize) -> StorageError {
         StorageError::TooLarge { what, path: self.segment.path.clone(), bytes: bytes as u64, max: max as u64 }
     }
+}
+
+/// Makes what earlier processes wrote durable, where it is not known to be: before this, a sync of the new segment would
+/// call old sequences durable that are not.
+///
+/// It is not enough to sync the file: what a killed process wrote may be in the page cache only, and if a sync of it failed
+/// there, the kernel calls it clean and no later sync writes it (Rebello et al., ATC 2020). So it is written once more.
+fn write_anew(place: &JournalPlace, synced: u64, next_sequence: u64) -> Result<(), StorageError> {
+    if synced >= next_sequence {
+        return Ok(());
+    }
+    let segments = list_segments(place)?;
+    let mut bytes = Vec::new();
+    for old in &segments[start_index(&segments, synced).unwrap_or(0)..] {
+        read_bounded(place.disk(), &old.path, "journal segment", SEGMENT_FILE_BYTES_MAX, &mut bytes)?;
+        write_atomically(place.disk(), &old.path, &bytes)?;
+    }
+    Ok(())
 }
 
 impl OpenSegment {
