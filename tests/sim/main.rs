@@ -9,6 +9,7 @@
 
 mod chunks;
 mod disk;
+mod museum;
 mod oracle;
 mod rest;
 mod start;

@@ -53,7 +53,7 @@ impl Oracle {
                 self.machine.sequence()
             ));
         }
-        if kept > end || at < kept || at > end.max(merged) {
+        if kept > end || at < kept.max(merged) || at > end.max(merged) {
             return Err(format!("comes back at sequence {at}; kept {kept}, given {end}, merged elsewhere {merged}"));
         }
         let mut lost = 0;
