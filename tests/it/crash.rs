@@ -69,29 +69,65 @@ impl Ledger {
 
 #[test]
 fn one_shard() {
-    run(1, &["biased_mf", "decay", "mean", "popularity"], 50);
+    run(1, &["biased_mf", "decay", "mean", "popularity"], cycles_of(50), End::Kill);
+}
+
+/// As many as `MIRRA_CRASH_CYCLES` says in the place of 50.
+fn cycles_of(cycles: u64) -> u64 {
+    cycles * number("MIRRA_CRASH_CYCLES", 50) / 50
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
+}
+
+/// A service manager that stops it: what is under way is answered, and nothing is lost, whatever level it was promised.
+#[test]
+fn terminated_under_load() {
+    let ends = run(2, &["decay", "popularity"], 5, End::Terminate);
+    assert!(ends.acknowledged > 0 && ends.end_ms.iter().all(|ms| *ms < 10_000.0), "{ends:?}");
+}
+
+/// How a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// `kill -9`.
+    Kill,
+    /// SIGTERM: it ends by itself, and well.
+    Terminate,
+}
+
+/// What a run found.
+#[derive(Debug, Default)]
+pub struct Ends {
+    /// Events acknowledged.
+    pub acknowledged: u64,
+    /// Starts that were cut short.
+    pub starts_cut_short: u64,
+    /// How long each start took until the port answered, and each end that was asked for, in milliseconds.
+    pub start_ms: Vec<f64>,
+    pub end_ms: Vec<f64>,
 }
 
 /// `auto`, while a teacher's versions and automatic refits come into the journal at moments of their own: what replay makes of
 /// them is what was there, to the bit. A tenth of the kills: every one of them is followed by another, at rest.
 #[test]
 fn auto_while_it_is_taught() {
-    run(1, &["auto"], 5);
+    run(1, &["auto"], cycles_of(5), End::Kill);
 }
 
 /// With several shards the item side of `biased_mf` depends on when parcels meet, so profiles over an item model are
 /// compared; counts and histories in any case.
 #[test]
 fn two_shards() {
-    run(2, &["decay", "mean", "popularity"], 50);
+    run(2, &["decay", "mean", "popularity"], cycles_of(50), End::Kill);
 }
 
-fn run(shards: u16, strategies: &[&str], cycles: u64) {
-    let number =
-        |name: &str, default: u64| std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"));
-    let (cycles, seed) = (cycles * number("MIRRA_CRASH_CYCLES", 50) / 50, number("MIRRA_SEED", 1));
+pub fn run(shards: u16, strategies: &[&str], cycles: u64, end: End) -> Ends {
+    let seed = number("MIRRA_SEED", 1);
+    let mut ends = Ends::default();
     let taught = strategies.contains(&"auto");
-    println!("seed {seed}, {cycles} kills, {shards} shards");
+    println!("seed {seed}, {cycles} times {end:?}, {shards} shards");
     let dir = tempfile::tempdir().expect("a temporary directory");
     let config = dir.path().join("mirra.toml");
     let text = format!(
@@ -106,9 +142,12 @@ fn run(shards: u16, strategies: &[&str], cycles: u64) {
     let arguments = ["--config", config.to_str().expect("a UTF-8 path")];
     for cycle in 0..cycles {
         if cycle > 0 && rng.below(5) == 0 {
-            kill_while_starting(&data_dir, &arguments, Duration::from_millis(rng.below(60)));
+            kill_while_starting(&data_dir, &arguments, Duration::from_millis(rng.below(100)));
+            ends.starts_cut_short += 1;
         }
+        let began = Instant::now();
         let mut server = ServeProcess::start(&data_dir, &arguments);
+        ends.start_ms.push(1_000.0 * began.elapsed().as_secs_f64());
         let mut door = Connection::open(server.addr);
         if cycle == 0 {
             tag_items(&mut door, &mut ledger.oracle);
@@ -125,7 +164,10 @@ fn run(shards: u16, strategies: &[&str], cycles: u64) {
         std::thread::scope(|scope| {
             let load = scope.spawn(|| stream_until_broken(&mut door, &mut ledger));
             std::thread::sleep(after);
-            server.kill();
+            match end {
+                End::Kill => server.kill(),
+                End::Terminate => ends.end_ms.push(1_000.0 * server.terminate().as_secs_f64()),
+            }
             load.join().expect("the load ends with the connection");
         });
     }
@@ -145,10 +187,11 @@ fn run(shards: u16, strategies: &[&str], cycles: u64) {
         assert!(epoch > 0 && sequence > ledger.acknowledged + ITEMS + epoch, "refitted and taught");
     }
     println!(
-        "{} events acknowledged and {} sent over {cycles} kills: lost 0, twice 0",
+        "{} events acknowledged and {} sent over {cycles} ends: lost 0, twice 0",
         ledger.acknowledged, ledger.sent
     );
     assert!(ledger.acknowledged > cycles * BATCH, "the load was real");
+    Ends { acknowledged: ledger.acknowledged, ..ends }
 }
 
 fn oracle(strategies: &[&str]) -> Shard {

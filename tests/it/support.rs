@@ -125,6 +125,16 @@ impl ServeProcess {
         assert!(status.success(), "{status}: {}", self.log());
     }
 
+    /// Stops it with SIGTERM, as a service manager does; checks that it ends well, and says how long that took.
+    pub fn terminate(mut self) -> Duration {
+        let began = Instant::now();
+        let sent = Program::new("kill").args(["-TERM", &self.pid().to_string()]).status().expect("`kill` is there");
+        assert!(sent.success(), "{sent}");
+        let status = self.wait();
+        assert!(status.success(), "{status}: {}", self.log());
+        began.elapsed()
+    }
+
     fn wait(&mut self) -> ExitStatus {
         let until = Instant::now() + PROCESS_WAIT;
         loop {

@@ -39,6 +39,22 @@ impl SimChunks {
         Self { disk: disk.clone(), inner: Arc::default() }
     }
 
+    /// Another store of the same entries, whose calls count on another disk.
+    pub fn copy(&self, disk: &SimDisk) -> Self {
+        let inner = self.inner();
+        let copied = Inner { live: inner.live.clone(), durable: inner.live.clone(), waiting: Vec::new() };
+        Self { disk: disk.clone(), inner: Arc::new(Mutex::new(copied)) }
+    }
+
+    /// Hands the bytes of a value to `damage`, chosen by `draw` among all.
+    pub fn damage(&self, draw: impl FnOnce(usize) -> usize, damage: impl FnOnce(&mut Vec<u8>)) {
+        let mut inner = self.inner();
+        let at = draw(inner.live.len());
+        if let Some(value) = inner.live.values_mut().nth(at) {
+            damage(value);
+        }
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -61,7 +61,7 @@ impl Naming {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Inner {
     nodes: BTreeMap<usize, Node>,
     next_node: usize,
@@ -155,6 +155,21 @@ impl SimDisk {
             format!("\n  {} {} bytes, {durable} durable, holes {holes:?}", path.display(), bytes.len())
         };
         inner.names.iter().map(line).collect()
+    }
+
+    /// Another disk of the same bytes.
+    pub fn copy(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.inner().clone())))
+    }
+
+    /// Hands the bytes of a file to `damage`, chosen by `draw` among all that have a name; says which it was.
+    pub fn damage(&self, draw: impl FnOnce(&[PathBuf]) -> usize, damage: impl FnOnce(&mut Vec<u8>)) -> PathBuf {
+        let mut inner = self.inner();
+        let paths: Vec<PathBuf> = inner.names.keys().cloned().collect();
+        let path = paths[draw(&paths)].clone();
+        let node = inner.names[&path];
+        damage(&mut inner.nodes.entry(node).or_default().bytes);
+        path
     }
 
     /// The process was killed: a new one sees everything that was written.

@@ -8,84 +8,35 @@
 //! ```
 
 mod chunks;
+mod damage;
 mod disk;
 mod museum;
 mod oracle;
 mod rest;
+mod runs;
 mod start;
 mod steps;
 mod world;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use mirra::base::Rng;
-
-use world::{Tally, Weather, World};
+use world::Tally;
 
 const RUNS: u64 = 300;
-/// Crashes of a run, and steps between two of them, on average.
-const CRASHES: u64 = 12;
-const STEPS: u64 = 60;
-
 fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
 
-fn run(seed: u64) -> (Tally, u64, Result<(), String>) {
-    let mut rng = Rng::new(seed);
-    let weather = if rng.below(3) == 0 { Weather::Kills } else { Weather::Everything };
-    let options = steps::options(&mut rng);
-    let mut world = World::new(rng.bits(), weather, options);
-    let result = world.run(CRASHES, STEPS);
-    let digest = world
-        .running
-        .iter()
-        .flat_map(|running| &running.cores)
-        .fold(0, |sum, core| mirra::base::ids::mix(sum ^ core.shard.digest()));
-    (world.tally, digest, result)
-}
-
-/// Injected panics are part of the run: nobody needs to read about them.
-fn quiet() {
-    let told = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        if panic.payload().downcast_ref::<&str>() != Some(&"a turn panics") {
-            told(panic);
-        }
-    }));
-}
-
 #[test]
 fn nothing_acknowledged_is_lost_and_nothing_is_made_up() {
-    quiet();
     let only = from_environment("MIRRA_SIM_SEED");
     let runs = only.map_or_else(|| from_environment("MIRRA_SIM_RUNS").unwrap_or(RUNS), |_| 1);
-    let first = only.unwrap_or(1);
-    let (began, next) = (Instant::now(), AtomicU64::new(first));
-    let work = || {
-        let mut sum = Tally::default();
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= first + runs {
-                return sum;
-            }
-            let (tally, _, result) = run(seed);
-            if let Err(error) = result {
-                panic!("MIRRA_SIM_SEED={seed}: {error}");
-            }
-            sum = sum.and(&tally);
-        }
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let tally = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().fold(Tally::default(), |sum, thread| match thread.join() {
-            Ok(tally) => sum.and(&tally),
-            Err(panic) => std::panic::resume_unwind(panic),
-        })
-    });
+    let (first, began) = (only.unwrap_or(1), Instant::now());
+    let (tally, result) = runs::storm(first, runs);
     println!("{runs} runs from seed {first} in {:.1} s: {tally:?}", began.elapsed().as_secs_f64());
+    if let Err(error) = result {
+        panic!("{error}");
+    }
     if only.is_none() && runs >= RUNS {
         let Tally { kills, power_losses, faults, panics, generations, lost, starts_cut_short, torn, .. } = tally;
         let all = [kills, power_losses, faults, panics, generations, lost, starts_cut_short, torn];
@@ -93,11 +44,20 @@ fn nothing_acknowledged_is_lost_and_nothing_is_made_up() {
     }
 }
 
+/// Bar D4, a part of it; `cargo test --release --test torture -- D4` tries 10,000.
+#[test]
+fn damage_is_refused_or_made_good_and_never_accepted_in_silence() {
+    let found = damage::damages(1, 1_000);
+    println!("{} damages: {} refused, {} the same to the bit", found.tried, found.refused, found.same);
+    assert!(found.silent.is_empty(), "{:?}", found.silent);
+    assert!(found.refused > found.tried / 10 && found.same > found.tried / 10);
+}
+
 #[test]
 fn a_seed_gives_the_same_run_to_the_bit() {
-    quiet();
+    runs::quiet();
     for seed in [3, 8, 21] {
-        let (one, two) = (run(seed), run(seed));
+        let (one, two) = (runs::run(seed), runs::run(seed));
         assert_eq!((format!("{:?}", one.0), one.1), (format!("{:?}", two.0), two.1), "seed {seed}");
     }
 }

@@ -29,7 +29,7 @@ impl World {
         }
     }
 
-    fn digests(&self) -> Vec<u64> {
+    pub fn digests(&self) -> Vec<u64> {
         self.running.as_ref().expect("it runs").cores.iter().map(|core| core.shard.digest()).collect()
     }
 

@@ -31,21 +31,42 @@ impl World {
         }
     }
 
+    /// Brings everything back, whatever lies there, and gives what each shard is: nothing is compared with the past.
+    ///
+    /// # Errors
+    /// Why it does not start.
+    pub fn look(&mut self) -> Result<Vec<u64>, String> {
+        let started = self.open_home(false).and_then(|home| match home {
+            Ok(home) => recover_all(&home, &self.options).map(Ok),
+            Err(rejected) => Ok(Err(rejected)),
+        });
+        let recovered = started.map_err(|error| error.to_string())??;
+        Ok(recovered.iter().map(|recovered| recovered.shard.digest()).collect())
+    }
+
     /// `Err` if it does not start, `Ok(Err)` if it starts as something that it was not.
     fn try_bring_back(&mut self, power_lost: bool) -> Result<Result<Running, String>, EngineError> {
-        let dir = DataDir::open_on(Arc::new(self.disk.clone()), Path::new("/data"), true)?;
-        let store = SnapshotStore::over(&dir, CLUSTER, Box::new(self.chunks.clone()));
-        let choice = store.newest_valid()?;
-        if let Some(rejected) = choice.rejected.first() {
-            return Ok(Err(format!("generation {} counts and is not whole: {}", rejected.generation, rejected.error)));
-        }
-        store.sweep_orphans()?;
-        let manifest = Mutex::new(choice.manifest);
-        let home = Arc::new(Home { dir: Arc::new(dir), store: Arc::new(store), cluster_id: CLUSTER, manifest });
+        let home = match self.open_home(true)? {
+            Ok(home) => home,
+            Err(rejected) => return Ok(Err(rejected)),
+        };
         let recovered = recover_all(&home, &self.options)?;
         self.note_shortest(&recovered);
         let cores = self.open_journals(&home, recovered)?;
         Ok(self.check(&cores, power_lost).map(|()| self.serving(home, cores)))
+    }
+
+    /// The data directory with its newest generation. Where none may be damaged, one that is and counts is what is wrong.
+    fn open_home(&self, undamaged: bool) -> Result<Result<Arc<Home>, String>, EngineError> {
+        let dir = DataDir::open_on(Arc::new(self.disk.clone()), Path::new("/data"), true)?;
+        let store = SnapshotStore::over(&dir, CLUSTER, Box::new(self.chunks.clone()));
+        let choice = store.newest_valid()?;
+        if let Some(rejected) = choice.rejected.first().filter(|_| undamaged) {
+            return Ok(Err(format!("generation {} counts and is not whole: {}", rejected.generation, rejected.error)));
+        }
+        store.sweep_orphans()?;
+        let (dir, store, manifest) = (Arc::new(dir), Arc::new(store), Mutex::new(choice.manifest));
+        Ok(Ok(Arc::new(Home { dir, store, cluster_id: CLUSTER, manifest })))
     }
 
     /// How far journals and snapshots go. A start that is cut off may already have skipped sequences in the journal that a
