@@ -2,18 +2,20 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{CliError, setup};
+use super::{CliError, output, setup};
 use crate::base::SystemClock;
 use crate::config::{Config, Override};
 use crate::engine::{self, Engine, Opened, SnapshotReport, StartReport};
 use crate::ingest::tensors::read_tensors;
 use crate::server::Server;
+use crate::shard::{StartProgress, StartStatus, StartStep};
 use crate::storage::OsDisk;
 use crate::storage::files::write_atomically;
 
@@ -75,7 +77,10 @@ pub fn run(args: &ServeArgs, config_file: Option<&Path>) -> Result<(), CliError>
 async fn serve(args: &ServeArgs, config: &Config) -> Result<(), CliError> {
     let mut options = setup::engine_options(config, &args.data_dir);
     options.pretrained = args.weights.as_deref().map(read_tensors).transpose()?.map(Arc::new);
-    let Opened { engine, report } = Engine::start(options, Arc::new(SystemClock))?;
+    let telling = tell_progress(Arc::clone(&options.progress));
+    let opened = Engine::start(options, Arc::new(SystemClock));
+    drop(telling);
+    let Opened { engine, report } = opened?;
     tell(&report);
     let server = Server::open(engine.clone(), setup::server_options(config))?;
     let (addr, shards) = (server.addr().to_string(), engine.shards());
@@ -101,6 +106,37 @@ async fn serve(args: &ServeArgs, config: &Config) -> Result<(), CliError> {
     }
     tracing::info!("stopped: every journal is synced");
     Ok(())
+}
+
+/// How often a start that takes long says how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(2);
+
+/// Says how far the start is, until what is given back is dropped.
+fn tell_progress(progress: Arc<StartProgress>) -> Sender<()> {
+    let (alive, ended) = channel::<()>();
+    let tell = move || {
+        while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(TELL_EVERY) {
+            tracing::info!("starting: {}", told(&progress.status()));
+        }
+    };
+    // Where there is no thread for it, the start goes on untold.
+    let _ = std::thread::Builder::new().name("mirra-progress".to_owned()).spawn(tell);
+    alive
+}
+
+fn told(status: &StartStatus) -> String {
+    let of = |(done, all): (u64, u64)| format!("{} of {}", output::bytes(done.min(all)), output::bytes(all));
+    match status.step {
+        StartStep::Opening => "opening the snapshot store".to_owned(),
+        StartStep::Checking => "looking for the newest whole snapshot".to_owned(),
+        StartStep::Starting => "starting the shards".to_owned(),
+        StartStep::Reading => format!(
+            "{} of snapshots read, {} of journals ({} operations) replayed",
+            of(status.image_bytes),
+            of(status.journal_bytes),
+            output::grouped(status.operations)
+        ),
+    }
 }
 
 /// What an operator should know of a start.
@@ -133,6 +169,19 @@ mod tests {
 
     use super::*;
     use crate::config::{Config, Layer};
+
+    #[test]
+    fn a_start_that_takes_long_says_how_far_it_is() {
+        let status = StartStatus {
+            step: StartStep::Reading,
+            image_bytes: (1 << 20, 4 << 20),
+            journal_bytes: (3 << 20, 2 << 20), // segments may grow while they are read
+            operations: 12_345,
+        };
+        let said =
+            "1.00 MiB of 4.00 MiB of snapshots read, 2.00 MiB of 2.00 MiB of journals (12,345 operations) replayed";
+        assert_eq!(told(&status), said);
+    }
 
     #[test]
     fn options_stand_over_the_configuration() {

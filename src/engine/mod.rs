@@ -42,7 +42,7 @@ use crate::shard::actor::Pace;
 use crate::shard::control::{Drain, Peers};
 use crate::shard::teacher::TeachingPace;
 use crate::shard::{
-    Answer, DecisionOptions, Home, Query, Queue, Refusal, RejectKeeper, ShardActor, Step, StepDone, Turn,
+    Answer, DecisionOptions, Home, Query, Queue, Refusal, RejectKeeper, ShardActor, StartProgress, Step, StepDone, Turn,
 };
 use crate::state::{self, Missing, StrategyReport};
 use crate::storage::JournalOptions;
@@ -79,6 +79,8 @@ pub struct Options {
     pub rejects_bytes_max: u64,
     /// What attention goes on from, unless its data come from there already.
     pub pretrained: Option<Arc<Pretrained>>,
+    /// Tells how far the start is.
+    pub progress: Arc<StartProgress>,
 }
 
 impl Options {
@@ -100,6 +102,7 @@ impl Options {
             decisions: DecisionOptions::default(),
             rejects_bytes_max: 64 << 20,
             pretrained: None,
+            progress: Arc::default(),
         }
     }
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::base::Clock;
 use crate::base::ids::mix;
-use crate::shard::{Home, Journaled, Recovered, ShardSetup};
+use crate::shard::{Home, Journaled, Recovered, ShardSetup, StartStep};
 use crate::storage::{DataDir, Meta, OpenReport, SnapshotOptions, SnapshotStore, TornTail};
 use crate::telemetry::Metrics;
 
@@ -56,11 +56,13 @@ impl Engine {
     /// # Errors
     /// [`EngineError`], which says what is in the way and what to do.
     pub fn start(mut options: Options, clock: Arc<dyn Clock>) -> Result<Opened, EngineError> {
-        let started = Instant::now();
+        let (started, progress) = (Instant::now(), Arc::clone(&options.progress));
+        progress.begin(StartStep::Opening);
         let dir = Arc::new(DataDir::open(&options.data_dir, true)?);
         let wanted = options.state.schema.clone();
         let meta = read_or_make_meta(&dir, &mut options, clock.now_ms())?;
         let (store, opened) = SnapshotStore::open(&dir, meta.cluster_id, SnapshotOptions::default())?;
+        progress.begin(StartStep::Checking);
         let choice = store.newest_valid()?;
         store.sweep_orphans()?;
         let passed_over = choice
@@ -73,12 +75,15 @@ impl Engine {
             store: Arc::new(store),
             cluster_id: meta.cluster_id,
             manifest: std::sync::Mutex::new(choice.manifest),
+            progress: Arc::clone(&progress),
         });
+        progress.begin(StartStep::Reading);
         let recovered = recover_all(&home, &options.state)?;
         let replayed = recovered.iter().map(|shard| shard.replayed).sum();
         let epoch = recovered.iter().map(|shard| shard.shard.epoch()).max().unwrap_or(0);
         let generation = recovered.first().map_or(0, |shard| shard.generation);
         let torn = recovered.iter().flat_map(|shard| shard.torn.iter().map(describe_torn)).collect();
+        progress.begin(StartStep::Starting);
         let sequences = recovered.iter().map(|shard| shard.shard.sequence()).collect();
         let weights = recovered.iter().filter_map(|shard| shard.shard.ranker()).max_by_key(|weights| weights.examples);
         let given = options.pretrained.take();

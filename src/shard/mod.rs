@@ -9,6 +9,7 @@
 //! * [`teacher`]: trains the ranker of `auto` off the path of events.
 //! * [`rejects`]: counts refused events, and the thread that keeps them.
 //! * `sync`: the thread that syncs the journal and then lets durable answers go.
+//! * [`progress`]: how far a start is.
 //! * [`recovery`]: newest valid snapshot and the journal's tail make the same bits as before.
 
 pub mod actor;
@@ -18,6 +19,7 @@ pub mod decisions;
 mod exchange;
 pub mod journaled;
 pub mod messages;
+pub mod progress;
 pub mod queue;
 pub mod recovery;
 pub mod rejects;
@@ -29,6 +31,7 @@ pub use actor::{ShardActor, ShardSetup};
 pub use decisions::DecisionOptions;
 pub use journaled::Journaled;
 pub use messages::{Answer, Install, Query, Refusal, Refused, Snapshot, SnapshotPart, Step, StepDone, Turn, Written};
+pub use progress::{StartProgress, StartStatus, StartStep};
 pub use queue::Queue;
 pub use recovery::{Home, RecoverError, Recovered, recover};
 pub use rejects::{RejectKeeper, RejectSink};

@@ -7,8 +7,10 @@
 use std::sync::Arc;
 
 use super::journaled::RECORD_OPS;
+use super::progress::StartProgress;
 use crate::base::{CursorError, Reader};
 use crate::state::{EpochModel, ImageError, ImageReader, Op, Options, Shard};
+use crate::storage::journal::format::RECORD_HEAD_BYTES;
 use crate::storage::{DataDir, JournalReader, Manifest, SnapshotStore, StorageError, TornTail};
 
 /// What all shards of a server come back from.
@@ -21,6 +23,8 @@ pub struct Home {
     pub cluster_id: u64,
     /// The newest generation that counts.
     pub manifest: std::sync::Mutex<Option<Manifest>>,
+    /// How far the start is.
+    pub progress: Arc<StartProgress>,
 }
 
 /// A machine that came back.
@@ -105,7 +109,10 @@ pub fn recover(home: &Home, index: u16, options: Options) -> Result<Recovered, R
     };
     let before = shard.sequence();
     let mut journal = JournalReader::open(&home.dir.journal(index, home.cluster_id), shard.sequence() + 1)?;
+    home.progress.expect(0, journal.bytes_ahead()?);
     while let Some(record) = journal.next_record()? {
+        let bytes = RECORD_HEAD_BYTES + record.payload.len();
+        home.progress.read_journal(bytes as u64, u64::from(record.count));
         if record.end_sequence().is_some_and(|end| end <= shard.sequence() + 1) {
             shard.skip_to(record.first_sequence.saturating_sub(1));
             continue; // within the snapshot, or a gap
@@ -124,10 +131,12 @@ pub fn recover(home: &Home, index: u16, options: Options) -> Result<Recovered, R
 
 fn read_image(home: &Home, manifest: &Manifest, index: u16, options: Options) -> Result<Shard, RecoverError> {
     let generation = manifest.generation;
+    home.progress.expect(manifest.shard(index).map_or(0, |entry| entry.bytes), 0);
     let failed = |source| RecoverError::Image { generation, shard: index, source };
     let mut reader = ImageReader::new(options);
     let mut fault = None;
     home.store.read_chunks(manifest, index, |_, bytes| {
+        home.progress.read_image(bytes.len() as u64);
         if fault.is_none() {
             fault = reader.feed(bytes).err();
         }

@@ -60,7 +60,7 @@ fn r2_a_journal_begins_where_a_replay_does_whatever_peers_have_merged() {
         let data = DataDir::open(dir.path(), true).expect("it is free");
         let (store, _) = SnapshotStore::open(&data, 7, SnapshotOptions::default()).expect("it opens");
         let (dir, store, manifest) = (Arc::new(data), Arc::new(store), Mutex::new(None));
-        let home = Arc::new(Home { dir, store, cluster_id: 7, manifest });
+        let home = Arc::new(Home { dir, store, cluster_id: 7, manifest, progress: Arc::default() });
         let metrics = Arc::default();
         let pieces = Pieces { home: &home, metrics: &metrics, clock: &clock, journal: JournalOptions::default() };
         let recovered = recover_all(&home, &options).expect("all that is there can be read");

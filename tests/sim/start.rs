@@ -66,7 +66,7 @@ impl World {
         }
         store.sweep_orphans()?;
         let (dir, store, manifest) = (Arc::new(dir), Arc::new(store), Mutex::new(choice.manifest));
-        Ok(Ok(Arc::new(Home { dir, store, cluster_id: CLUSTER, manifest })))
+        Ok(Ok(Arc::new(Home { dir, store, cluster_id: CLUSTER, manifest, progress: Arc::default() })))
     }
 
     /// How far journals and snapshots go. A start that is cut off may already have skipped sequences in the journal that a

@@ -115,6 +115,18 @@ impl JournalReader {
         }
     }
 
+    /// Bytes of the segments that are not yet begun.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn bytes_ahead(&self) -> Result<u64, StorageError> {
+        let sizes = self.ahead.as_slice().iter().map(|segment| {
+            let size = self.place.disk().size(&segment.path);
+            size.map_err(StorageError::io("read the size of", &segment.path))
+        });
+        sizes.sum()
+    }
+
     /// The next record that covers `from_sequence` or later ones (the first may begin before it); `None` at the end.
     ///
     /// # Errors
