@@ -34,6 +34,14 @@ pub trait Field: Sized {
     /// # Errors
     /// [`CursorError`] if the bytes end early, are not allowed, or hold more than `max`.
     fn decode(reader: &mut Reader<'_>, max: usize) -> Result<Self, CursorError>;
+
+    /// Passes over a value, refusing what [`Self::decode`] refuses, without keeping anything of it.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    fn skip(reader: &mut Reader<'_>, max: usize) -> Result<(), CursorError> {
+        Self::decode(reader, max).map(drop)
+    }
 }
 
 macro_rules! number_fields {
@@ -88,13 +96,11 @@ impl Field for String {
     }
 
     fn decode(reader: &mut Reader<'_>, max: usize) -> Result<Self, CursorError> {
-        let offset = reader.at();
-        let text = reader.text()?;
-        if text.len() > max {
-            let found = text.len() as u64;
-            return Err(CursorError::Bad { what: "text length", offset, found, allowed: "at most the stated limit" });
-        }
-        Ok(text.to_owned())
+        text_within(reader, max).map(str::to_owned)
+    }
+
+    fn skip(reader: &mut Reader<'_>, max: usize) -> Result<(), CursorError> {
+        text_within(reader, max).map(drop)
     }
 }
 
@@ -108,6 +114,10 @@ impl Field for Id {
 
     fn decode(reader: &mut Reader<'_>, _max: usize) -> Result<Self, CursorError> {
         reader.id().map(IdRef::to_owned)
+    }
+
+    fn skip(reader: &mut Reader<'_>, _max: usize) -> Result<(), CursorError> {
+        reader.id().map(drop)
     }
 }
 
@@ -129,6 +139,11 @@ impl<T: Field> Field for Vec<T> {
         }
         Ok(list)
     }
+
+    fn skip(reader: &mut Reader<'_>, max: usize) -> Result<(), CursorError> {
+        let count = reader.count(T::MIN_BYTES, max)?;
+        (0..count).try_for_each(|_| T::skip(reader, T::MAX))
+    }
 }
 
 impl<T: Field> Field for Option<T> {
@@ -143,6 +158,10 @@ impl<T: Field> Field for Option<T> {
     fn decode(reader: &mut Reader<'_>, max: usize) -> Result<Self, CursorError> {
         if bool::decode(reader, 0)? { T::decode(reader, max).map(Some) } else { Ok(None) }
     }
+
+    fn skip(reader: &mut Reader<'_>, max: usize) -> Result<(), CursorError> {
+        if bool::decode(reader, 0)? { T::skip(reader, max) } else { Ok(()) }
+    }
 }
 
 /// Appends an id, refusing an empty text (whose length byte would announce an integer) and one over the limit.
@@ -156,6 +175,17 @@ pub(super) fn put_id(out: &mut Writer<'_>, id: IdRef<'_>) -> Result<(), OverLimi
     }
     out.id(id);
     Ok(())
+}
+
+/// Takes a text of at most `max` bytes.
+fn text_within<'a>(reader: &mut Reader<'a>, max: usize) -> Result<&'a str, CursorError> {
+    let offset = reader.at();
+    let text = reader.text()?;
+    if text.len() > max {
+        let found = text.len() as u64;
+        return Err(CursorError::Bad { what: "text length", offset, found, allowed: "at most the stated limit" });
+    }
+    Ok(text)
 }
 
 fn within(what: &'static str, have: usize, max: usize) -> Result<(), OverLimit> {

@@ -10,6 +10,10 @@ use crate::base::Reader;
 /// Longest message of a refusal, in bytes; longer ones are cut.
 pub const MESSAGE_BYTES_MAX: usize = 1_024;
 
+/// Bodies above this length are looked through before anything is kept of them: an id takes two bytes of a frame and 24 in
+/// memory, so a long list with a fault at its end would cost many times what was sent.
+const LOOKED_THROUGH_BYTES: usize = 4 << 10;
+
 records! {
     /// Body of every response whose status is not OK, PARTIAL or DUPLICATE.
     ErrorBody {
@@ -86,6 +90,10 @@ pub fn decode_error(body: &[u8]) -> Result<ErrorBody, WireError> {
 
 fn decode_body<T: Record>(command: &'static str, body: &[u8]) -> Result<T, WireError> {
     let mut reader = Reader::new(body);
+    let mut ahead = reader.clone();
+    let good =
+        if body.len() > LOOKED_THROUGH_BYTES { T::skip(&mut ahead, 0).and_then(|()| ahead.finish()) } else { Ok(()) };
+    good.map_err(|cause| WireError::Body { command, cause })?;
     let value = T::decode(&mut reader, 0).and_then(|value| reader.finish().map(|()| value));
     value.map_err(|cause| WireError::Body { command, cause })
 }

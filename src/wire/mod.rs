@@ -31,11 +31,11 @@ mod golden_tests;
 #[cfg(test)]
 pub(crate) mod sample;
 
-pub use commands::{COMMANDS, Request};
+pub use commands::{COMMANDS, Request, each_command};
 pub use error::{OverLimit, WireError};
 pub use event::{BatchWriter, EventBatchView, EventPutView, EventRef};
 pub use field::Field;
 pub use frame::{Frames, HEADER_BYTES, Header, VERSION, split};
 pub use message::{ErrorBody, decode_reply, put_error, put_reply, put_request};
-pub use schema::{Class, Command, CommandInfo, FieldInfo, Record, TypeInfo};
+pub use schema::{Class, Command, CommandInfo, EachCommand, FieldInfo, Record, TypeInfo};
 pub use status::{STATUSES, Status, StatusInfo};

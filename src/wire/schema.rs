@@ -102,6 +102,12 @@ pub trait Command: Record {
     fn is_repeatable(&self) -> bool;
 }
 
+/// Is shown every command in turn ([`each_command`](super::commands::each_command)), for what must hold for all of them.
+pub trait EachCommand {
+    /// One command.
+    fn command<C: Command>(&mut self);
+}
+
 /// What carries event ids: by them a repeat is recognised.
 pub(super) trait Keyed {
     /// Whether every event in it has an event id.
@@ -151,6 +157,15 @@ macro_rules! records {
                         $crate::wire::schema::max_of!($kind $(, $max)?),
                     )?,)*
                 })
+            }
+
+            fn skip(reader: &mut $crate::base::Reader<'_>, _max: usize) -> Result<(), $crate::base::CursorError> {
+                let _ = &reader;
+                $(<$kind as $crate::wire::field::Field>::skip(
+                    reader,
+                    $crate::wire::schema::max_of!($kind $(, $max)?),
+                )?;)*
+                Ok(())
             }
         }
 
@@ -275,7 +290,12 @@ macro_rules! commands {
             };
         })*
 
-        /// Shows every command to `visitor`, in order of opcode.
+        /// Shows every command to `each`, in order of opcode.
+        pub fn each_command(each: &mut impl $crate::wire::schema::EachCommand) {
+            $(each.command::<$name>();)*
+        }
+
+        /// As [`each_command`], with samples.
         #[cfg(test)]
         pub(crate) fn visit_commands(visitor: &mut impl $crate::wire::sample::CommandVisitor) {
             $(visitor.visit::<$name>();)*
