@@ -4,10 +4,8 @@ use super::checks::Checker;
 use super::raw::{self, Raw};
 use crate::base::limits::{ATTRIBUTES_MAX, EMBEDDING_DIM_MAX, MODALITIES_MAX, TEXT_BYTES_MAX, TRAITS_MAX};
 use crate::model::schema::RUNGS;
+use crate::model::sound::LONG_S;
 use crate::model::{AttributeRule, AttributeType, Cleaning, Kind, Kinds, Modality, Role, Schema, TraitRule};
-
-/// Ten years, in seconds: the longest of times that mean anything here.
-const LONG_S: f64 = 10.0 * 365.25 * 86_400.0;
 
 pub(super) fn check(raw: &Raw, c: &mut Checker<'_>) -> Schema {
     let raw::Schema { version, closed, session_gap_s, churn_horizon_s, ref half_lives_s } = raw.schema;

@@ -8,6 +8,7 @@ pub mod kind;
 pub mod reject;
 pub mod rule;
 pub mod schema;
+pub mod sound;
 
 pub use attribute::{Attributes, Value};
 pub use decision::{Recall, Remembered, ServedList};
@@ -17,3 +18,4 @@ pub use kind::{Kind, Kinds};
 pub use reject::{Reject, RejectReason, SentEvent};
 pub use rule::{AttributeRule, AttributeType, Role, RuleFault};
 pub use schema::{Cleaning, Incompatible, Modality, Schema, TraitRule};
+pub use sound::Unsound;

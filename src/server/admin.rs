@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::connection::Session;
 use super::plan::describe;
-use super::{metrics, rejects};
+use super::{convert, metrics, rejects};
 use crate::engine::{Engine, EngineError};
 use crate::pipeline::Watermark;
 use crate::telemetry::Metric;
@@ -62,6 +62,9 @@ pub(super) async fn carry_out(session: Rc<Session>, request_id: u64, request: Re
             Ok(())
         }
         Request::SchemaSet(SchemaSet { schema, dry_run }) => {
+            if let Err(invalid) = convert::schema(&schema) {
+                return session.refuse(request_id, invalid.into());
+            }
             engine.change_schema(&schema, dry_run).await.map(|version| {
                 session.reply::<SchemaSet>(request_id, &SchemaSetReply { version });
             })

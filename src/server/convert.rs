@@ -1,9 +1,9 @@
 //! Wire to domain and back: the only validation of foreign input. Past this file nobody checks for NaN, lengths or
 //! unknown kinds again; the types say it.
 
-use crate::base::IdRef;
 use crate::base::limits::VALUE_ABS_MAX;
-use crate::model::{Attributes, Durability, Event, Kinds, RejectReason, RuleFault, SentEvent, Value};
+use crate::base::{CursorError, IdRef, Reader};
+use crate::model::{Attributes, Durability, Event, Kinds, RejectReason, RuleFault, Schema, SentEvent, Unsound, Value};
 use crate::wire::types::{Attribute, AttributeAt, AttributeValue, Event as WireEvent};
 use crate::wire::{EventRef, Status};
 
@@ -48,6 +48,10 @@ pub(super) enum Invalid {
     VectorNumber { at: usize, found: f32 },
     #[error("the vector has no direction: its length is 0, or too large or small to tell; send none to take it away")]
     NoDirection,
+    #[error("the bytes are no schema: {0}")]
+    SchemaBytes(#[from] CursorError),
+    #[error("the schema cannot be reckoned with: {0}")]
+    Schema(#[from] Unsound),
     #[error("k is 0 or more than {max}")]
     TopK { max: usize },
     #[error("events_max {events_max} is more than {max}")]
@@ -66,7 +70,7 @@ impl Invalid {
             Self::Future { .. } => RejectReason::InTheFuture,
             Self::Late { .. } => RejectReason::TooLate,
             Self::Number { .. } | Self::Rule(_) => RejectReason::Attribute,
-            Self::NoEventId | Self::Control { .. } => return None,
+            Self::NoEventId | Self::Control { .. } | Self::SchemaBytes(_) | Self::Schema(_) => return None,
             Self::Modality { .. } | Self::Dim { .. } | Self::VectorNumber { .. } | Self::NoDirection => return None,
             Self::Durability { .. } | Self::Want { .. } | Self::TopK { .. } | Self::Events { .. } => return None,
         })
@@ -139,6 +143,14 @@ pub(super) fn durability(code: u8, default: Durability) -> Result<Durability, In
         0 => Ok(default),
         _ => Durability::from_code(code).ok_or(Invalid::Durability { code }),
     }
+}
+
+/// Checks the bytes of a schema: whole, and nothing in it that the configuration would refuse.
+pub(super) fn schema(bytes: &[u8]) -> Result<(), Invalid> {
+    let mut from = Reader::new(bytes);
+    let schema = Schema::decode(&mut from)?;
+    from.finish()?;
+    Ok(schema.check_sound()?)
 }
 
 /// Attributes as stated at `time_ms`, each as the schema has it.

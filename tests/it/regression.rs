@@ -1,4 +1,5 @@
-//! One test for each bug that was found, with its story.
+//! One test for each bug that was found, with its story. (r2 stands in `tests/hostile/bounds.rs`, beside the allocator that
+//! counts.)
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -10,9 +11,10 @@ use mirra::server;
 use mirra::shard::{Home, Journaled};
 use mirra::state::{self, Op};
 use mirra::storage::{DataDir, JournalOptions, SnapshotOptions, SnapshotStore};
-use mirra::wire::commands::{EventPut, EventPutReply};
+use mirra::wire::commands::{EventPut, EventPutReply, SchemaGet, SchemaSet};
+use mirra::model::{Kind, Kinds, Schema};
 use mirra::wire::types::Event;
-use mirra::wire::{decode_reply, put_request};
+use mirra::wire::{Status, decode_reply, put_request};
 
 use crate::support::{Connection, TestServer, options};
 
@@ -86,4 +88,33 @@ fn r2_a_journal_begins_where_a_replay_does_whatever_peers_have_merged() {
         assert_eq!(cores[0].shard.sequence(), merged);
         assert!(cores.iter_mut().all(Journaled::drain));
     }
+}
+
+/// r3: SCHEMA_SET took any bytes that could be read as a schema, so a weight that is no number went into every shard's journal
+/// and from there into every sum. The bytes are held to the limits of the configuration now, and nothing may follow them.
+#[test]
+fn r3_a_schema_that_cannot_be_reckoned_with_is_refused() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let server = TestServer::start(options(dir.path()));
+    let mut connection = Connection::open(server.addr);
+    let good = Schema { version: 2, ..Schema::default() };
+    let kinds = |kind: Kind| Kinds::new(good.kinds.iter().cloned().chain([kind]));
+    let wrong = [
+        Schema { kinds: kinds(Kind::new(9, "x", f32::NAN)), ..good.clone() },
+        Schema { kinds: kinds(Kind::new(9, "x", f32::INFINITY)), ..good.clone() },
+        Schema { kinds: kinds(Kind { half_life_s: f64::NAN, ..Kind::new(9, "x", 1.0) }), ..good.clone() },
+        Schema { session_gap_ms: i64::MIN, ..good.clone() },
+        Schema { churn_horizon_ms: i64::MAX, ..good.clone() },
+    ];
+    let mut wrong: Vec<Vec<u8>> = wrong.iter().map(Schema::to_bytes).collect();
+    wrong.push([good.to_bytes(), vec![0]].concat());
+    for schema in wrong {
+        let (status, error) = connection.ask(&SchemaSet { schema, dry_run: false }).expect_err("it is refused");
+        assert_eq!(status, Status::BadRequest, "{}", error.message);
+    }
+    assert_eq!(connection.ask(&SchemaGet {}).expect("answered").version, 1);
+    let taken = connection.ask(&SchemaSet { schema: good.to_bytes(), dry_run: false }).expect("it is taken");
+    assert_eq!(taken.version, 2);
+    drop(connection);
+    server.stop();
 }
