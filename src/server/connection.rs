@@ -4,11 +4,14 @@
 //! device or for the engine (durable writes, refit, snapshot...) go on in tasks of their own, so they hold up nothing
 //! that comes after them; their replies come when they are ready.
 //!
-//! A framing error ends the connection after the replies to what came before it; any other error is an answer.
+//! A framing error ends the connection after the replies to what came before it; any other error is an answer. A socket
+//! that is closed with bytes unread is reset, and a reset takes replies with it that are still on their way: so the end is
+//! told first, and what the peer sends is read on for a moment.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -16,6 +19,7 @@ use tokio::sync::Notify;
 use super::plan::{Plan, Planned, Refused, Submitted, describe};
 use super::reply::Replies;
 use super::{Door, admin, refused};
+use crate::base::limits::FRAME_BYTES_MAX;
 use crate::engine::{Course, KnownSchema};
 use crate::pipeline::Watermark;
 use crate::server::output::Output;
@@ -24,6 +28,10 @@ use crate::wire::{Command, Header, Status, VERSION, put_error, put_reply, split}
 
 /// Bytes read at a time: several batches of the usual size. Every connection holds as many.
 const READ_BYTES: usize = 64 << 10;
+
+/// How long, and how much, is read on after a framing error: a peer that has read the refusal closes at once.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = FRAME_BYTES_MAX;
 
 /// What the tasks of one connection share; they all run on one thread.
 pub(super) struct Session {
@@ -50,16 +58,21 @@ pub(super) async fn serve(door: Arc<Door>, number: u64, course: Arc<Course>, str
     let (client, mark) = (RefCell::new(Rc::from("")), Cell::default());
     let session = Session { door, stream, output, number, mark, course, schema, greeted, client, aside, aside_done };
     let session = Rc::new(session);
-    tokio::select! {
-        () = session.read() => {}
-        () = session.output.drain(&session.stream) => {}
-    }
+    let whole = tokio::select! {
+        whole = session.read() => whole,
+        () = session.output.drain(&session.stream) => true,
+    };
     session.output.flush(&session.stream).await;
+    if !whole {
+        let _ = tokio::time::timeout(LINGER, session.linger()).await;
+    }
     session.door.engine.registry().dismiss(number);
 }
 
 impl Session {
-    async fn read(self: &Rc<Self>) {
+    /// Reads and carries out until the end; false if that is a framing error.
+    async fn read(self: &Rc<Self>) -> bool {
+        let mut whole = true;
         let mut buffer: Vec<u8> = Vec::with_capacity(READ_BYTES);
         let mut stop = self.door.stop.subscribe();
         loop {
@@ -82,12 +95,29 @@ impl Session {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
                 Err(_) => break,
             }
-            if !self.carry_out(&mut buffer).await || self.output.is_over() {
+            whole = self.carry_out(&mut buffer).await;
+            if !whole || self.output.is_over() {
                 break;
             }
         }
         while self.aside.get() > 0 {
             self.aside_done.notified().await;
+        }
+        whole
+    }
+
+    /// Tells the peer that nothing more comes, and drops what it sends until it is done.
+    async fn linger(&self) {
+        let told = socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write);
+        // Not in the future itself: every connection holds as much as its longest wait.
+        let (mut buffer, mut dropped) = (vec![0; 4 << 10], 0);
+        while told.is_ok() && dropped < LINGER_BYTES && self.stream.readable().await.is_ok() {
+            match self.stream.try_read(&mut buffer) {
+                Ok(0) => break,
+                Ok(bytes) => dropped += bytes,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => break,
+            }
         }
     }
 
