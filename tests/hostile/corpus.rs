@@ -5,6 +5,9 @@ use std::path::Path;
 
 use mirra::base::{Id, IdRef, Reader, Rng, Writer};
 use mirra::config;
+use mirra::ingest::tensors::write_tensors;
+use mirra::learn::bank::pretrained::{Pretrained, PretrainedItem};
+use mirra::linalg::attention::{DIM, ROWS};
 use mirra::model::{
     AttributeRule, AttributeType, Attributes, Entry, Event, History, Kind, Modality, Recall, Role, Schema, ServedList,
     TraitRule, Value,
@@ -263,7 +266,7 @@ fn files(what: &str) -> Vec<Vec<u8>> {
         ],
         "npy" => vec![npy("<f4", "(2, 3)", 24), npy("<f2", "(2, 3)", 12), npy(">f8", "(1, 2)", 16)],
         "embeddings" => vec![tensors("text", &[2, 2], 16), npy("<f4", "(2, 3)", 24)],
-        "tensors" => vec![tensors("attention.query.weight", &[2, 2], 16)],
+        "tensors" => vec![tensors("attention.query.weight", &[2, 2], 16), learned()],
         "config" => vec![
             text(config::BUILT_IN),
             text("[shards]\ncount = 2\n[kinds.view]\ncode = 1\nweight = 0.5\n[schema]\nversion = 2\n"),
@@ -283,6 +286,16 @@ fn npy(descr: &str, shape: &str, bytes: usize) -> Vec<u8> {
     let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}   \n");
     let length = u16::try_from(header.len()).expect("a short header").to_le_bytes();
     [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), &vec![1; bytes]].concat()
+}
+
+/// What attention learned, as its file.
+fn learned() -> Vec<u8> {
+    let item = PretrainedItem { id: Id::Int(7), vector: [0.5; DIM], bias: -1.0, squares: [3.0, 4.0] };
+    let learned = Pretrained { stamp: 0, weights: Some(Box::new([[0.25; DIM]; ROWS])), items: vec![item] };
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let path = folder.path().join("learned");
+    write_tensors(&path, &learned).expect("written");
+    std::fs::read(&path).expect("read")
 }
 
 fn tensors(name: &str, shape: &[usize], bytes: usize) -> Vec<u8> {

@@ -11,7 +11,7 @@ use mirra::base::{IdRef, Rng};
 
 use crate::corpus::seeds;
 use crate::mutate::input;
-use crate::targets::{Target, targets};
+use crate::targets::{Target, inputs_read, targets};
 
 const RUNS: u64 = 250_000;
 
@@ -30,7 +30,7 @@ fn run_family(family: &str) {
     assert!(!chosen.is_empty(), "no target's name begins with {wanted}");
     let shares: u64 = chosen.iter().map(|target| u64::from(target.share)).sum();
     let (runs, first) = (number("RUNS", RUNS), number("SEED", 0));
-    let mut executions = 0;
+    let (mut executions, before) = (0, inputs_read());
     for target in chosen.iter().filter(|target| target.name.starts_with(family)) {
         let seeds = seeds(&target.name);
         let of_target = (runs * u64::from(target.share)).div_ceil(shares);
@@ -39,7 +39,8 @@ fn run_family(family: &str) {
         }
         executions += of_target;
     }
-    println!("{family}: {executions} executions");
+    // Some targets take an input in several pieces, so this is how much was read, not how many inputs.
+    println!("{family}: {executions} executions, {} readings", inputs_read() - before);
 }
 
 fn execute(target: &Target, seeds: &[Vec<u8>], seed: u64) {
@@ -72,6 +73,8 @@ fn files_of_people_stand_hostile_bytes() {
 #[test]
 fn the_seeds_themselves_stand() {
     for target in targets() {
+        let before = inputs_read();
         seeds(&target.name).iter().for_each(|bytes| (target.run)(bytes));
+        assert!(inputs_read() > before, "{} reads none of its seeds", target.name);
     }
 }

@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mirra::base::SystemClock;
+use mirra::base::{Clock, SystemClock};
 use mirra::engine::{self, Options, StartReport};
 use mirra::server::{self, Server};
 use mirra::wire::commands::{Hello, HelloReply, Shutdown};
@@ -37,10 +37,15 @@ impl TestServer {
     }
 
     pub fn start_with(options: Options, door: server::Options) -> Self {
+        Self::start_at(options, door, Arc::new(SystemClock))
+    }
+
+    /// As [`Self::start_with`], by another clock.
+    pub fn start_at(options: Options, door: server::Options, clock: Arc<dyn Clock>) -> Self {
         let (sender, receiver) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             actix_rt::System::new().block_on(async move {
-                let opened = engine::Engine::start(options, Arc::new(SystemClock)).expect("the engine starts");
+                let opened = engine::Engine::start(options, clock).expect("the engine starts");
                 let server = Server::open(opened.engine.clone(), door).expect("the door opens");
                 sender.send((server.addr(), opened.report)).expect("the test waits");
                 server.stopped().await;

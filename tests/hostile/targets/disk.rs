@@ -22,7 +22,7 @@ use mirra::storage::rejects::{NEWEST, RejectQuery, RejectStore, read as read_rej
 use mirra::storage::{JournalReader, Manifest};
 
 use super::alloc::measured;
-use super::{ROOM, Target, decoded};
+use super::{ROOM, Target, decoded, was_read};
 
 pub fn targets() -> Vec<Target> {
     vec![
@@ -146,6 +146,7 @@ fn manifest(bytes: &[u8]) {
         // bincode reserves by the count that it reads, up to the limit that it is given.
         assert!(taken.most <= 2 * bytes.len() + ROOM + CONTROL_BYTES_MAX, "{taken:?} for {} bytes", bytes.len());
         let Some(manifest) = manifest else { continue };
+        was_read();
         envelope::write_control(&path, kind, &manifest).expect("written");
         assert_eq!(envelope::read_control::<Manifest>(&path, kind).expect("what is written can be read"), manifest);
     }
@@ -199,6 +200,7 @@ fn read_journal(folder: &std::path::Path, shard: u16, cluster: u64, from: u64) {
         assert!(record.first_sequence >= before && end > record.first_sequence, "sequences rise");
         assert!(record.payload.len() <= PAYLOAD_BYTES_MAX);
         before = end;
+        was_read();
     }
 }
 
@@ -239,6 +241,7 @@ fn image(bytes: &[u8]) {
     let bound = empty.most + 32 * bytes.len() + ROOM;
     assert!(taken.most <= bound, "{taken:?} for {} bytes, allowed are {bound}", bytes.len());
     let Some(mut shard) = shard else { return };
+    was_read();
     assert!(shard.index() < SHARDS_MAX);
     let mut write = || -> Vec<u8> {
         shard.capture_begin();

@@ -13,7 +13,7 @@ use mirra::ingest::{Sheet, Table, TableOptions, npy};
 use mirra::person::formula::{BYTES_MAX, Formula, Reading};
 
 use super::alloc::measured;
-use super::{ROOM, Target, decoded, decoded_within};
+use super::{ROOM, Target, decoded, decoded_within, was_read};
 
 pub fn targets() -> Vec<Target> {
     vec![
@@ -46,6 +46,7 @@ fn formula(bytes: &[u8]) {
     let bound = 2 * text.len() + ROOM;
     assert!(taken.most <= bound, "{taken:?} for {} bytes, allowed are {bound}", text.len());
     let Some(formula) = formula else { return };
+    was_read();
     let said = formula.to_string();
     assert!(said.len() <= BYTES_MAX);
     assert_eq!(Formula::parse(&said).as_ref(), Ok(&formula), "{said}");
@@ -64,6 +65,7 @@ fn table(bytes: &[u8]) {
         let Ok(table) = Table::from_reader(Cursor::new(owned), "hostile", TableOptions::default()) else { return };
         for row in table.take(10_000) {
             let Ok(row) = row else { continue };
+            was_read();
             assert!(row.value.is_finite() && row.value.abs() <= VALUE_ABS_MAX && row.time_ms >= 0, "{row:?}");
             assert!([&row.user, &row.item].iter().all(|id| (1..=ID_BYTES_MAX).contains(&id.to_string().len())));
         }
@@ -75,7 +77,7 @@ fn sheet(bytes: &[u8]) {
     let owned = bytes.to_vec();
     let ((), taken) = measured(move || {
         let Ok(sheet) = Sheet::from_reader(Cursor::new(owned), "hostile") else { return };
-        sheet.take(10_000).for_each(drop);
+        sheet.take(10_000).flatten().for_each(|_| was_read());
     });
     assert!(taken.most <= 2 * bytes.len() + TABLE_ROOM, "{taken:?} for {} bytes", bytes.len());
 }
@@ -109,6 +111,7 @@ fn tensors(bytes: &[u8]) {
 fn config(bytes: &[u8]) {
     let path = file("config.toml", bytes);
     let Ok((config, origins)) = Config::load(Some(&path), [], &[]) else { return };
+    was_read();
     assert!(origins.iter().count() > 0);
     assert!(config.schema.half_lives_s.iter().all(|half_life| half_life.is_finite() && *half_life > 0.0));
     assert!(config.schema.kinds.iter().all(|kind| kind.weight.is_finite()));

@@ -8,6 +8,8 @@ pub mod disk;
 mod files;
 mod wire;
 
+use std::cell::Cell;
+
 use alloc::measured;
 
 /// Bytes that a decoder may take whatever it is given.
@@ -34,6 +36,20 @@ impl Target {
     }
 }
 
+thread_local! {
+    static READ: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How many inputs were read, and not refused, on this thread.
+pub fn inputs_read() -> u64 {
+    READ.get()
+}
+
+/// Takes note that an input was read.
+fn was_read() {
+    READ.set(READ.get() + 1);
+}
+
 /// Every target.
 pub fn targets() -> Vec<Target> {
     [wire::targets(), disk::targets(), files::targets()].concat()
@@ -56,7 +72,7 @@ fn decoded_within<'a, T, E>(times: usize, input: &'a [u8], decode: impl FnOnce(&
     );
     let most = HELD.max(times) * input.len() + ROOM;
     assert!(taken.held <= most, "{taken:?}: the value of {} bytes holds more than {most}", input.len());
-    value
+    value.inspect(|_| was_read())
 }
 
 /// What was written again must be what was read; the one thing with two spellings is an id in decimal, as text or as an

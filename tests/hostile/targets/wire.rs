@@ -10,7 +10,7 @@ use mirra::wire::{
     put_request, split,
 };
 
-use super::{Target, decoded, same_or_decimal_ids};
+use super::{Target, decoded, same_or_decimal_ids, was_read};
 
 /// Frames, refusals, events as views, ids, and two targets a command.
 pub fn targets() -> Vec<Target> {
@@ -89,6 +89,7 @@ fn frames(bytes: &[u8]) {
     assert_eq!((bodies, frames.consumed()), (expected, at));
     assert!(frames.next().is_none() && (HEADER_BYTES..=FRAME_BYTES_MAX).contains(&frames.wanted()));
     for (header, body) in found.into_iter().flatten() {
+        was_read();
         assert_eq!(Header::decode(header.encode()), header);
         assert_eq!(header.length as usize, body.len());
         assert_eq!(header.check().is_ok(), header.flags == 0 && header.version == 1);
@@ -108,6 +109,7 @@ fn event_put_view(body: &[u8]) {
     let owned = owned.expect("the request refuses what the view reads");
     assert_eq!(view.durability, owned.durability);
     same_event(&view.event, &EventRef::from(&owned.event));
+    was_read();
 }
 
 fn event_batch_view(body: &[u8]) {
@@ -142,6 +144,7 @@ fn same_event(one: &EventRef<'_>, other: &EventRef<'_>) {
 fn ids(bytes: &[u8]) {
     let mut reader = Reader::new(bytes);
     while let Ok(id) = reader.id() {
+        was_read();
         let mut again = Vec::new();
         Writer::new(&mut again).id(id);
         assert_eq!(Reader::new(&again).id(), Ok(id));

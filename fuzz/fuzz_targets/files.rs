@@ -1,0 +1,5 @@
+//! Targets `files/...`, by the first byte.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| mirra_fuzz::run("files/", bytes));
