@@ -17,7 +17,7 @@ use crate::wire::commands::{
 use crate::wire::types::{
     ArmProfile, EventError, EventResult, RecentEvent, Score, ScoredItem, ShardSequence, WriteAck,
 };
-use crate::wire::{Command, Status, put_error, put_reply};
+use crate::wire::{Command, Status, WireError, put_error, put_reply};
 
 /// Makes every reply of a plan, in the order asked, into one buffer.
 pub(super) struct Replies<'a> {
@@ -115,9 +115,15 @@ impl Replies<'_> {
     }
 
     pub(super) fn put<C: Command>(&mut self, request_id: u64, status: Status, reply: &C::Reply) {
-        if let Err(error) = put_reply::<C>(self.out, request_id, status, reply) {
+        match put_reply::<C>(self.out, request_id, status, reply) {
+            Ok(()) => {}
+            // What is kept of one may fill a quarter of a frame, and several can be asked for.
+            Err(WireError::FrameTooLong { bytes, max }) => {
+                let message = format!("the reply has {bytes} bytes, a frame at most {max}: ask for less at a time");
+                put_error(self.out, request_id, Status::BadRequest, 0, &message);
+            }
             // Limits of state and wire agree, so this is a fault of ours; the caller gets to know.
-            put_error(self.out, request_id, Status::Internal, 0, &error.to_string());
+            Err(error) => put_error(self.out, request_id, Status::Internal, 0, &error.to_string()),
         }
     }
 

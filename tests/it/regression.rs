@@ -12,9 +12,11 @@ use mirra::server;
 use mirra::shard::{Home, Journaled};
 use mirra::state::{self, Op};
 use mirra::storage::{DataDir, JournalOptions, SnapshotOptions, SnapshotStore};
-use mirra::wire::commands::{EventPut, EventPutReply, Ping, SchemaGet, SchemaSet};
+use mirra::wire::commands::{EventPut, EventPutReply, Ping, ProfilesGet, SchemaGet, SchemaSet, UserUpsert};
 use mirra::model::{Kind, Kinds, Schema};
 use mirra::wire::types::Event;
+use mirra::base::limits::{ATTRIBUTES_MAX, ITEM_TAGS_MAX, TEXT_BYTES_MAX};
+use mirra::wire::types::{Attribute, AttributeValue, Event};
 use mirra::wire::{Command, Header, Status, decode_reply, put_request, split};
 
 use crate::support::{Connection, TestServer, options};
@@ -140,5 +142,30 @@ fn r4_replies_before_a_framing_error_arrive() {
         ids.sort_unstable();
         assert_eq!(ids, (0..=10).collect::<Vec<u64>>(), "connection {at}");
     }
+    server.stop();
+}
+
+/// r5: limits that hold one by one let a reply grow beyond a frame: five users with 64 attributes of 64 texts each, asked for
+/// at once, were answered INTERNAL, as if the server were at fault. The answer says now what to do.
+#[test]
+fn r5_a_reply_that_fits_no_frame_is_not_a_fault_of_the_server() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let server = TestServer::start(options(dir.path()));
+    let mut connection = Connection::open(server.addr);
+    let texts = AttributeValue::Texts(vec!["x".repeat(TEXT_BYTES_MAX); ITEM_TAGS_MAX]);
+    let attribute = |at: usize| Attribute { name: format!("a{at}"), value: texts.clone() };
+    let users: Vec<Id> = (0..5).map(Id::Int).collect();
+    for user in &users {
+        let attributes = (0..ATTRIBUTES_MAX).map(attribute).collect();
+        let upsert = UserUpsert { user: user.clone(), time_ms: 0, attributes, durability: 1 };
+        connection.ask(&upsert).expect("every limit is kept");
+    }
+    let all = ProfilesGet { users: users.clone(), parts: 1, facets_max: 0 };
+    let (status, error) = connection.ask(&all).expect_err("more than a frame");
+    assert_eq!(status, Status::BadRequest, "{}", error.message);
+    assert!(error.message.ends_with("ask for less at a time"), "{}", error.message);
+    let some = ProfilesGet { users: users[..3].to_vec(), ..all };
+    assert_eq!(connection.ask(&some).expect("less than a frame").profiles.len(), 3);
+    drop(connection);
     server.stop();
 }
