@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+#[allow(dead_code, reason = "what the seeded runs alone need")]
 #[path = "../../tests/hostile/targets/mod.rs"]
 mod targets;
 

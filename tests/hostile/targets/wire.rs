@@ -17,11 +17,11 @@ pub fn targets() -> Vec<Target> {
     let mut commands = Commands(Vec::new());
     each_command(&mut commands);
     let mut targets = vec![
-        Target::new("wire/frames", 4, frames),
-        Target::new("wire/refusal", 1, refusal),
-        Target::new("wire/event_put_view", 2, event_put_view),
-        Target::new("wire/event_batch_view", 4, event_batch_view),
-        Target::new("wire/ids", 2, ids),
+        Target::new("wire/frames", 16, frames),
+        Target::new("wire/refusal", 4, refusal),
+        Target::new("wire/event_put_view", 8, event_put_view),
+        Target::new("wire/event_batch_view", 16, event_batch_view),
+        Target::new("wire/ids", 8, ids),
     ];
     targets.append(&mut commands.0);
     targets
@@ -32,8 +32,8 @@ struct Commands(Vec<Target>);
 impl EachCommand for Commands {
     fn command<C: Command>(&mut self) {
         let name = C::NAME.to_lowercase();
-        self.0.push(Target::new(&format!("wire/request/{name}"), 1, request::<C>));
-        self.0.push(Target::new(&format!("wire/reply/{name}"), 1, reply::<C>));
+        self.0.push(Target::new(&format!("wire/request/{name}"), 4, request::<C>));
+        self.0.push(Target::new(&format!("wire/reply/{name}"), 4, reply::<C>));
     }
 }
 
