@@ -352,10 +352,10 @@ mod tests {
     use super::*;
     use crate::base::Rng;
 
-    /// r6: the events of an image's items were added up as they came, and counts that sum up to more than 2^64 stopped the
+    /// r8: the events of an image's items were added up as they came, and counts that sum up to more than 2^64 stopped the
     /// reader with an overflow.
     #[test]
-    fn r6_counts_of_an_image_may_be_anything() {
+    fn r8_counts_of_an_image_may_be_anything() {
         let mut items = Items::new(60.0);
         let row = items.insert(IdRef::Int(0), 0);
         let item = items.get(row).clone();

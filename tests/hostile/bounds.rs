@@ -22,10 +22,10 @@ fn lengths_of_headers_take_no_memory() {
     }
 }
 
-/// r2: a body was decoded into memory as it was read, so 94 KB of a batch with a fault at its end took 316 KB before it was
+/// r4: a body was decoded into memory as it was read, so 94 KB of a batch with a fault at its end took 316 KB before it was
 /// refused: an id takes two bytes of a frame and 24 in memory. Long bodies are looked through first.
 #[test]
-fn r2_a_body_that_is_refused_takes_no_memory() {
+fn r4_a_body_that_is_refused_takes_no_memory() {
     let event =
         Event { event_id: Id::Int(0), user: Id::parse("u7"), item: Id::Int(1), kind: 0, value: 1.0, time_ms: 0 };
     let batch = EventBatch { durability: 1, want: 0, events: vec![event; 4_096] };

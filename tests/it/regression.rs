@@ -1,21 +1,18 @@
-//! One test for each bug that was found, with its story. (r2 stands in `tests/hostile/bounds.rs`, beside the allocator that
-//! counts.)
+//! One test for each bug that was found, with its story. Three stand beside what they need: r3 in
+//! `storage/journal/failing_tests.rs`, r4 in `tests/hostile/bounds.rs`, r8 in `state/items.rs`.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 use std::io::{Read, Write};
+use std::sync::{Arc, Mutex};
 
+use mirra::base::limits::{ATTRIBUTES_MAX, ITEM_TAGS_MAX, TEXT_BYTES_MAX};
 use mirra::base::{Clock, Id, IdRef, ManualClock};
 use mirra::engine::bring_back::{Common, Pieces, go_on, recover_all};
-use mirra::model;
+use mirra::model::{self, Kind, Kinds, Schema};
 use mirra::server;
 use mirra::shard::{Home, Journaled};
 use mirra::state::{self, Op};
 use mirra::storage::{DataDir, JournalOptions, SnapshotOptions, SnapshotStore};
 use mirra::wire::commands::{EventPut, EventPutReply, Ping, ProfilesGet, SchemaGet, SchemaSet, UserUpsert};
-use mirra::model::{Kind, Kinds, Schema};
-use mirra::wire::types::Event;
-use mirra::base::limits::{ATTRIBUTES_MAX, ITEM_TAGS_MAX, TEXT_BYTES_MAX};
 use mirra::wire::types::{Attribute, AttributeValue, Event};
 use mirra::wire::{Command, Header, Status, decode_reply, put_request, split};
 
@@ -93,10 +90,10 @@ fn r2_a_journal_begins_where_a_replay_does_whatever_peers_have_merged() {
     }
 }
 
-/// r3: SCHEMA_SET took any bytes that could be read as a schema, so a weight that is no number went into every shard's journal
+/// r5: SCHEMA_SET took any bytes that could be read as a schema, so a weight that is no number went into every shard's journal
 /// and from there into every sum. The bytes are held to the limits of the configuration now, and nothing may follow them.
 #[test]
-fn r3_a_schema_that_cannot_be_reckoned_with_is_refused() {
+fn r5_a_schema_that_cannot_be_reckoned_with_is_refused() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let server = TestServer::start(options(dir.path()));
     let mut connection = Connection::open(server.addr);
@@ -122,10 +119,10 @@ fn r3_a_schema_that_cannot_be_reckoned_with_is_refused() {
     server.stop();
 }
 
-/// r4: after a framing error the connection was closed with bytes unread, which resets it, and a reset takes replies with it
+/// r6: after a framing error the connection was closed with bytes unread, which resets it, and a reset takes replies with it
 /// that the client has not read yet: one in some hundred connections lost the refusal and the replies before it.
 #[test]
-fn r4_replies_before_a_framing_error_arrive() {
+fn r6_replies_before_a_framing_error_arrive() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let server = TestServer::start(options(dir.path()));
     let mut bytes = Vec::new();
@@ -145,10 +142,10 @@ fn r4_replies_before_a_framing_error_arrive() {
     server.stop();
 }
 
-/// r5: limits that hold one by one let a reply grow beyond a frame: five users with 64 attributes of 64 texts each, asked for
+/// r7: limits that hold one by one let a reply grow beyond a frame: five users with 64 attributes of 64 texts each, asked for
 /// at once, were answered INTERNAL, as if the server were at fault. The answer says now what to do.
 #[test]
-fn r5_a_reply_that_fits_no_frame_is_not_a_fault_of_the_server() {
+fn r7_a_reply_that_fits_no_frame_is_not_a_fault_of_the_server() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let server = TestServer::start(options(dir.path()));
     let mut connection = Connection::open(server.addr);
