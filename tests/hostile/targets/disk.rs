@@ -19,7 +19,7 @@ use mirra::state::{EpochModel, ImageReader, Op, Options, Shard};
 use mirra::storage::envelope::{self, CONTROL_BYTES_MAX, ENVELOPE_BYTES, Kind};
 use mirra::storage::journal::format::{HEADER_BYTES, MAGIC, PAYLOAD_BYTES_MAX};
 use mirra::storage::rejects::{NEWEST, RejectQuery, RejectStore, read as read_rejects};
-use mirra::storage::{JournalReader, Manifest};
+use mirra::storage::{JournalPlace, JournalReader, Manifest, OsDisk};
 
 use super::alloc::measured;
 use super::{ROOM, Target, decoded, was_read};
@@ -142,13 +142,16 @@ fn manifest(bytes: &[u8]) {
     }
     for bytes in [bytes, &stamped] {
         let path = file("generation-0000000001.mmf", bytes);
-        let (manifest, taken) = measured(|| envelope::read_control::<Manifest>(&path, kind).ok());
+        let (manifest, taken) = measured(|| envelope::read_control::<Manifest>(&OsDisk, &path, kind).ok());
         // bincode reserves by the count that it reads, up to the limit that it is given.
         assert!(taken.most <= 2 * bytes.len() + ROOM + CONTROL_BYTES_MAX, "{taken:?} for {} bytes", bytes.len());
         let Some(manifest) = manifest else { continue };
         was_read();
-        envelope::write_control(&path, kind, &manifest).expect("written");
-        assert_eq!(envelope::read_control::<Manifest>(&path, kind).expect("what is written can be read"), manifest);
+        envelope::write_control(&OsDisk, &path, kind, &manifest).expect("written");
+        assert_eq!(
+            envelope::read_control::<Manifest>(&OsDisk, &path, kind).expect("what is written can be read"),
+            manifest
+        );
     }
 }
 
@@ -192,8 +195,9 @@ fn journal(bytes: &[u8]) {
     }
 }
 
-fn read_journal(folder: &std::path::Path, shard: u16, cluster: u64, from: u64) {
-    let Ok(mut reader) = JournalReader::open(folder, shard, cluster, from) else { return };
+fn read_journal(folder: &std::path::Path, shard: u16, cluster_id: u64, from: u64) {
+    let place = JournalPlace { disk: std::sync::Arc::new(OsDisk), dir: folder.to_path_buf(), shard, cluster_id };
+    let Ok(mut reader) = JournalReader::open(&place, from) else { return };
     let mut before = 0;
     while let Ok(Some(record)) = reader.next_record() {
         let end = record.end_sequence().expect("a record that is read ends somewhere");
