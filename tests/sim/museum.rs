@@ -2,7 +2,7 @@
 //! simulator must catch at least [`CAUGHT_MIN`] of them.
 //!
 //! ```sh
-//! cargo test --test sim -- --ignored museum --nocapture          # a quarter of an hour: each is built and run
+//! cargo test --test sim -- --ignored museum --nocapture          # half an hour: each is built and run
 //! MIRRA_MUTANT=7 cargo test --test sim -- --ignored museum --nocapture
 //! ```
 //!
