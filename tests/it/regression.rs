@@ -1,4 +1,4 @@
-//! One test for each bug that was found, with its story. Three stand beside what they need: r3 in
+//! One test for each bug that was found, with its story. Four stand beside what they need: r3 and r9 in
 //! `storage/journal/failing_tests.rs`, r4 in `tests/hostile/bounds.rs`, r8 in `state/items.rs`.
 
 use std::io::{Read, Write};

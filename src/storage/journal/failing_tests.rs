@@ -191,3 +191,29 @@ fn r3_what_is_not_known_to_be_synced_is_written_anew() {
     assert!(anew.0 != written.0 && anew.1 == written.1, "another file of the same bytes");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3, "and nothing beside the segments");
 }
+
+/// r9: a record that was cut off, and not synced, became whole when power loss left zeros behind it, as its last bytes were
+/// zeros; by then the next segment began with its sequence, and the journal was refused. Found by the simulator. A tail that
+/// is cut off is written anew as well, so that it stays what it is.
+#[test]
+#[cfg(unix)]
+fn r9_a_tail_that_is_cut_off_is_written_anew() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = super::segments::segment_path(dir.path(), 1);
+    let mut writer = open(dir.path(), 1);
+    fill(&mut writer, 3);
+    writer.sync().unwrap();
+    writer.mark().unwrap();
+    let end = writer.next_sequence();
+    writer.append(1, end, 1, 0, &[b"its end is", &[0; 40]]).unwrap();
+    writer.write().unwrap();
+    drop(writer);
+    let whole = std::fs::read(&path).unwrap();
+    super::testing::put(&path, &whole[..whole.len() - 30]);
+    let before = std::fs::metadata(&path).unwrap().ino();
+    drop(open(dir.path(), end));
+    assert_ne!(std::fs::metadata(&path).unwrap().ino(), before);
+    assert_eq!(std::fs::read(&path).unwrap(), whole[..whole.len() - 30]);
+    assert_eq!(read(dir.path(), 1).unwrap().1.torn().len(), 1, "and it is told as what it is");
+}

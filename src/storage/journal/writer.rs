@@ -96,7 +96,10 @@ impl JournalWriter {
             sync_dir(disk.as_ref(), dir)?;
         }
         sweep_temps(disk.as_ref(), dir)?;
-        write_anew(place, reader.synced(), next_sequence)?;
+        let torn = reader.torn().iter().any(|torn| torn.offset > 0);
+        if torn || reader.synced() < next_sequence {
+            write_anew(place, reader.synced())?;
+        }
         let segment = OpenSegment::create(place, next_segment_id(place)?, next_sequence)?;
         let (low, high) = SEGMENT_BYTES_RANGE;
         let options = JournalOptions {
@@ -311,11 +314,9 @@ impl JournalWriter {
 /// call old sequences durable that are not.
 ///
 /// It is not enough to sync the file: what a killed process wrote may be in the page cache only, and if a sync of it failed
-/// there, the kernel calls it clean and no later sync writes it (Rebello et al., ATC 2020). So it is written once more.
-fn write_anew(place: &JournalPlace, synced: u64, next_sequence: u64) -> Result<(), StorageError> {
-    if synced >= next_sequence {
-        return Ok(());
-    }
+/// there, the kernel calls it clean and no later sync writes it (Rebello et al., ATC 2020). So it is written once more. The
+/// same goes for a tail that is cut off: power loss could still make a whole record of it, where zeros complete it.
+fn write_anew(place: &JournalPlace, synced: u64) -> Result<(), StorageError> {
     let segments = list_segments(place)?;
     let mut bytes = Vec::new();
     for old in &segments[start_index(&segments, synced).unwrap_or(0)..] {
