@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use mirra::base::limits::{ATTRIBUTES_MAX, ITEM_TAGS_MAX, TEXT_BYTES_MAX};
 use mirra::base::{Clock, Id, IdRef, ManualClock};
@@ -11,7 +12,7 @@ use mirra::model::{self, Kind, Kinds, Schema};
 use mirra::server;
 use mirra::shard::{Home, Journaled};
 use mirra::state::{self, Op};
-use mirra::storage::{DataDir, JournalOptions, SnapshotOptions, SnapshotStore};
+use mirra::storage::{DataDir, JournalOptions, SnapshotOptions, SnapshotStore, StorageError};
 use mirra::wire::commands::{EventPut, EventPutReply, Ping, ProfilesGet, SchemaGet, SchemaSet, UserUpsert};
 use mirra::wire::types::{Attribute, AttributeValue, Event};
 use mirra::wire::{Command, Header, Status, decode_reply, put_request, split};
@@ -59,7 +60,16 @@ fn r2_a_journal_begins_where_a_replay_does_whatever_peers_have_merged() {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::default());
     let schema = options.schema.clone();
     let start = || -> Vec<Journaled> {
-        let data = DataDir::open(dir.path(), true).expect("it is free");
+        // A child of another test may hold the lock that it was born with until it becomes another program.
+        let until = Instant::now() + Duration::from_secs(10);
+        let data = loop {
+            match DataDir::open(dir.path(), true) {
+                Err(StorageError::Locked { .. }) if Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                opened => break opened.expect("it is free"),
+            }
+        };
         let (store, _) = SnapshotStore::open(&data, 7, SnapshotOptions::default()).expect("it opens");
         let (dir, store, manifest) = (Arc::new(data), Arc::new(store), Mutex::new(None));
         let home = Arc::new(Home { dir, store, cluster_id: 7, manifest, progress: Arc::default() });
