@@ -18,7 +18,7 @@ use actix::{Actor, AsyncContext, Context, Handler, Message};
 use super::answer::answer;
 use super::decisions::{DecisionOptions, Served};
 use super::exchange::Exchange;
-use super::journaled::Journaled;
+use super::journaled::{Fate, Journaled};
 use super::messages::{Refusal, Step, StepDone, Turn};
 use super::queue::Queue;
 use super::snapshot::SnapshotRun;
@@ -169,10 +169,16 @@ impl ShardActor {
     pub(super) fn flush(&mut self, ctx: &mut Context<Self>) {
         self.flush_due = false;
         if !self.held.is_empty() {
-            let settled = self.core.settle(self.held.drain(..), |held| held.durability);
-            settled.refused.into_iter().for_each(|held| held.refuse(Refusal::ReadOnly));
-            settled.journaled.into_iter().for_each(|held| held.release(Durability::Journaled));
-            self.sync(settled.durable);
+            let well = self.core.write_journal();
+            let mut durable = Vec::new();
+            for held in self.held.drain(..) {
+                match Fate::of(held.durability, well) {
+                    Fate::Refused => held.refuse(Refusal::ReadOnly),
+                    Fate::Journaled => held.release(Durability::Journaled),
+                    Fate::Durable => durable.push(held),
+                }
+            }
+            self.sync(durable);
         }
         self.pump_exchange(ctx);
     }

@@ -45,15 +45,27 @@ pub struct Journaled {
     pub rebuilds: u64,
 }
 
-/// Answers that waited for the journal, by what became of them.
-#[derive(Debug)]
-pub struct Settled<T> {
-    /// The journal failed: they are applied in memory, but not kept.
-    pub refused: Vec<T>,
-    /// They may go: their records survive a killed process.
-    pub journaled: Vec<T>,
-    /// They wait for a sync.
-    pub durable: Vec<T>,
+/// What becomes of an answer that waited for the journal, once its buffer was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The journal failed: it is applied in memory, but not kept.
+    Refused,
+    /// It may go: its record survives a killed process.
+    Journaled,
+    /// It waits for a sync.
+    Durable,
+}
+
+impl Fate {
+    /// Of an answer of this level, where the journal was `well` when it was written.
+    #[must_use]
+    pub fn of(level: Durability, well: bool) -> Self {
+        match level {
+            _ if !well => Self::Refused,
+            Durability::Durable => Self::Durable,
+            Durability::Applied | Durability::Journaled => Self::Journaled,
+        }
+    }
 }
 
 impl Journaled {
@@ -150,20 +162,6 @@ impl Journaled {
     fn journal_failed(&self, error: &StorageError) {
         self.metrics.set(Metric::JournalsPoisoned, 1);
         tracing::error!(shard = self.shard.index(), error = %error, "the journal failed: the shard takes no more writes");
-    }
-
-    /// Writes the buffer, and says what becomes of the answers that waited for it.
-    pub fn settle<T>(&mut self, held: impl IntoIterator<Item = T>, level: impl Fn(&T) -> Durability) -> Settled<T> {
-        let well = self.write_journal();
-        let mut settled = Settled { refused: Vec::new(), journaled: Vec::new(), durable: Vec::new() };
-        for answer in held {
-            match level(&answer) {
-                _ if !well => settled.refused.push(answer),
-                Durability::Durable => settled.durable.push(answer),
-                Durability::Applied | Durability::Journaled => settled.journaled.push(answer),
-            }
-        }
-        settled
     }
 
     /// At rest: says once in the journal what is synced, so that damage there is not taken for a torn tail.

@@ -73,8 +73,8 @@ const MUTANTS: [Mutant; 20] = [
     mutant(
         "answers go though the journal could not be written",
         "src/shard/journaled.rs",
-        "                _ if !well => settled.refused.push(answer),\n",
-        "                _ if !well && settled.refused.len() > 1_000 => settled.refused.push(answer),\n",
+        "            _ if !well => Self::Refused,\n",
+        "            Durability::Applied if !well => Self::Refused,\n",
     ),
     mutant(
         "a sync that failed counts",

@@ -4,7 +4,8 @@ use mirra::base::{Clock, IdRef, Reader, Rng};
 use mirra::engine::{GenerationPlan, write_generation};
 use mirra::model::{Attributes, Durability, Event, Value};
 use mirra::person::Control;
-use mirra::shard::{SnapshotPart, journaled::Settled};
+use mirra::shard::SnapshotPart;
+use mirra::shard::journaled::Fate;
 use mirra::state::Op;
 
 use crate::disk::Fault;
@@ -154,17 +155,19 @@ impl World {
     pub fn settle_shard(&mut self, shard: usize) {
         let running = self.running();
         let waiting = std::mem::take(&mut running.waiting[shard]);
-        let settled = running.cores[shard].settle(waiting, |waiting| waiting.level);
-        let Settled { refused, journaled, durable } = settled;
-        if !durable.is_empty() {
-            let handle = running.cores[shard].journal.sync_handle();
-            running.syncs.push_back((shard, handle, durable));
-        }
-        journaled.into_iter().for_each(|waiting| self.answer(shard, waiting, Durability::Journaled));
-        for waiting in refused {
-            if let Then::Parcel { from, .. } = waiting.then {
-                self.cores()[from].shard.outbox(shard as u16).unsend();
+        let well = running.cores[shard].write_journal();
+        let handle = running.cores[shard].journal.sync_handle();
+        let mut durable = Vec::new();
+        for waiting in waiting {
+            match (Fate::of(waiting.level, well), &waiting.then) {
+                (Fate::Durable, _) => durable.push(waiting),
+                (Fate::Journaled, _) => self.answer(shard, waiting, Durability::Journaled),
+                (Fate::Refused, Then::Parcel { from, .. }) => self.cores()[*from].shard.outbox(shard as u16).unsend(),
+                (Fate::Refused, _) => {}
             }
+        }
+        if !durable.is_empty() {
+            self.running().syncs.push_back((shard, handle, durable));
         }
     }
 
@@ -271,15 +274,12 @@ impl World {
             std::panic::panic_any("a turn panics")
         });
         let well = refused == Err(mirra::shard::Refusal::Broken);
-        let after = (core.shard.sequence(), core.shard.digest());
-        let unwell = core.broken || core.journal.is_poisoned();
+        let (after, broken) = ((core.shard.sequence(), core.shard.digest()), core.broken);
+        // Only a disk that failed meanwhile is an excuse.
+        let excused = core.journal.is_poisoned() || self.disk.has_stopped();
         self.tally.panics += 1;
-        if !well || (!unwell && before != after) {
-            return Err(format!("shard {shard} panicked at {before:?} and came back at {after:?}"));
-        }
-        let stopped = self.disk.has_stopped();
-        if self.cores()[shard].broken && !stopped && !unwell {
-            return Err(format!("shard {shard} panicked and does not come back"));
+        if !well || (!excused && (broken || before != after)) {
+            return Err(format!("shard {shard} panicked at {before:?} and came back at {after:?}, broken: {broken}"));
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! One simulated server: shards with journals and snapshots on a disk that fails, clients that send again, a network between
 //! the shards that loses and doubles; everything drawn from one seed.
 //!
-//! What runs is the server's own code: `Journaled` applies, appends and settles, `recover_all` and `go_on` bring back,
+//! What runs is the server's own code: `Journaled` applies and appends, `recover_all` and `go_on` bring back,
 //! `write_generation` publishes. Mailboxes, threads and sockets are left out.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -203,8 +203,7 @@ impl World {
     /// The process is gone; or the power. Says which.
     fn cut_off(&mut self) -> bool {
         self.running = None;
-        let burnt = self.disk.burnt();
-        self.tally.faults = burnt;
+        self.tally.faults = self.disk.burnt();
         let power = self.weather == Weather::Everything && self.rng.below(2) == 0;
         if power {
             self.tally.power_losses += 1;
