@@ -15,7 +15,8 @@ use mirra::base::Rng;
 use mirra::storage::disk::Lock;
 use mirra::storage::{Disk, DiskFile};
 
-const BLOCKS: [usize; 3] = [64, 512, 4_096];
+#[path = "power.rs"]
+mod power;
 
 /// What happens at the call that a fuse waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,46 +235,13 @@ impl Inner {
             .cloned()
             .unwrap_or_default();
         for node in self.names.values().copied().collect::<BTreeSet<_>>() {
-            let Node { bytes, durable, holes } = self.nodes.remove(&node).unwrap_or_default();
-            let mut image = bytes;
+            let Node { mut bytes, durable, holes } = self.nodes.remove(&node).unwrap_or_default();
             for (from, to) in holes {
-                spoil(&mut image, from, to, &stale, &mut self.rng);
+                power::spoil(&mut bytes, from, to, &stale, &mut self.rng);
             }
-            match self.rng.below(4) {
-                0 => image.truncate(durable + self.rng.below((image.len() - durable) as u64 + 1) as usize),
-                1 if image.len() > durable => image.resize(image.len().next_multiple_of(4_096), 0),
-                _ => {}
-            }
-            let end = image.len();
-            spoil(&mut image, durable, end, &stale, &mut self.rng);
+            let image = power::image(bytes, durable, &stale, &mut self.rng);
             self.nodes.insert(node, Node { durable: image.len(), bytes: image, holes: Vec::new() });
         }
-    }
-}
-
-/// Leaves of `bytes[from..to]` what was never synced could leave.
-fn spoil(bytes: &mut [u8], from: usize, to: usize, stale: &[u8], rng: &mut Rng) {
-    let (block, style) = (BLOCKS[rng.below(3) as usize], rng.below(5));
-    let border = from + rng.below((to - from) as u64 + 1) as usize;
-    let mut at = from;
-    while at < to {
-        let end = ((at / block + 1) * block).min(to);
-        let part = &mut bytes[at..end];
-        let split = border.clamp(at, end) - at;
-        match style {
-            // The end arrived and the beginning did not; the other way round; any blocks; any, and stale ones; all.
-            0 => part[..split].fill(0),
-            1 => part[split..].fill(0),
-            2 if rng.below(2) == 0 => part.fill(0),
-            3 => match rng.below(4) {
-                0 => part.fill(0),
-                1 => part.fill_with(|| rng.bits() as u8),
-                2 => part.iter_mut().zip(stale.iter().skip(at + block)).for_each(|(byte, old)| *byte = *old),
-                _ => {}
-            },
-            _ => {}
-        }
-        at = end;
     }
 }
 

@@ -1,107 +1,27 @@
 //! The journal on a disk whose n-th call fails (bars D5, D6): what was acknowledged before is there, nothing is after.
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::segments::list_segments;
-use super::testing::{CLUSTER, SHARD, fill, open, place, read};
-use super::{JournalOptions, JournalPlace, JournalWriter};
-use crate::storage::disk::Lock;
-use crate::storage::{Disk, DiskFile, OsDisk, StorageError};
+use super::testing::{fill, open, place, read};
+use super::watched::{Call, Watch, watched_place};
+use super::{JournalOptions, JournalWriter};
+use crate::storage::StorageError;
 
-/// Counts the calls that change anything down; the one that finds 0 fails, a write leaving half of its bytes behind, and
-/// later ones succeed again.
-#[derive(Clone, Debug, Default)]
-struct FailingDisk {
-    calls_left: Arc<AtomicU64>,
+/// Counts the changing calls down; the one that finds 0 fails, and later ones succeed again.
+#[derive(Debug, Default)]
+struct Countdown {
+    calls_left: AtomicU64,
 }
 
-#[derive(Debug)]
-struct FailingFile {
-    file: Arc<dyn DiskFile>,
-    disk: FailingDisk,
-}
-
-impl FailingDisk {
-    fn spend(&self) -> io::Result<()> {
+impl Watch for Countdown {
+    fn before(&self, _call: Call<'_>) -> io::Result<()> {
         match self.calls_left.fetch_sub(1, Ordering::SeqCst) {
             0 => Err(io::Error::other("injected failure")),
             _ => Ok(()),
         }
-    }
-
-    fn place(&self, dir: &Path) -> JournalPlace {
-        JournalPlace { disk: Arc::new(self.clone()), dir: dir.to_path_buf(), shard: SHARD, cluster_id: CLUSTER }
-    }
-}
-
-impl DiskFile for FailingFile {
-    fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        let spent = self.disk.spend();
-        let part = if spent.is_ok() { bytes } else { &bytes[..bytes.len() / 2] };
-        self.file.write(part)?;
-        spent
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.disk.spend()
-    }
-}
-
-impl Disk for FailingDisk {
-    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        self.spend()?;
-        Ok(Arc::new(FailingFile { file: OsDisk.create_new(path)?, disk: self.clone() }))
-    }
-
-    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        self.spend()?;
-        Ok(Arc::new(FailingFile { file: OsDisk.create(path)?, disk: self.clone() }))
-    }
-
-    fn size(&self, path: &Path) -> io::Result<u64> {
-        OsDisk.size(path)
-    }
-
-    fn read(&self, path: &Path, most: u64, out: &mut Vec<u8>) -> io::Result<()> {
-        OsDisk.read(path, most, out)
-    }
-
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        OsDisk.exists(path)
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
-        OsDisk.list(dir)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.spend()?;
-        OsDisk.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.spend()?;
-        OsDisk.remove(path)
-    }
-
-    fn sync_file(&self, _path: &Path) -> io::Result<()> {
-        self.spend()
-    }
-
-    fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
-        self.spend()
-    }
-
-    fn make_dir(&self, dir: &Path) -> io::Result<()> {
-        self.spend()?;
-        OsDisk.make_dir(dir)
-    }
-
-    fn lock(&self, path: &Path, text: &str) -> io::Result<Result<Box<dyn Lock>, String>> {
-        OsDisk.lock(path, text)
     }
 }
 
@@ -114,8 +34,8 @@ fn an_open_makes_durable_what_earlier_processes_wrote_before_it_makes_a_segment(
     let dir = tempfile::tempdir().unwrap();
     fill(&mut open(dir.path(), 1), 2);
     let end = read(dir.path(), 1).unwrap().1.next_sequence();
-    let disk = FailingDisk::default();
-    let refused = JournalWriter::open(&disk.place(dir.path()), end, small()).map(drop);
+    let disk = Arc::new(Countdown::default());
+    let refused = JournalWriter::open(&watched_place(&disk, dir.path()), end, small()).map(drop);
     assert!(matches!(refused, Err(StorageError::Io { action: "write", .. })), "{refused:?}");
     assert_eq!(list_segments(&place(dir.path())).unwrap().len(), 1);
     assert_eq!(open(dir.path(), end).durable_sequence(), end);
@@ -128,10 +48,10 @@ fn any_failed_call_poisons_and_loses_nothing_acknowledged() {
     for n in 0..170 {
         let dir = tempfile::tempdir().unwrap();
         drop(open(dir.path(), 1));
-        let disk = FailingDisk::default();
+        let disk = Arc::new(Countdown::default());
         disk.calls_left.store(n, Ordering::SeqCst);
         let (mut written, mut durable) = (1, 1);
-        if let Ok(mut writer) = JournalWriter::open(&disk.place(dir.path()), 1, small()) {
+        if let Ok(mut writer) = JournalWriter::open(&watched_place(&disk, dir.path()), 1, small()) {
             let mut failed = false;
             for step in 0..500_u64 {
                 writer.append(1, writer.next_sequence(), 1, 0, &[&[7; 40]]).unwrap();

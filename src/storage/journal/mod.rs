@@ -55,6 +55,8 @@ impl JournalPlace {
 mod failing_tests;
 #[cfg(test)]
 mod power_tests;
+#[cfg(test)]
+mod watched;
 
 #[cfg(test)]
 pub(crate) mod testing {

@@ -14,87 +14,33 @@ use super::format::{
 };
 use super::segments::segment_path;
 use super::testing::{CLUSTER, Owned, SHARD, fill, fill_synced, open, place, put, read};
-use super::{JournalOptions, JournalPlace, JournalWriter, verify};
+use super::watched::{Call, Watch, watched_place};
+use super::{JournalOptions, JournalWriter, verify};
 use crate::base::Rng;
-use crate::storage::disk::Lock;
-use crate::storage::{Disk, DiskFile, OsDisk, StorageError};
+use crate::storage::{OsDisk, StorageError};
 
-const SECTOR_BYTES: usize = 512;
+#[path = "../../../tests/sim/power.rs"]
+mod power;
 
-/// Real files, of which it is known how many bytes power loss keeps.
-#[derive(Clone, Debug, Default)]
-struct PowerDisk {
-    synced: Arc<Mutex<BTreeMap<PathBuf, usize>>>,
-}
+/// How many bytes of each file power loss keeps.
+#[derive(Debug, Default)]
+struct Synced(Mutex<BTreeMap<PathBuf, usize>>);
 
-#[derive(Debug)]
-struct PowerFile {
-    file: Arc<dyn DiskFile>,
-    path: PathBuf,
-    disk: PowerDisk,
-}
-
-impl DiskFile for PowerFile {
-    fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write(bytes)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.disk.sync_file(&self.path)
-    }
-}
-
-impl Disk for PowerDisk {
-    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OsDisk.create_new(path)?;
-        self.synced.lock().unwrap().insert(path.to_path_buf(), 0);
-        Ok(Arc::new(PowerFile { file, path: path.to_path_buf(), disk: self.clone() }))
-    }
-
-    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        OsDisk.create(path)
-    }
-
-    fn size(&self, path: &Path) -> io::Result<u64> {
-        OsDisk.size(path)
-    }
-
-    fn read(&self, path: &Path, most: u64, out: &mut Vec<u8>) -> io::Result<()> {
-        OsDisk.read(path, most, out)
-    }
-
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        OsDisk.exists(path)
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
-        OsDisk.list(dir)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        OsDisk.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        OsDisk.remove(path)
-    }
-
-    fn sync_file(&self, path: &Path) -> io::Result<()> {
-        let bytes = fs::metadata(path)?.len() as usize;
-        self.synced.lock().unwrap().insert(path.to_path_buf(), bytes);
+impl Watch for Synced {
+    fn before(&self, call: Call<'_>) -> io::Result<()> {
+        let mut synced = self.0.lock().unwrap();
+        match call {
+            Call::CreateNew(path) | Call::Create(path) => drop(synced.insert(path.to_path_buf(), 0)),
+            Call::Sync(path) if path.is_file() => {
+                synced.insert(path.to_path_buf(), fs::metadata(path)?.len() as usize);
+            }
+            Call::Rename(from, to) => {
+                let kept = synced.remove(from);
+                synced.extend(kept.map(|bytes| (to.to_path_buf(), bytes)));
+            }
+            Call::Sync(_) | Call::Write | Call::Remove => {}
+        }
         Ok(())
-    }
-
-    fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn make_dir(&self, dir: &Path) -> io::Result<()> {
-        OsDisk.make_dir(dir)
-    }
-
-    fn lock(&self, path: &Path, text: &str) -> io::Result<Result<Box<dyn Lock>, String>> {
-        OsDisk.lock(path, text)
     }
 }
 
@@ -107,10 +53,9 @@ struct History {
 
 /// Opens the journal and appends, with gaps, rotations, and syncs of now and of a while ago; gives how many segments
 /// were set aside.
-fn run(dir: &Path, disk: &PowerDisk, rng: &mut Rng, history: &mut History) -> usize {
+fn run(dir: &Path, disk: &Arc<Synced>, rng: &mut Rng, history: &mut History) -> usize {
     let options = JournalOptions { segment_bytes: 0, buffer_bytes: 512 };
-    let place = JournalPlace { disk: Arc::new(disk.clone()), ..place(dir) };
-    let mut writer = JournalWriter::open(&place, history.next, options).unwrap();
+    let mut writer = JournalWriter::open(&watched_place(disk, dir), history.next, options).unwrap();
     let (mut earlier, syncs) = (None, 2 + rng.below(30));
     for _ in 0..rng.below(30) {
         for _ in 0..=rng.below(4) {
@@ -136,9 +81,9 @@ fn run(dir: &Path, disk: &PowerDisk, rng: &mut Rng, history: &mut History) -> us
 }
 
 /// Makes of every file what power loss could leave of it; that then stays.
-fn lose_power(disk: &PowerDisk, rng: &mut Rng) {
-    let mut synced = disk.synced.lock().unwrap();
-    synced.retain(|path, _| path.exists());
+fn lose_power(disk: &Synced, rng: &mut Rng) {
+    let mut synced = disk.0.lock().unwrap();
+    synced.retain(|path, _| path.is_file());
     let stale = synced.keys().next().map(|path| fs::read(path).unwrap()).unwrap_or_default();
     synced.retain(|path, keep| {
         let live = fs::read(path).unwrap();
@@ -150,47 +95,11 @@ fn lose_power(disk: &PowerDisk, rng: &mut Rng) {
             fs::remove_file(path).unwrap();
             return false;
         }
-        let image = image(live, *keep, &stale, rng);
+        let image = power::image(live, *keep, &stale, rng);
         put(path, &image);
         *keep = image.len();
         true
     });
-}
-
-fn image(mut bytes: Vec<u8>, keep: usize, stale: &[u8], rng: &mut Rng) -> Vec<u8> {
-    let unsynced = (bytes.len() - keep) as u64;
-    match rng.below(4) {
-        0 => bytes.truncate(keep + rng.below(unsynced + 1) as usize),
-        1 => bytes.resize(bytes.len().next_multiple_of(4_096), 0),
-        _ => {}
-    }
-    let style = rng.below(5);
-    let block = if rng.below(2) == 0 { SECTOR_BYTES } else { 4_096 };
-    // Not always at a block: devices and file systems tear at their own sizes.
-    let border = keep + rng.below(unsynced + 1) as usize;
-    let border = if rng.below(2) == 0 { border.next_multiple_of(SECTOR_BYTES) } else { border };
-    let mut at = keep;
-    while at < bytes.len() {
-        let end = ((at / block + 1) * block).min(bytes.len());
-        let part = &mut bytes[at..end];
-        let split = border.clamp(at, end) - at;
-        match style {
-            // The end arrived and the beginning did not; the other way round; any blocks; any, and stale ones.
-            0 => part[..split].fill(0),
-            1 => part[split..].fill(0),
-            2 if rng.below(2) == 0 => part.fill(0),
-            3 => match rng.below(4) {
-                0 => part.fill(0),
-                1 => part.fill_with(|| rng.bits() as u8),
-                // Not from the same offset: another segment's header in place of ours is refused, as a misplaced file.
-                2 => part.iter_mut().zip(stale.iter().skip(at + SECTOR_BYTES)).for_each(|(byte, old)| *byte = *old),
-                _ => {}
-            },
-            _ => {}
-        }
-        at = end;
-    }
-    bytes
 }
 
 /// Flips bits all over: what is read still has everything that the marks call synced, or it is refused; never silent.
@@ -227,7 +136,7 @@ fn power_loss_leaves_a_prefix_with_everything_durable() {
         let mut rng = Rng::new(seed);
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
-        let disk = PowerDisk::default();
+        let disk = Arc::new(Synced::default());
         let mut history = History { records: Vec::new(), next: 1, durable: 1 };
         for crash in 0..3 {
             let at = format!("seed {seed}, crash {crash}");
