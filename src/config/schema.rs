@@ -4,7 +4,9 @@ use super::checks::Checker;
 use super::raw::{self, Raw};
 use crate::base::limits::{ATTRIBUTES_MAX, EMBEDDING_DIM_MAX, MODALITIES_MAX, TEXT_BYTES_MAX, TRAITS_MAX};
 use crate::model::schema::RUNGS;
-use crate::model::sound::LONG_S;
+use crate::model::sound::{
+    CHURN_HORIZON_S_MIN, LONG_S, OUTLIER_DEVIATIONS_MAX, SESSION_GAP_S_MIN, WEIGHT_MAX, are_half_lives,
+};
 use crate::model::{AttributeRule, AttributeType, Cleaning, Kind, Kinds, Modality, Role, Schema, TraitRule};
 
 pub(super) fn check(raw: &Raw, c: &mut Checker<'_>) -> Schema {
@@ -12,8 +14,9 @@ pub(super) fn check(raw: &Raw, c: &mut Checker<'_>) -> Schema {
     Schema {
         version: c.whole("schema.version", version, 1..=u64::from(u32::MAX)),
         closed,
-        session_gap_ms: (1_000.0 * c.real("schema.session_gap_s", session_gap_s, 1.0..=LONG_S)) as i64,
-        churn_horizon_ms: (1_000.0 * c.real("schema.churn_horizon_s", churn_horizon_s, 60.0..=LONG_S)) as i64,
+        session_gap_ms: (1_000.0 * c.real("schema.session_gap_s", session_gap_s, SESSION_GAP_S_MIN..=LONG_S)) as i64,
+        churn_horizon_ms: (1_000.0 * c.real("schema.churn_horizon_s", churn_horizon_s, CHURN_HORIZON_S_MIN..=LONG_S))
+            as i64,
         half_lives_s: half_lives(half_lives_s, c),
         kinds: kinds(raw, c),
         user: user_rules(raw, c),
@@ -25,9 +28,8 @@ pub(super) fn check(raw: &Raw, c: &mut Checker<'_>) -> Schema {
 }
 
 fn half_lives(raw: &[f64], c: &mut Checker<'_>) -> [f64; RUNGS] {
-    let fitting = raw.windows(2).all(|pair| pair[0] < pair[1]) && raw.iter().all(|one| (1.0..=LONG_S).contains(one));
     match <[f64; RUNGS]>::try_from(raw) {
-        Ok(three) if fitting => three,
+        Ok(three) if are_half_lives(&three) => three,
         _ => {
             c.refuse("schema.half_lives_s", format!("must be three rising numbers of 1 to {LONG_S} seconds"), None);
             Schema::default().half_lives_s
@@ -40,7 +42,7 @@ fn cleaning(raw: &raw::Cleaning, c: &mut Checker<'_>) -> Cleaning {
     Cleaning {
         burst_ms: c.whole("cleaning.burst_ms", raw.burst_ms, 0..=3_600_000),
         late_ms: 1_000 * late_s,
-        outlier_deviations: c.real("cleaning.outlier_deviations", raw.outlier_deviations, 0.0..=100.0),
+        outlier_deviations: c.real("cleaning.outlier_deviations", raw.outlier_deviations, 0.0..=OUTLIER_DEVIATIONS_MAX),
         impute: raw.impute,
         quarantine: raw.quarantine,
     }
@@ -59,7 +61,7 @@ fn kinds(raw: &Raw, c: &mut Checker<'_>) -> Kinds {
         let checked = Kind {
             name: name.clone(),
             code: c.whole(&key("code"), kind.code, 0..=255),
-            weight: c.real(&key("weight"), kind.weight, 0.0..=1_000.0) as f32,
+            weight: c.real(&key("weight"), kind.weight, 0.0..=WEIGHT_MAX) as f32,
             explicit: kind.explicit,
             range: range(&key("range"), &kind.range, c).map(|(low, high)| (low as f32, high as f32)),
             sign: kind.sign.clamp(-1.0, 1.0) as i8,

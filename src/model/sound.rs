@@ -11,6 +11,24 @@ pub const LONG_S: f64 = 10.0 * 365.25 * 86_400.0;
 /// The same, in milliseconds.
 const LONG_MS: i64 = (1_000.0 * LONG_S) as i64;
 
+/// Shortest session gap and churn horizon, in seconds.
+pub const SESSION_GAP_S_MIN: f64 = 1.0;
+/// See [`SESSION_GAP_S_MIN`].
+pub const CHURN_HORIZON_S_MIN: f64 = 60.0;
+
+/// Most that a behaviour kind weighs.
+pub const WEIGHT_MAX: f64 = 1_000.0;
+
+/// Most deviations from which on a value is an outlier.
+pub const OUTLIER_DEVIATIONS_MAX: f64 = 100.0;
+
+/// Whether numbers can be the half-lives that sums fade at.
+#[must_use]
+pub fn are_half_lives(half_lives_s: &[f64]) -> bool {
+    let rising = half_lives_s.windows(2).all(|pair| pair[0] < pair[1]);
+    rising && half_lives_s.iter().all(|one| (1.0..=LONG_S).contains(one))
+}
+
 /// A number or a name of a schema that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key} {must}")]
@@ -27,14 +45,14 @@ impl Schema {
     /// # Errors
     /// [`Unsound`]: the first that cannot be.
     pub fn check_sound(&self) -> Result<(), Unsound> {
-        span("session_gap", self.session_gap_ms, 1_000)?;
-        span("churn_horizon", self.churn_horizon_ms, 60_000)?;
-        let rising = self.half_lives_s.windows(2).all(|pair| pair[0] < pair[1]);
-        let within = self.half_lives_s.iter().all(|one| (1.0..=LONG_S).contains(one));
-        must(rising && within, "half_lives_s", || format!("must be rising numbers of 1 to {LONG_S} seconds"))?;
+        span("session_gap", self.session_gap_ms, (1_000.0 * SESSION_GAP_S_MIN) as i64)?;
+        span("churn_horizon", self.churn_horizon_ms, (1_000.0 * CHURN_HORIZON_S_MIN) as i64)?;
+        must(are_half_lives(&self.half_lives_s), "half_lives_s", || {
+            format!("must be rising numbers of 1 to {LONG_S} seconds")
+        })?;
         for kind in self.kinds.iter() {
             let key = |last: &str| format!("kinds.{}.{last}", kind.name);
-            number(&key("weight"), f64::from(kind.weight), 1_000.0)?;
+            number(&key("weight"), f64::from(kind.weight), WEIGHT_MAX)?;
             number(&key("half_life_s"), kind.half_life_s, LONG_S)?;
             let range = kind.range.map(|(low, high)| (f64::from(low), f64::from(high)));
             finite(&key("range"), range)?;
@@ -59,7 +77,7 @@ impl Schema {
         names("traits", self.traits.iter().map(|of| of.name.as_str()))?;
         span("cleaning.burst", self.cleaning.burst_ms, 0)?;
         span("cleaning.late", self.cleaning.late_ms, 0)?;
-        number("cleaning.outlier_deviations", self.cleaning.outlier_deviations, 100.0)
+        number("cleaning.outlier_deviations", self.cleaning.outlier_deviations, OUTLIER_DEVIATIONS_MAX)
     }
 }
 

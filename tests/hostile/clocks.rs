@@ -7,7 +7,7 @@ use mirra::wire::Status;
 use mirra::wire::commands::{EventPut, ProfileHistory, ProfileParts, UserUpsert};
 use mirra::wire::types::{Attribute, AttributeValue, Event};
 
-use crate::server::{SOME, assert_finite, digest, start_at, stop};
+use crate::server::{SOME, assert_finite, start_at, stop};
 use crate::support::Connection;
 
 const NOW_MS: i64 = 1_700_000_000_000;
@@ -60,7 +60,7 @@ fn times_that_cannot_be_are_refused_and_change_nothing() {
     let server = start_at(dir.path(), &SOME, clock);
     let mut connection = Connection::open(server.addr);
     connection.ask(&put(0, 1)).expect("learned");
-    let before = digest(&mut connection);
+    let before = connection.digests();
     let cannot_be = [i64::MIN, i64::MIN + 1, -1, NOW_MS + 25 * HOUR_MS, NOW_MS * 1_000, i64::MAX - 1, i64::MAX];
     for time_ms in cannot_be {
         let (status, error) = connection.ask(&put(time_ms, 2)).expect_err("it cannot be");
@@ -68,7 +68,7 @@ fn times_that_cannot_be_are_refused_and_change_nothing() {
         let attributes = vec![Attribute { name: "a".into(), value: AttributeValue::Bool(true) }];
         let upsert = UserUpsert { user: Id::Int(7), time_ms, attributes, durability: 1 };
         assert_eq!(connection.ask(&upsert).expect_err("it cannot be").0, Status::BadRequest, "{time_ms}");
-        assert_eq!(digest(&mut connection), before, "{time_ms}");
+        assert_eq!(connection.digests(), before, "{time_ms}");
     }
     for (from_ms, to_ms) in [(i64::MIN, i64::MAX), (i64::MAX, i64::MIN), (i64::MIN, i64::MIN), (0, 0), (1, -1)] {
         let history = ProfileHistory { user: Id::Int(7), from_ms, to_ms, kinds: Vec::new(), skip: 0, max: u16::MAX };

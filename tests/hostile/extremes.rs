@@ -7,7 +7,7 @@ use mirra::wire::types::Event;
 use mirra::wire::{COMMANDS, Class, Command, Status};
 
 use crate::requests::{Body, Place, floats, frame, integers};
-use crate::server::{SOME, assert_finite, digest, options, send, start, stop};
+use crate::server::{SOME, assert_finite, options, send, start, stop};
 use crate::support::{Connection, TestServer};
 
 /// The requests that are tried: all but SHUTDOWN, whose only field says whether to write a snapshot first.
@@ -47,7 +47,7 @@ fn extremes_of_every_number_are_answered() {
             for with in values {
                 id += 1;
                 tried += 1;
-                let before = (row.class == Class::Write).then(|| digest(&mut connection));
+                let before = (row.class == Class::Write).then(|| connection.digests());
                 let (status, reply) = send(&mut connection, &body.frame(row, id, place, &with));
                 let what =
                     || format!("{}: {status}, {}", told(row.name, place, &with), String::from_utf8_lossy(&reply));
@@ -55,7 +55,7 @@ fn extremes_of_every_number_are_answered() {
                 if !status.is_success()
                     && let Some(before) = before
                 {
-                    assert_eq!(before, digest(&mut connection), "refused, and changed something: {}", what());
+                    assert_eq!(before, connection.digests(), "refused, and changed something: {}", what());
                 }
             }
         }
@@ -145,7 +145,7 @@ fn vectors_of_other_lengths_change_nothing() {
     let server = start(dir.path(), &SOME);
     let mut connection = Connection::open(server.addr);
     teach(&mut connection);
-    let before = digest(&mut connection);
+    let before = connection.digests();
     let put = |vector: Vec<f32>, modality: &str| EmbeddingPut {
         item: Id::parse("u"),
         modality: modality.to_owned(),
@@ -159,7 +159,7 @@ fn vectors_of_other_lengths_change_nothing() {
     for request in lengths.into_iter().chain(senseless).chain(unknown) {
         let (status, error) = connection.ask(&request).expect_err("it is refused");
         assert_eq!(status, Status::BadRequest, "{request:?}: {}", error.message);
-        assert_eq!(digest(&mut connection), before, "{request:?}");
+        assert_eq!(connection.digests(), before, "{request:?}");
     }
     // Very long and very short ones have a direction, or are refused: what is kept has length 1.
     for number in [f32::MAX, f32::MIN_POSITIVE, f32::MIN_POSITIVE / 8.0, 1e-45] {

@@ -11,7 +11,7 @@ use mirra::wire::types::Event;
 use mirra::wire::{COMMANDS, Command, Header, Status, VERSION, decode_reply, put_request};
 
 use crate::requests::frame;
-use crate::server::{digest, read_to_end, send, start, stop};
+use crate::server::{read_to_end, send, start, stop};
 use crate::support::{Connection, TestServer, options};
 
 /// Sequences of frames; 10^5 of them take some minutes.
@@ -107,7 +107,7 @@ fn unknown_opcodes_versions_and_flags_are_unsupported_and_the_connection_goes_on
     let dir = tempfile::tempdir().expect("a temporary directory");
     let server = start(dir.path(), &["decay"]);
     let mut connection = Connection::open(server.addr);
-    let before = digest(&mut connection);
+    let before = connection.digests();
     let known = |opcode: u16| COMMANDS.iter().any(|row| row.opcode == opcode);
     let mut id = 10;
     for opcode in (0..=u16::MAX).step_by(97).chain([0, 4, u16::MAX]).filter(|opcode| !known(*opcode)) {
@@ -132,7 +132,7 @@ fn unknown_opcodes_versions_and_flags_are_unsupported_and_the_connection_goes_on
             assert_eq!(status, Status::Unsupported, "{}", decode_error(&body).expect("a refusal").message);
         }
     }
-    assert_eq!(digest(&mut connection), before);
+    assert_eq!(connection.digests(), before);
     stop(server, connection);
 }
 

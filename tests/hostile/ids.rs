@@ -7,7 +7,7 @@ use mirra::wire::types::Event;
 use mirra::wire::{Command, Status};
 
 use crate::requests::frame;
-use crate::server::{digest, send, start, stop};
+use crate::server::{send, start, stop};
 use crate::support::Connection;
 
 /// Events of one batch.
@@ -27,7 +27,7 @@ fn ids_that_are_none_are_refused() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let server = start(dir.path(), &["decay"]);
     let mut connection = Connection::open(server.addr);
-    let before = digest(&mut connection);
+    let before = connection.digests();
     let wrong: [&[u8]; 7] = [
         &[129; 130],
         &[255; 256],
@@ -39,7 +39,7 @@ fn ids_that_are_none_are_refused() {
     ];
     for user in wrong {
         let (status, _) = send(&mut connection, &frame(EventPut::OPCODE, 3, &with_user(user)));
-        assert_eq!((status, digest(&mut connection)), (Status::BadRequest, before.clone()), "{user:02x?}");
+        assert_eq!((status, connection.digests()), (Status::BadRequest, before.clone()), "{user:02x?}");
     }
     stop(server, connection);
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use mirra::base::Clock;
 use mirra::engine;
 use mirra::learn::Strategy;
-use mirra::wire::commands::{Digest, ProfileGet, Recommend, Stats};
+use mirra::wire::commands::{ProfileGet, Recommend};
 use mirra::wire::message::decode_error;
 use mirra::wire::{HEADER_BYTES, Header, Status};
 
@@ -66,18 +66,6 @@ pub fn read_to_end(connection: &mut Connection) -> Vec<(Header, Vec<u8>)> {
     replies
 }
 
-/// Digests of all shards. Their sequences are left out: a write that changes nothing still has a record.
-pub fn digest(connection: &mut Connection) -> Vec<u64> {
-    let shards = connection.ask(&Digest {}).expect("DIGEST is answered").shards;
-    shards.into_iter().map(|shard| shard.digest).collect()
-}
-
-/// A figure of STATS.
-pub fn stat(connection: &mut Connection, name: &str) -> f64 {
-    let stats = connection.ask(&Stats {}).expect("STATS is answered").stats;
-    stats.into_iter().find(|stat| stat.name == name).expect("a figure of this name").value
-}
-
 /// Everything about a user that is a number of learning is finite.
 pub fn assert_finite(connection: &mut Connection, user: &mirra::base::Id, strategies: &[&str]) {
     let profile = connection.ask(&ProfileGet { user: user.clone(), recent_max: 4_096, factors: true });
@@ -106,7 +94,7 @@ pub fn assert_finite(connection: &mut Connection, user: &mirra::base::Id, strate
 
 /// The server lives, has not panicked, and stops well.
 pub fn stop(server: TestServer, mut connection: Connection) {
-    assert!(stat(&mut connection, "panics").abs() < 0.5, "a shard panicked");
+    assert!(connection.stat("panics").abs() < 0.5, "a shard panicked");
     drop(connection);
     server.stop();
 }

@@ -8,7 +8,7 @@ use mirra::learn::Strategy;
 use mirra::learn::auto::Training;
 use mirra::linalg::IalsOptions;
 use mirra::state;
-use mirra::wire::commands::{Digest, EventBatch, Recommend, RecommendReply, Refit, SimilarItems, Snapshot, Stats};
+use mirra::wire::commands::{Digest, EventBatch, Recommend, RecommendReply, Refit, SimilarItems, Snapshot};
 use mirra::wire::types::Event;
 
 use crate::support::{Connection, TestServer, options};
@@ -42,11 +42,6 @@ fn recommend(door: &mut Connection, user: u64) -> RecommendReply {
     let request =
         Recommend { user, k: 10, exclude_seen: true, allow_items, deny_items, allow_tags, deny_tags, strategy };
     door.ask(&request).expect("RECOMMEND")
-}
-
-fn stat(door: &mut Connection, name: &str) -> f64 {
-    let stats = door.ask(&Stats {}).expect("STATS").stats;
-    stats.iter().find(|stat| stat.name == name).unwrap_or_else(|| panic!("no figure {name}")).value
 }
 
 /// A snapshot, a tail of the journal, a stop: what starts again answers with the same lists and is the same to the bit, with
@@ -110,7 +105,7 @@ fn a_stop_does_not_wait_for_a_refit() {
     let addr = server.addr;
     let asking = std::thread::spawn(move || Connection::open(addr).ask(&Refit { seed: 0 }).is_err());
     let until = Instant::now() + Duration::from_secs(20);
-    while stat(&mut door, "refit_percent") == 0.0 {
+    while door.stat("refit_percent") == 0.0 {
         assert!(Instant::now() < until, "the refit does not begin");
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -124,7 +119,7 @@ fn a_stop_does_not_wait_for_a_refit() {
     assert!(took < Duration::from_secs(4), "stopped after {took:?}");
     let server = start();
     let mut door = Connection::open(server.addr);
-    assert_eq!((stat(&mut door, "epoch"), stat(&mut door, "refit_percent")), (0.0, 0.0));
+    assert_eq!((door.stat("epoch"), door.stat("refit_percent")), (0.0, 0.0));
     drop(door);
     server.stop();
 }

@@ -12,12 +12,7 @@ use mirra::wire::commands::{Digest, EventPut, ProfileGet, Refit, UserGet};
 use mirra::wire::types::Event;
 use serde_json::Value;
 
-use crate::support::{Connection, ServeProcess};
-
-/// Runs the program to its end.
-fn mirra(arguments: &[&str]) -> Output {
-    Program::new(env!("CARGO_BIN_EXE_mirra")).args(arguments).env_clear().output().expect("the program runs")
-}
+use crate::support::{Connection, ServeProcess, run as mirra};
 
 fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("UTF-8")

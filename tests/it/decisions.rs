@@ -42,10 +42,6 @@ fn outcome(decision_id: u64, event_id: u64, user: u64, item: Id, kind: u8, time_
     Outcome { decision_id, event: Event { event_id, user, item, kind, value: 1.0, time_ms }, durability: 0 }
 }
 
-fn digests(door: &mut Connection) -> Vec<u64> {
-    door.ask(&Digest {}).expect("DIGEST").shards.iter().map(|shard| shard.digest).collect()
-}
-
 fn figures(door: &mut Connection, cohort: &str) -> (DecisionsCell, DecisionsReply) {
     let (strategy, cohort, window) = ("popularity".to_owned(), cohort.to_owned(), "lifetime".to_owned());
     let reply = door.ask(&Decisions { strategy, cohort, window }).expect("DECISIONS");
@@ -78,9 +74,9 @@ fn outcomes_join_their_lists_over_restarts() {
         let mut door = Connection::open(server.addr);
         learn_something(&mut door);
 
-        let before = digests(&mut door);
+        let before = door.digests();
         let lists: Vec<RecommendReply> = (0..USERS).map(|user| recommend(&mut door, user)).collect();
-        assert_eq!(digests(&mut door), before, "recommending changes nothing that is kept");
+        assert_eq!(door.digests(), before, "recommending changes nothing that is kept");
         let item = |user: u64, place: usize| lists[user as usize].items[place].item.clone();
         let decision = |user: u64| lists[user as usize].decision_id;
 

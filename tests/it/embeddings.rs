@@ -11,7 +11,7 @@ use mirra::wire::commands::*;
 use mirra::wire::types::Event;
 use serde_json::Value;
 
-use crate::support::{Connection, ServeProcess};
+use crate::support::{Connection, ServeProcess, told as mirra};
 
 const DIM: usize = 12;
 const KINDS: u64 = 4;
@@ -21,12 +21,6 @@ const UNMET: u64 = 5;
 
 const CONFIG: &str = "[shards]\ncount = 2\n[strategy]\nactive = [\"content\", \"auto\"]\n[refit]\nautomatic = false\n\
     [modalities.look]\ndim = 12\n[modalities.noise]\ndim = 12\n";
-
-fn mirra(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output = Program::new(env!("CARGO_BIN_EXE_mirra")).args(arguments).env_clear().output().expect("it runs");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    (output.status.code(), text(output.stdout), text(output.stderr))
-}
 
 fn item(kind: u64, at: u64) -> Id {
     Id::parse(&format!("{kind}-{at}"))
@@ -163,21 +157,16 @@ fn what_items_look_like_reaches_those_that_nobody_met() {
         durability: 0,
     };
     door.ask(&put("look", vec![])).expect("EMBEDDING_PUT");
-    let before = (digests(&mut door), taste(&mut door, "user-2", true));
+    let before = (door.digests(), taste(&mut door, "user-2", true));
     server.kill();
     let server = ServeProcess::start(&dir.path().join("data"), &arguments);
     let mut door = Connection::open(server.addr);
-    assert_eq!((digests(&mut door), taste(&mut door, "user-2", true)), before);
+    assert_eq!((door.digests(), taste(&mut door, "user-2", true)), before);
     assert_eq!(stored(&mut door, item(0, 1), "look"), Err(Status::NotFound));
     let length: f32 =
         stored(&mut door, item(0, 2), "look").expect("it has one").iter().map(|value| value * value).sum();
     assert!((length - 1.0).abs() < 1e-5, "{length}");
     server.stop();
-}
-
-/// What the shards know; not where they stand: rows that they told each other last may come again.
-fn digests(door: &mut Connection) -> Vec<u64> {
-    door.ask(&Digest {}).expect("DIGEST").shards.iter().map(|shard| shard.digest).collect()
 }
 
 fn refusals(door: &mut Connection, dir: &Path, addr: &str) {

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::process::{Command as Program, Output};
 
 use mirra::base::Id;
 use mirra::ingest::Row;
@@ -13,7 +12,7 @@ use mirra::wire::commands::{ItemUpsert, ProfileEmbedding, ProfileParts, UserUpse
 use toml::Table;
 
 use crate::planted::{config, config_path, stated};
-use crate::support::{Connection, ServeProcess};
+use crate::support::{Connection, ServeProcess, run as mirra};
 
 fn written(field: Field) -> Table {
     fs::read_to_string(config_path(field)).expect("the file is there").parse().expect("it is TOML")
@@ -21,11 +20,6 @@ fn written(field: Field) -> Table {
 
 fn section<'a>(table: &'a Table, name: &str) -> &'a Table {
     table.get(name).and_then(toml::Value::as_table).unwrap_or_else(|| panic!("no [{name}]"))
-}
-
-/// Runs the program to its end.
-fn mirra(arguments: &[&str]) -> Output {
-    Program::new(env!("CARGO_BIN_EXE_mirra")).args(arguments).env_clear().output().expect("the program runs")
 }
 
 /// Runs it with `--json`, expects success, gives the only object.
@@ -40,6 +34,7 @@ fn ask(arguments: &[&str]) -> serde_json::Value {
 fn every_configuration_loads() {
     for field in Field::ALL {
         let config = config(field);
+        assert_eq!(config.schema.check_sound(), Ok(()), "{}: a file says what a request may not", field.name());
         for kind in field.kinds() {
             let found = config.schema.kinds.iter().find(|held| held.name == kind.name);
             let found = found.unwrap_or_else(|| panic!("{} has no kind {}", field.name(), kind.name));

@@ -2,7 +2,6 @@
 //! serves; all of it over a kill.
 
 use std::path::Path;
-use std::process::Command as Program;
 
 use mirra::base::Id;
 use mirra::config::Config;
@@ -13,7 +12,7 @@ use mirra::wire::portrait::Person;
 use mirra::wire::types::{Attribute, AttributeValue, Event};
 use serde_json::Value;
 
-use crate::support::{Connection, ServeProcess};
+use crate::support::{Connection, ServeProcess, told as mirra};
 
 const VIEW: u8 = 1;
 const PURCHASE: u8 = 4;
@@ -30,13 +29,6 @@ const CONFIG: &str = "[shards]\ncount = 2\n[strategy]\nactive = [\"decay\"]\n[re
     [traits.spent]\nformula = 'sum(\"purchase\")'\n";
 
 const ADA: &str = "ada";
-
-/// The program's exit code, standard output and standard error.
-fn mirra(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output = Program::new(env!("CARGO_BIN_EXE_mirra")).args(arguments).env_clear().output().expect("it runs");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    (output.status.code(), text(output.stdout), text(output.stderr))
-}
 
 /// As [`mirra`], expects success, gives standard output.
 fn good(arguments: &[&str]) -> String {

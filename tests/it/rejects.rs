@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::Command as Program;
 use std::sync::Arc;
 
 use mirra::base::{Id, IdRef, SystemClock};
@@ -17,7 +16,7 @@ use mirra::wire::types::{Event, RejectRow};
 use mirra::wire::{Status, put_request};
 use serde_json::Value;
 
-use crate::support::{Connection, ServeProcess, TestServer, options};
+use crate::support::{Connection, ServeProcess, TestServer, options, told as mirra};
 
 const NOW_MS: i64 = 1_700_000_000_000;
 const YEAR_MS: i64 = 365 * 86_400_000;
@@ -67,13 +66,6 @@ fn assert_as_sent(rows: &[RejectRow], sent: &[(Event, &str)]) {
         assert!(row.at_ms > NOW_MS && !row.message.is_empty(), "{row:?}");
     }
     assert!(rows.windows(2).all(|two| two[0].sequence < two[1].sequence));
-}
-
-/// Runs the program; exit code, standard output and standard error.
-fn mirra(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output = Program::new(env!("CARGO_BIN_EXE_mirra")).args(arguments).env_clear().output().expect("it runs");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
 fn json(arguments: &[&str]) -> Vec<Value> {

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command as Program, ExitStatus, Stdio};
+use std::process::{Child, Command as Program, ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use mirra::base::{Clock, SystemClock};
 use mirra::engine::{self, Options, StartReport};
 use mirra::server::{self, Server};
-use mirra::wire::commands::{Hello, HelloReply, Shutdown};
+use mirra::wire::commands::{Digest, Hello, HelloReply, Shutdown, Stats};
 use mirra::wire::message::decode_error;
 use mirra::wire::{Command, ErrorBody, HEADER_BYTES, Header, Status, decode_reply, put_request};
 
@@ -159,6 +159,18 @@ impl Drop for ServeProcess {
     }
 }
 
+/// Runs the program to its end.
+pub fn run(arguments: &[&str]) -> Output {
+    Program::new(env!("CARGO_BIN_EXE_mirra")).args(arguments).env_clear().output().expect("the program runs")
+}
+
+/// As [`run`]: exit code, standard output and standard error.
+pub fn told(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = run(arguments);
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
 /// A connection that has said HELLO, one request at a time.
 pub struct Connection {
     pub stream: TcpStream,
@@ -209,6 +221,17 @@ impl Connection {
         } else {
             Err((status, decode_error(&body).expect("a well-formed refusal")))
         }
+    }
+
+    /// Digests of all shards: what they know, not where they stand.
+    pub fn digests(&mut self) -> Vec<u64> {
+        self.ask(&Digest {}).expect("DIGEST").shards.iter().map(|shard| shard.digest).collect()
+    }
+
+    /// A figure of STATS.
+    pub fn stat(&mut self, name: &str) -> f64 {
+        let stats = self.ask(&Stats {}).expect("STATS").stats;
+        stats.iter().find(|stat| stat.name == name).unwrap_or_else(|| panic!("no figure {name}")).value
     }
 
     /// Reads one frame.
