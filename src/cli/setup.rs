@@ -60,6 +60,7 @@ pub fn engine_options(config: &Config, data_dir: &Path) -> engine::Options {
         rows_max: config.exchange.rows_max,
     };
     options.queue_events_max = config.shards.queue_events_max;
+    options.queue_wait_max = Duration::from_millis(config.shards.queue_wait_ms);
     options.journal = JournalOptions { segment_bytes: config.journal.segment_bytes, ..JournalOptions::default() };
     options.durability = config.journal.durability;
     options.snapshot_keep = config.snapshot.keep;
@@ -123,7 +124,16 @@ pub fn server_options(config: &Config) -> server::Options {
         connections_max: server.connections_max,
         in_flight_max: server.in_flight_max,
         output_bytes_max: server.output_bytes_max,
-        idle_timeout: Duration::from_secs(server.idle_timeout_s),
+        output_total_bytes_max: server.output_total_bytes_max,
+        patience: server::Patience {
+            hello: Duration::from_secs(server.hello_timeout_s),
+            frame: Duration::from_secs(server.frame_timeout_s),
+            write: Duration::from_secs(server.write_timeout_s),
+            idle: Duration::from_secs(server.idle_timeout_s),
+            keepalive: Duration::from_secs(server.keepalive_s),
+        },
+        deadline: Duration::from_millis(server.deadline_ms),
+        connection_events_per_s: server.connection_events_per_s,
         source_late_ms: 1_000 * server.source_late_s,
     }
 }

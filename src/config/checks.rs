@@ -99,6 +99,7 @@ pub(super) fn check(table: Table, origins: &Origins) -> Result<Config, ConfigErr
                 raw.shards.queue_events_max,
                 BATCH_EVENTS_MAX as u64..=1 << 24,
             ),
+            queue_wait_ms: c.whole("shards.queue_wait_ms", raw.shards.queue_wait_ms, 1..=600_000),
             quantum_us: c.whole("shards.quantum_us", raw.shards.quantum_us, 100..=100_000),
         },
         strategy: StrategyOptions::check(&raw.strategy, sections, c),
@@ -165,6 +166,10 @@ fn validate(config: &Config, c: &mut Checker<'_>) {
             Some("take a lower port, or set server.shard_ports = false"),
         );
     }
+    if server.output_total_bytes_max < server.output_bytes_max {
+        let why = format!("must be at least server.output_bytes_max, which is {}", server.output_bytes_max);
+        c.refuse("server.output_total_bytes_max", why, None);
+    }
     for (at, one) in strategy.active.iter().enumerate() {
         if strategy.active[..at].iter().any(|other| other.label == one.label) {
             c.refuse("strategy.active", format!("`{}` stands there twice", one.label), None);
@@ -204,7 +209,23 @@ fn server(raw: &raw::Server, c: &mut Checker<'_>) -> ServerOptions {
         connections_max: c.whole("server.connections_max", raw.connections_max, 1..=1 << 20),
         in_flight_max: c.whole("server.in_flight_max", raw.in_flight_max, 1..=1 << 20),
         output_bytes_max: c.whole("server.output_bytes_max", raw.output_bytes_max, FRAME_BYTES_MAX as u64..=1 << 30),
+        output_total_bytes_max: c.whole(
+            "server.output_total_bytes_max",
+            raw.output_total_bytes_max,
+            FRAME_BYTES_MAX as u64..=1 << 40,
+        ),
+        hello_timeout_s: c.whole("server.hello_timeout_s", raw.hello_timeout_s, 0..=WAIT_S_MAX),
+        frame_timeout_s: c.whole("server.frame_timeout_s", raw.frame_timeout_s, 0..=WAIT_S_MAX),
+        write_timeout_s: c.whole("server.write_timeout_s", raw.write_timeout_s, 0..=WAIT_S_MAX),
         idle_timeout_s: c.whole("server.idle_timeout_s", raw.idle_timeout_s, 0..=WAIT_S_MAX),
+        // What the system takes for TCP_KEEPIDLE.
+        keepalive_s: c.whole("server.keepalive_s", raw.keepalive_s, 0..=32_767),
+        deadline_ms: c.whole("server.deadline_ms", raw.deadline_ms, 0..=600_000),
+        connection_events_per_s: c.whole(
+            "server.connection_events_per_s",
+            raw.connection_events_per_s,
+            0..=u64::from(u32::MAX),
+        ),
         source_late_s: c.whole("server.source_late_s", raw.source_late_s, 0..=WAIT_S_MAX),
         shutdown_s: c.whole("server.shutdown_s", raw.shutdown_s, 0..=3_600),
     }

@@ -78,10 +78,24 @@ pub struct ServerOptions {
     pub connections_max: usize,
     /// Most unanswered frames of one connection.
     pub in_flight_max: usize,
-    /// Unsent reply bytes at which a connection is no longer read.
+    /// Unsent reply bytes at which a connection is closed.
     pub output_bytes_max: usize,
-    /// Seconds without a frame until a connection is closed; 0 = never.
+    /// Unsent reply bytes of all connections past which those with more than an equal part are closed.
+    pub output_total_bytes_max: usize,
+    /// Seconds until a connection has said HELLO; 0 = for ever, as below.
+    pub hello_timeout_s: u64,
+    /// Seconds from the first byte of a frame to its last.
+    pub frame_timeout_s: u64,
+    /// Seconds for which a peer may take none of its replies.
+    pub write_timeout_s: u64,
+    /// Seconds without a frame until a connection is closed.
     pub idle_timeout_s: u64,
+    /// Seconds of silence until the system asks whether the peer is there; 0 = it does not ask.
+    pub keepalive_s: u64,
+    /// Milliseconds that a request may wait for its shard unless its connection says otherwise; 0 = as the queue allows.
+    pub deadline_ms: u64,
+    /// Most events and questions of one connection a second; 0 = no limit.
+    pub connection_events_per_s: u32,
     /// Seconds behind the newest event of its connection at which an event is refused; 0 = never.
     pub source_late_s: u64,
     /// Seconds that a stopping server gives to requests in flight.
@@ -95,6 +109,8 @@ pub struct ShardsOptions {
     pub count: u16,
     /// Most events that wait in a shard's queue.
     pub queue_events_max: usize,
+    /// Longest that an event is let in to wait, in milliseconds.
+    pub queue_wait_ms: u64,
     /// Longest time of turns before a shard lets its thread run something else, in microseconds.
     pub quantum_us: u64,
 }

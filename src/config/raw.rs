@@ -44,7 +44,14 @@ pub(super) struct Server {
     pub(super) connections_max: u64,
     pub(super) in_flight_max: u64,
     pub(super) output_bytes_max: u64,
+    pub(super) output_total_bytes_max: u64,
+    pub(super) hello_timeout_s: u64,
+    pub(super) frame_timeout_s: u64,
+    pub(super) write_timeout_s: u64,
     pub(super) idle_timeout_s: u64,
+    pub(super) keepalive_s: u64,
+    pub(super) deadline_ms: u64,
+    pub(super) connection_events_per_s: u64,
     pub(super) source_late_s: u64,
     pub(super) shutdown_s: u64,
 }
@@ -54,6 +61,7 @@ pub(super) struct Server {
 pub(super) struct Shards {
     pub(super) count: u64,
     pub(super) queue_events_max: u64,
+    pub(super) queue_wait_ms: u64,
     pub(super) quantum_us: u64,
 }
 

@@ -20,7 +20,7 @@ mod teach;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::Addr;
 use actix_rt::{Arbiter, ArbiterHandle};
@@ -28,7 +28,7 @@ use tokio::sync::oneshot;
 
 pub use error::EngineError;
 pub use refit::{FitFrom, FitSize, fit_epoch, fit_epoch_from};
-pub use registry::{Connection, Course, Registry};
+pub use registry::{Admitted, Connection, Course, OPERATORS_MAX, Registry};
 pub use schema::KnownSchema;
 pub use snapshot::{GenerationPlan, SnapshotReport, write_generation};
 pub use start::{Opened, StartReport};
@@ -59,6 +59,8 @@ pub struct Options {
     pub pace: Pace,
     /// Most events and questions that wait for one shard.
     pub queue_events_max: usize,
+    /// Longest that one of them is let in to wait.
+    pub queue_wait_max: Duration,
     /// Sizes of the journal.
     pub journal: JournalOptions,
     /// Level of answers that ask for none.
@@ -92,6 +94,7 @@ impl Options {
             state: state::Options { training: Training::Apart, ..state::Options::default() },
             pace: Pace { quantum_us: 1_000, flush_ms: 5, sync_interval_ms: 50, publish_ms: 10, rows_max: 1_024 },
             queue_events_max: 65_536,
+            queue_wait_max: Duration::from_millis(250),
             journal: JournalOptions::default(),
             durability: Durability::Journaled,
             snapshot_keep: 2,
@@ -235,26 +238,37 @@ impl Engine {
         steps: Vec<Step>,
         cost: usize,
     ) -> Result<oneshot::Receiver<Vec<StepDone>>, TurnError> {
+        self.submit_until(None, shard, ops, steps, cost)
+    }
+
+    /// As [`Self::submit`], for a caller who stops waiting at `expires`.
+    ///
+    /// # Errors
+    /// [`TurnError`] at once, if it is not taken; nothing was carried out then.
+    pub fn submit_until(
+        &self,
+        expires: Option<Instant>,
+        shard: u16,
+        ops: Vec<u8>,
+        steps: Vec<Step>,
+        cost: usize,
+    ) -> Result<oneshot::Receiver<Vec<StepDone>>, TurnError> {
         if self.inner.stopping.load(Ordering::Relaxed) {
             return Err(TurnError::Stopping);
         }
         let handle = &self.inner.shards[usize::from(shard)];
-        let Some(credits) = handle.queue.take(cost) else {
+        let within = expires.map(|expires| expires.saturating_duration_since(Instant::now()));
+        let credits = handle.queue.take(cost, within).map_err(|wait| {
             handle.metrics.add(Metric::EventsOverloaded, cost as u64);
-            return Err(TurnError::Overloaded { retry_after_ms: self.retry_after_ms(handle.queue.waiting()) });
-        };
+            TurnError::Overloaded { retry_after_ms: retry_after_ms(wait) }
+        })?;
         let (reply, done) = oneshot::channel();
-        let turn = Turn { ops, steps, credits: Some(credits), reply };
+        let turn = Turn { ops, steps, credits: Some(credits), expires, reply };
         match handle.address.try_send(turn) {
             Ok(()) => Ok(done),
             Err(actix::dev::SendError::Full(_)) => Err(TurnError::Overloaded { retry_after_ms: 1 }),
             Err(actix::dev::SendError::Closed(_)) => Err(TurnError::Stopping),
         }
-    }
-
-    /// A guess at when the queue will have room: a shard carries out at least 100 events a millisecond.
-    fn retry_after_ms(&self, waiting: usize) -> u32 {
-        u32::try_from(waiting / 100).unwrap_or(1_000).clamp(1, 1_000)
     }
 
     /// Asks one shard one question.
@@ -392,6 +406,11 @@ impl Drop for Busy<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }
+}
+
+/// When a queue that takes so long to empty is worth another try: once half of it is done.
+fn retry_after_ms(wait: Duration) -> u32 {
+    u32::try_from(wait.as_millis() / 2).unwrap_or(u32::MAX).clamp(1, 1_000)
 }
 
 fn spawn_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), EngineError> {

@@ -20,6 +20,20 @@ pub struct Connection {
     pub client: String,
 }
 
+/// Connections above the limit that a machine's own operators may open, to look and to stop.
+pub const OPERATORS_MAX: usize = 8;
+
+/// A connection that was let in.
+#[derive(Debug)]
+pub struct Admitted {
+    /// Its number.
+    pub number: u64,
+    /// Where it tells how far its events have come.
+    pub course: Arc<Course>,
+    /// Whether it has an operator's place: it may not read or write profiles.
+    pub operator: bool,
+}
+
 /// How far the events of one connection have come: told by the connection, read by whoever asks. Relaxed: each is a
 /// figure by itself.
 #[derive(Debug)]
@@ -62,13 +76,16 @@ pub struct Registry {
     next: AtomicU64,
     accepted: AtomicU64,
     refused: AtomicU64,
+    given_up: AtomicU64,
 }
 
 impl Registry {
-    /// Adds a connection, unless `max` are there; gives its number, and where it tells how far its events have come.
+    /// Adds a connection, unless `max` are there: then an operator's may still come, as long as one of their places is free.
     #[must_use]
-    pub fn admit(&self, connection: Connection, max: usize) -> Option<(u64, Arc<Course>)> {
-        if self.connections.len() >= max {
+    pub fn admit(&self, connection: Connection, max: usize) -> Option<Admitted> {
+        let there = self.connections.len();
+        let operator = there >= max;
+        if operator && !(connection.peer.ip().to_canonical().is_loopback() && there < max + OPERATORS_MAX) {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
@@ -76,7 +93,12 @@ impl Registry {
         self.accepted.fetch_add(1, Ordering::Relaxed);
         let course = Arc::new(Course::new());
         self.connections.insert(number, (connection, Arc::clone(&course)));
-        Some((number, course))
+        Some(Admitted { number, course, operator })
+    }
+
+    /// A connection was closed because its peer was too slow, or silent.
+    pub fn gave_up(&self) {
+        self.given_up.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A client has said what it is.
@@ -112,9 +134,10 @@ impl Registry {
         sources
     }
 
-    /// Connections now, accepted ever, refused ever.
+    /// Connections now; accepted, refused and given up ever.
     #[must_use]
-    pub fn counts(&self) -> (usize, u64, u64) {
-        (self.connections.len(), self.accepted.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
+    pub fn counts(&self) -> (usize, [u64; 3]) {
+        let ever = [&self.accepted, &self.refused, &self.given_up].map(|count| count.load(Ordering::Relaxed));
+        (self.connections.len(), ever)
     }
 }

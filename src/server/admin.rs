@@ -97,10 +97,11 @@ fn stats(engine: &Engine) -> Vec<Stat> {
     let stat = |name: &str, value: u64| Stat { name: name.to_owned(), value: value as f64 };
     let over = |metric: Metric| metric.over((0..engine.shards()).map(|shard| engine.metrics(shard).get(metric)));
     let mut stats: Vec<Stat> = Metric::ALL.iter().map(|metric| stat(metric.name(), over(*metric))).collect();
-    let (now, accepted, refused) = engine.registry().counts();
+    let (now, [accepted, refused, given_up]) = engine.registry().counts();
     stats.push(stat("connections", now as u64));
     stats.push(stat("connections_accepted", accepted));
     stats.push(stat("connections_refused", refused));
+    stats.push(stat("connections_given_up", given_up));
     stats.push(stat("shards", u64::from(engine.shards())));
     streams(engine, &mut stats);
     stats.push(stat("uptime_ms", engine.uptime_ms()));

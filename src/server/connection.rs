@@ -2,7 +2,9 @@
 //!
 //! All whole frames of a read are carried out together: one turn a shard, one write back. Requests that wait for the
 //! device or for the engine (durable writes, refit, snapshot...) go on in tasks of their own, so they hold up nothing
-//! that comes after them; their replies come when they are ready.
+//! that comes after them; their replies come when they are ready. So do those whose shard takes long to answer: what comes
+//! behind them is read, and refused while it can still go elsewhere if the queue is full. While answers are quick nothing is
+//! read meanwhile, and what gathers goes together.
 //!
 //! A framing error ends the connection after the replies to what came before it; any other error is an answer. A socket
 //! that is closed with bytes unread is reset, and a reset takes replies with it that are still on their way: so the end is
@@ -11,20 +13,22 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use super::output::{Output, OutputLimits};
+use super::patience::Timer;
 use super::plan::{Plan, Planned, Refused, Submitted, describe};
-use super::reply::Replies;
+use super::quota::Quota;
+use super::reply::{Failure, Replies};
 use super::{Door, admin, refused};
 use crate::base::limits::FRAME_BYTES_MAX;
-use crate::engine::{Course, KnownSchema};
+use crate::engine::{Admitted, Course, KnownSchema};
 use crate::pipeline::Watermark;
-use crate::server::output::Output;
-use crate::wire::commands::{EventBatch, EventPut, Hello, Request};
-use crate::wire::{Command, Header, Status, VERSION, put_error, put_reply, split};
+use crate::wire::commands::{COMMANDS, EventBatch, EventPut, Hello, Request, SessionSet, SessionSetReply};
+use crate::wire::{Class, Command, Header, Status, VERSION, put_error, put_reply, split};
 
 /// Bytes read at a time: several batches of the usual size. Every connection holds as many.
 const READ_BYTES: usize = 64 << 10;
@@ -33,12 +37,22 @@ const READ_BYTES: usize = 64 << 10;
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = FRAME_BYTES_MAX;
 
+/// How long the answers to a read are waited for before the next read: longer than a turn takes while nothing waits before
+/// it, and short enough that a refusal comes at once.
+const QUICK: Duration = Duration::from_millis(2);
+
+/// Events and questions that go to the shards together, unless one request holds more: some milliseconds of work, so that
+/// what finds room in a queue is taken and only what does not is refused.
+const PLAN_UNITS: usize = 64;
+
 /// What the tasks of one connection share; they all run on one thread.
 pub(super) struct Session {
     pub(super) door: Arc<Door>,
     pub(super) stream: TcpStream,
     pub(super) output: Output,
     number: u64,
+    /// Whose thread it is on.
+    shard: u16,
     /// How far the events of this connection have come, and where that is told.
     mark: Cell<Watermark>,
     course: Arc<Course>,
@@ -46,87 +60,153 @@ pub(super) struct Session {
     greeted: Cell<bool>,
     /// What the client calls itself; empty before HELLO.
     client: RefCell<Rc<str>>,
+    /// Whether it stands above the limit of connections, for control alone.
+    operator: bool,
+    /// How long a request may wait for its shard; zero: as long as it is let in to.
+    deadline: Cell<Duration>,
+    quota: RefCell<Quota>,
+    /// When it is worth asking again, in milliseconds, if all that was planned last was refused.
+    refused: Cell<Option<u32>>,
+    /// Requests whose answers come from tasks of their own.
     aside: Cell<usize>,
     aside_done: Notify,
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(door: Arc<Door>, number: u64, course: Arc<Course>, stream: TcpStream) {
-    let output = Output::new(door.options.output_bytes_max);
-    let (greeted, aside, aside_done) = (Cell::new(false), Cell::new(0), Notify::new());
-    let schema = RefCell::new(door.engine.known_schema());
-    let (client, mark) = (RefCell::new(Rc::from("")), Cell::default());
-    let session = Session { door, stream, output, number, mark, course, schema, greeted, client, aside, aside_done };
-    let session = Rc::new(session);
+pub(super) async fn serve(door: Arc<Door>, shard: u16, admitted: Admitted, stream: TcpStream) {
+    let session = Rc::new(Session::new(door, shard, admitted, stream));
     let whole = tokio::select! {
         whole = session.read() => whole,
         () = session.output.drain(&session.stream) => true,
     };
     session.output.flush(&session.stream).await;
-    if !whole {
-        let _ = tokio::time::timeout(LINGER, session.linger()).await;
+    let registry = session.door.engine.registry();
+    if session.output.is_over() {
+        registry.gave_up();
+    } else if !whole {
+        linger(&session.stream).await;
     }
-    session.door.engine.registry().dismiss(number);
+    registry.dismiss(session.number);
 }
 
-impl Session {
-    /// Reads and carries out until the end; false if that is a framing error.
-    async fn read(self: &Rc<Self>) -> bool {
-        let mut whole = true;
-        let mut buffer: Vec<u8> = Vec::with_capacity(READ_BYTES);
-        let mut stop = self.door.stop.subscribe();
-        loop {
-            let idle = self.door.options.idle_timeout;
-            let ready = async {
-                if idle.is_zero() {
-                    self.stream.readable().await.is_ok()
-                } else {
-                    matches!(tokio::time::timeout(idle, self.stream.readable()).await, Ok(Ok(())))
-                }
-            };
-            let readable = tokio::select! { ready = ready => ready, _ = stop.changed() => false };
-            if !readable {
-                break;
-            }
-            buffer.reserve(READ_BYTES);
-            match self.stream.try_read_buf(&mut buffer) {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
-                Err(_) => break,
-            }
-            whole = self.carry_out(&mut buffer).await;
-            if !whole || self.output.is_over() {
-                break;
-            }
-        }
-        while self.aside.get() > 0 {
-            self.aside_done.notified().await;
-        }
-        whole
-    }
-
-    /// Tells the peer that nothing more comes, and drops what it sends until it is done.
-    async fn linger(&self) {
-        let told = socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write);
-        // Not in the future itself: every connection holds as much as its longest wait.
-        let (mut buffer, mut dropped) = (vec![0; 4 << 10], 0);
-        while told.is_ok() && dropped < LINGER_BYTES && self.stream.readable().await.is_ok() {
-            match self.stream.try_read(&mut buffer) {
+/// Tells the peer that nothing more comes, and drops what it sends until it is done, or for a moment.
+pub(super) async fn linger(stream: &TcpStream) {
+    let told = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write);
+    // Not in the future itself: every connection holds as much as its longest wait.
+    let (mut buffer, mut dropped) = (vec![0; 4 << 10], 0);
+    let dropping = async {
+        while told.is_ok() && dropped < LINGER_BYTES && stream.readable().await.is_ok() {
+            match stream.try_read(&mut buffer) {
                 Ok(0) => break,
                 Ok(bytes) => dropped += bytes,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 Err(_) => break,
             }
         }
+    };
+    let _ = tokio::time::timeout(LINGER, dropping).await;
+}
+
+impl Session {
+    fn new(door: Arc<Door>, shard: u16, admitted: Admitted, stream: TcpStream) -> Self {
+        let Admitted { number, course, operator } = admitted;
+        let options = &door.options;
+        let output = Output::new(OutputLimits {
+            max: options.output_bytes_max,
+            total_max: options.output_total_bytes_max,
+            part: options.output_total_bytes_max / options.connections_max.max(1),
+            total: Arc::clone(&door.unread),
+            patience: options.patience.write,
+        });
+        Self {
+            stream,
+            output,
+            number,
+            shard,
+            mark: Cell::default(),
+            course,
+            schema: RefCell::new(door.engine.known_schema()),
+            greeted: Cell::new(false),
+            client: RefCell::new(Rc::from("")),
+            operator,
+            deadline: Cell::new(options.deadline),
+            quota: RefCell::new(Quota::new(options.connection_events_per_s, Instant::now())),
+            refused: Cell::new(None),
+            aside: Cell::new(0),
+            aside_done: Notify::new(),
+            door,
+        }
     }
 
-    /// Carries out every whole frame of the buffer; false if the connection must end.
-    async fn carry_out(self: &Rc<Self>, buffer: &mut Vec<u8>) -> bool {
+    /// Reads and carries out until the end; false if the peer is at fault and has been told so.
+    async fn read(self: &Rc<Self>) -> bool {
+        let mut well = true;
+        let mut buffer: Vec<u8> = Vec::with_capacity(READ_BYTES);
+        let mut stop = self.door.stop.subscribe();
+        let mut timer = Timer::new(Instant::now());
+        while !self.output.is_over() {
+            let readable = tokio::select! {
+                readable = self.readable(&timer) => readable,
+                _ = stop.changed() => break,
+            };
+            if let Err(reproach) = readable {
+                self.door.engine.registry().gave_up();
+                if let Some(reproach) = reproach {
+                    self.refuse(0, (Status::BadRequest, reproach));
+                    well = false;
+                }
+                break;
+            }
+            buffer.reserve(READ_BYTES);
+            let now = Instant::now();
+            match self.stream.try_read_buf(&mut buffer) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
+                Err(_) => break,
+            }
+            let came = buffer.len();
+            well = self.carry_out(&mut buffer, now).await;
+            timer.heard(now, buffer.len() < came, buffer.len());
+            if !well {
+                break;
+            }
+            if let Some(retry_after_ms) = self.refused.take() {
+                let wait = 2 * Duration::from_millis(retry_after_ms.into());
+                tokio::time::sleep(self.door.refusing.pause(self.shard, now, Instant::now(), wait)).await;
+            }
+        }
+        while self.aside.get() > 0 {
+            self.aside_done.notified().await;
+        }
+        well
+    }
+
+    /// Waits until there is something to read and room for what it brings.
+    ///
+    /// # Errors
+    /// The peer took too long; what it should be told.
+    async fn readable(&self, timer: &Timer) -> Result<(), Option<String>> {
+        self.output.room().await;
+        let patience = &self.door.options.patience;
+        let readable = self.stream.readable();
+        let Some((until, waiting)) = timer.until(patience, self.greeted.get()) else {
+            return readable.await.map_err(|_| None);
+        };
+        match tokio::time::timeout_at(until.into(), readable).await {
+            Ok(readable) => readable.map_err(|_| None),
+            Err(_) => Err(waiting.reproach(patience)),
+        }
+    }
+
+    /// Carries out every whole frame of the buffer, which was read at `now`; false if the connection must end.
+    async fn carry_out(self: &Rc<Self>, buffer: &mut Vec<u8>, now: Instant) -> bool {
         loop {
-            while self.aside.get() >= self.door.options.in_flight_max {
+            let most = self.door.options.in_flight_max;
+            while self.aside.get() >= most {
                 self.aside_done.notified().await;
             }
+            let most = most - self.aside.get();
             let now_ms = self.door.engine.clock().now_ms();
             let schema = self.door.engine.follow_schema(&mut self.schema.borrow_mut());
             let client = Rc::clone(&self.client.borrow());
@@ -134,39 +214,45 @@ impl Session {
             let mut plan = Plan::new(self.door.engine.shards(), now_ms, schema, client, source);
             let mut frames = split(buffer);
             let (mut taken, mut well) = (0, true);
-            for frame in frames.by_ref().take(self.door.options.in_flight_max) {
+            while taken < most
+                && plan.cost() < PLAN_UNITS
+                && let Some(frame) = frames.next()
+            {
                 taken += 1;
                 match frame {
-                    Ok((header, body)) => self.plan(&mut plan, header, body),
+                    Ok((header, body)) => self.plan(&mut plan, header, body, now),
                     Err(error) => {
                         self.refuse(0, (error.status(), describe(&error)));
                         well = false;
                     }
                 }
             }
-            let consumed = frames.consumed();
+            let (consumed, more) = (frames.consumed(), taken == most || plan.cost() >= PLAN_UNITS);
             buffer.drain(..consumed);
             if plan.mark != self.mark.get() {
                 self.mark.set(plan.mark);
                 self.course.tell(&plan.mark);
             }
             if !plan.is_empty() {
-                self.finish(plan).await;
+                self.finish(plan, now).await;
             }
-            if !well || taken < self.door.options.in_flight_max {
+            if !well || !more {
                 return well;
             }
         }
     }
 
     /// Adds one frame to the plan, or answers it at once.
-    fn plan(self: &Rc<Self>, plan: &mut Plan, header: Header, body: &[u8]) {
-        let id = header.request_id;
+    fn plan(self: &Rc<Self>, plan: &mut Plan, header: Header, body: &[u8], now: Instant) {
+        let (id, cost) = (header.request_id, plan.cost());
         if let Err(error) = header.check() {
             return self.refuse(id, (error.status(), describe(&error)));
         }
         if !self.greeted.get() && header.code != Hello::OPCODE {
             return self.refuse(id, (Status::Unauthorised, "the first request of a connection is HELLO".to_owned()));
+        }
+        if let Err(refused) = self.may(header.code, now) {
+            return self.output.send(&self.stream, |out| refused.put(out, id));
         }
         let engine = &self.door.engine;
         let planned = match header.code {
@@ -178,17 +264,40 @@ impl Session {
                     plan.client = Rc::clone(&self.client.borrow());
                     Ok(())
                 }
+                Ok(Request::SessionSet(set)) => {
+                    self.set(id, &set);
+                    Ok(())
+                }
                 Ok(request) => plan.other(engine, id, request).map(|left| {
                     if let Some(request) = left {
-                        self.go_aside(admin::carry_out(Rc::clone(self), id, request));
+                        self.go_aside(1, admin::carry_out(Rc::clone(self), id, request));
                     }
                 }),
                 Err(error) => Err((error.status(), describe(&error))),
             },
         };
+        self.quota.borrow_mut().pay(plan.cost() - cost);
         if let Err(refused) = planned {
             self.refuse(id, refused);
         }
+    }
+
+    /// Whether this connection may ask for this now.
+    fn may(&self, opcode: u16, now: Instant) -> Result<(), Failure> {
+        if self.operator {
+            let class = COMMANDS.iter().find(|command| command.opcode == opcode).map(|command| command.class);
+            if matches!(class, Some(Class::Write | Class::Read)) {
+                return Err(Failure::operators_place());
+            }
+        }
+        self.quota.borrow_mut().admit(now).map_err(Failure::over_quota)
+    }
+
+    fn set(&self, request_id: u64, set: &SessionSet) {
+        let asked = Duration::from_millis(set.deadline_ms.into());
+        self.deadline.set(if asked.is_zero() { self.door.options.deadline } else { asked });
+        let deadline_ms = u32::try_from(self.deadline.get().as_millis()).unwrap_or(u32::MAX);
+        self.reply::<SessionSet>(request_id, &SessionSetReply { deadline_ms });
     }
 
     fn hello(&self, request_id: u64, hello: &Hello) {
@@ -218,16 +327,18 @@ impl Session {
     }
 
     /// Hands the plan to the shards and replies, here or aside.
-    async fn finish(self: &Rc<Self>, plan: Plan) {
+    async fn finish(self: &Rc<Self>, plan: Plan, now: Instant) {
         let slow = plan.slow;
         let (parts, requests) = plan.split();
+        let (count, deadline) = (requests.len(), self.deadline.get());
+        let expires = (!deadline.is_zero()).then(|| now + deadline);
         // Submitted here in any case: the writes of one connection are carried out in the order of its frames.
-        let submitted = parts.submit(&self.door.engine);
-        if slow {
-            let session = Rc::clone(self);
-            self.go_aside(async move { session.answer(submitted, requests).await });
-        } else {
-            self.answer(submitted, requests).await;
+        let submitted = parts.submit(&self.door.engine, expires);
+        self.refused.set(submitted.refused());
+        let session = Rc::clone(self);
+        let mut answer = Box::pin(async move { session.answer(submitted, requests).await });
+        if slow || tokio::time::timeout(QUICK, &mut answer).await.is_err() {
+            self.go_aside(count, answer);
         }
     }
 
@@ -240,13 +351,13 @@ impl Session {
         });
     }
 
-    /// Runs something beside the reading of further requests.
-    fn go_aside(self: &Rc<Self>, work: impl Future<Output = ()> + 'static) {
-        self.aside.set(self.aside.get() + 1);
+    /// Runs something that answers `count` requests beside the reading of further ones.
+    fn go_aside(self: &Rc<Self>, count: usize, work: impl Future<Output = ()> + 'static) {
+        self.aside.set(self.aside.get() + count);
         let session = Rc::clone(self);
         tokio::task::spawn_local(async move {
             work.await;
-            session.aside.set(session.aside.get() - 1);
+            session.aside.set(session.aside.get() - count);
             session.aside_done.notify_one();
         });
     }

@@ -2,12 +2,15 @@
 
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
-use super::connection::serve;
+use super::connection::{linger, serve};
+use super::patience::keep_alive;
+use super::reply::Failure;
 use super::{Door, Options, ServerError};
 use crate::engine::{Connection, Engine};
 use crate::wire::types::ShardAddr;
@@ -17,6 +20,9 @@ const BACKLOG: i32 = 1_024;
 
 /// How long to wait after the system refused to accept (it is out of descriptors): trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Peers that are told at a time that there is no room: each takes a descriptor for a moment.
+const TURNED_AWAY_MAX: usize = 64;
 
 /// Ports that are bound.
 pub(super) struct Bound {
@@ -28,6 +34,11 @@ pub(super) struct Bound {
 }
 
 impl Bound {
+    /// Threads that accept.
+    pub(super) fn shards(&self) -> u16 {
+        u16::try_from(self.shared.len()).unwrap_or(u16::MAX)
+    }
+
     pub(super) fn shard_map(&self) -> Vec<ShardAddr> {
         let addr = |(shard, listener): (u16, &StdListener)| {
             listener.local_addr().ok().map(|addr| ShardAddr { shard, addr: addr.to_string() })
@@ -120,13 +131,14 @@ async fn accept(door: Arc<Door>, shard: u16, listener: TcpListener) {
         match accepted {
             Ok((stream, peer)) => {
                 let connection = Connection { peer, shard, client: String::new() };
-                let admitted = door.engine.registry().admit(connection, door.options.connections_max);
-                let Some((number, course)) = admitted else {
+                let Some(admitted) = door.engine.registry().admit(connection, door.options.connections_max) else {
                     tracing::warn!(peer = %peer, max = door.options.connections_max, "connection refused: too many");
-                    continue; // dropping the stream closes it
+                    tokio::task::spawn_local(turn_away(Arc::clone(&door), stream));
+                    continue;
                 };
                 let _ = stream.set_nodelay(true); // a hint: without it replies are late, not wrong
-                tokio::task::spawn_local(serve(Arc::clone(&door), number, course, stream));
+                keep_alive(&stream, &door.options.patience);
+                tokio::task::spawn_local(serve(Arc::clone(&door), shard, admitted, stream));
             }
             Err(error) => {
                 tracing::warn!(error = %error, "a connection could not be accepted");
@@ -134,4 +146,16 @@ async fn accept(door: Arc<Door>, shard: u16, listener: TcpListener) {
             }
         }
     }
+}
+
+/// Tells a peer that there is no room, unless too many are being told already: then it is closed without a word.
+async fn turn_away(door: Arc<Door>, stream: TcpStream) {
+    if door.turned_away.fetch_add(1, Ordering::Relaxed) < TURNED_AWAY_MAX {
+        let mut out = Vec::new();
+        Failure::no_room().put(&mut out, 0);
+        if stream.writable().await.is_ok() && stream.try_write(&out).is_ok() {
+            linger(&stream).await;
+        }
+    }
+    door.turned_away.fetch_sub(1, Ordering::Relaxed);
 }

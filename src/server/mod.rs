@@ -15,18 +15,23 @@ mod explain;
 mod listener;
 mod metrics;
 mod output;
+mod patience;
 mod person;
 mod plan;
+mod quota;
 mod refused;
+mod refusing;
 mod rejects;
 mod reply;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 
+use self::refusing::Refusing;
 use crate::base::limits::{BATCH_EVENTS_MAX, FRAME_BYTES_MAX};
 use crate::engine::Engine;
 use crate::wire::VERSION;
@@ -48,8 +53,14 @@ pub struct Options {
     pub in_flight_max: usize,
     /// Most bytes of replies that a connection may leave unread before it is closed.
     pub output_bytes_max: usize,
-    /// Time without a byte after which a connection is closed; zero: never.
-    pub idle_timeout: Duration,
+    /// Most that all connections together may leave unread before those with more than an equal part are closed.
+    pub output_total_bytes_max: usize,
+    /// How long peers may take.
+    pub patience: Patience,
+    /// How long a request may wait for its shard if its connection does not say; zero: as long as it is let in to.
+    pub deadline: Duration,
+    /// Most events and questions of one connection a second; 0: no limit.
+    pub connection_events_per_s: u32,
     /// How far an event may be behind the newest one of its connection, in milliseconds; 0: as far as it likes.
     pub source_late_ms: u64,
 }
@@ -63,9 +74,34 @@ impl Default for Options {
             connections_max: 1_024,
             in_flight_max: 1_024,
             output_bytes_max: 8 << 20,
-            idle_timeout: Duration::from_secs(300),
+            output_total_bytes_max: 256 << 20,
+            patience: Patience::default(),
+            deadline: Duration::ZERO,
+            connection_events_per_s: 0,
             source_late_ms: 0,
         }
+    }
+}
+
+/// How long a peer may take before its connection is closed; zero: for ever.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// From the connection to a whole HELLO.
+    pub hello: Duration,
+    /// From a frame's first bytes to its last.
+    pub frame: Duration,
+    /// To take anything of the replies that wait for it.
+    pub write: Duration,
+    /// Without a byte.
+    pub idle: Duration,
+    /// Silence after which the system asks whether the peer's machine is still there, three times.
+    pub keepalive: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        let [hello, frame, write, idle, keepalive] = [2, 10, 10, 300, 15].map(Duration::from_secs);
+        Self { hello, frame, write, idle, keepalive }
     }
 }
 
@@ -105,6 +141,11 @@ pub(crate) struct Door {
     shard_map: Vec<ShardAddr>,
     stop: watch::Sender<bool>,
     stopped: Notify,
+    refusing: Refusing,
+    /// Bytes of replies that wait in all connections.
+    unread: Arc<AtomicUsize>,
+    /// Peers that are being told that there is no room.
+    turned_away: AtomicUsize,
 }
 
 impl Server {
@@ -121,6 +162,9 @@ impl Server {
             shard_map: bound.shard_map(),
             stop: watch::Sender::new(false),
             stopped: Notify::new(),
+            refusing: Refusing::new(bound.shards(), Instant::now()),
+            unread: Arc::default(),
+            turned_away: AtomicUsize::new(0),
         });
         listener::start(&door, bound);
         Ok(Self { door })

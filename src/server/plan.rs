@@ -4,6 +4,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::oneshot::Receiver;
 
@@ -149,6 +150,11 @@ impl Plan {
 
     pub(super) fn now_ms(&self) -> i64 {
         self.now_ms
+    }
+
+    /// Events and questions in it so far.
+    pub(super) fn cost(&self) -> usize {
+        self.parts.iter().map(|part| part.cost).sum()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -408,15 +414,28 @@ pub(super) struct Submitted(Vec<Option<Result<Receiver<Vec<StepDone>>, TurnError
 
 impl Parts {
     /// Hands every shard its part, at once: what is submitted later is carried out later.
-    pub(super) fn submit(self, engine: &Engine) -> Submitted {
+    pub(super) fn submit(self, engine: &Engine, expires: Option<Instant>) -> Submitted {
         let submit = |(shard, part): (u16, Part)| {
-            (!part.steps.is_empty()).then(|| engine.submit(shard, part.ops, part.steps, part.cost))
+            (!part.steps.is_empty()).then(|| engine.submit_until(expires, shard, part.ops, part.steps, part.cost))
         };
         Submitted((0..).zip(self.0).map(submit).collect())
     }
 }
 
 impl Submitted {
+    /// When it is worth asking again, if no shard took its part.
+    pub(super) fn refused(&self) -> Option<u32> {
+        let mut retry = None;
+        for submitted in self.0.iter().flatten() {
+            match submitted {
+                Ok(_) => return None,
+                Err(TurnError::Overloaded { retry_after_ms }) => retry = retry.max(Some(*retry_after_ms)),
+                Err(TurnError::Stopping) => retry = retry.max(Some(0)),
+            }
+        }
+        retry
+    }
+
     /// Waits for all answers.
     pub(super) async fn done(self) -> Done {
         let mut done = Vec::with_capacity(self.0.len());

@@ -1,5 +1,7 @@
 //! From the shards' answers to reply frames.
 
+use std::time::Duration;
+
 use super::convert::attributes_out;
 use super::plan::{Done, Place, Planned, PlannedKind};
 use super::refused::told;
@@ -39,6 +41,31 @@ impl Failure {
 }
 
 impl Failure {
+    /// There is no room for another connection.
+    pub(super) fn no_room() -> Self {
+        let message = "the server has all the connections that it takes (server.connections_max): come back later";
+        Self { status: Status::Overloaded, retry_after_ms: 1_000, message }
+    }
+
+    /// The connection stands above the limit of connections.
+    pub(super) fn operators_place() -> Self {
+        let message =
+            "the server has all the connections that it takes (server.connections_max): this one may look and stop it";
+        Self { status: Status::Overloaded, retry_after_ms: 1_000, message }
+    }
+
+    /// The connection asks for more than its quota.
+    pub(super) fn over_quota(wait: Duration) -> Self {
+        let message = "the connection asks for more than server.connection_events_per_s: nothing was done";
+        let retry_after_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1);
+        Self { status: Status::Quota, retry_after_ms, message }
+    }
+
+    /// Appends it as the answer to a request.
+    pub(super) fn put(&self, out: &mut Vec<u8>, request_id: u64) {
+        put_error(out, request_id, self.status, self.retry_after_ms, self.message);
+    }
+
     /// Whether what was asked for is not known.
     pub(super) fn is_not_found(&self) -> bool {
         self.status == Status::NotFound
@@ -73,6 +100,10 @@ impl From<Refusal> for Failure {
             Refusal::Behind => {
                 let message = "another shard does not keep up: nothing was done, send it again later";
                 Self { status: Status::Overloaded, retry_after_ms: 10, message }
+            }
+            Refusal::Expired => {
+                let message = "it waited longer than the connection's deadline: nothing was done";
+                Self { status: Status::Deadline, retry_after_ms: 1, message }
             }
         }
     }
@@ -109,8 +140,8 @@ impl Replies<'_> {
             PlannedKind::ProfileEmbedding(place, vector) => self.profile_embedding(request_id, place, vector),
             PlannedKind::EmbeddingGet(place) => self.embedding_get(request_id, place),
         };
-        if let Err(Failure { status, retry_after_ms, message }) = made {
-            put_error(self.out, request_id, status, retry_after_ms, message);
+        if let Err(failure) = made {
+            failure.put(self.out, request_id);
         }
     }
 

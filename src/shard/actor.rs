@@ -20,7 +20,7 @@ use super::decisions::{DecisionOptions, Served};
 use super::exchange::Exchange;
 use super::journaled::{Fate, Journaled};
 use super::messages::{Refusal, Step, StepDone, Turn};
-use super::queue::Queue;
+use super::queue::{Credits, Flow, Queue};
 use super::snapshot::SnapshotRun;
 use super::sync::{Held, SyncRequest, Syncer};
 use crate::model::Durability;
@@ -60,6 +60,7 @@ pub struct ShardSetup {
 pub struct ShardActor {
     pub(super) core: Journaled,
     queue: Queue,
+    flow: Flow,
     pub(super) pace: Pace,
     syncer: Syncer,
     held: Vec<Held>,
@@ -85,6 +86,7 @@ impl ShardActor {
         let served = Served::new(decisions, core.shard.index(), core.clock.now_ms());
         Ok(Self {
             core,
+            flow: Flow::new(queue.clone()),
             queue,
             pace,
             syncer,
@@ -123,7 +125,16 @@ impl ShardActor {
     }
 
     pub(super) fn carry_out(&mut self, turn: Turn) {
-        let Turn { ops, steps, credits, reply } = turn;
+        let Turn { ops, steps, mut credits, expires, reply } = turn;
+        let began = Instant::now();
+        if let Some(credits) = &mut credits {
+            credits.begin();
+        }
+        if expires.is_some_and(|expires| expires <= began) {
+            self.core.metrics.add(Metric::EventsExpired, credits.as_ref().map_or(0, Credits::count) as u64);
+            let steps = steps.iter().map(|_| StepDone::Refused(Refusal::Expired)).collect();
+            return Held { steps, durability: Durability::Applied, credits, reply }.release(Durability::Applied);
+        }
         self.core.metrics.add(Metric::Turns, 1);
         self.core.sampler.begin();
         let mut done = Vec::with_capacity(steps.len());
@@ -153,6 +164,7 @@ impl ShardActor {
                 }
             });
         }
+        self.flow.turn(credits.as_ref().map_or(0, Credits::count), began, Instant::now());
         let held = Held { steps: done, durability, credits, reply };
         match durability {
             Durability::Applied => held.release(Durability::Applied),
@@ -214,7 +226,8 @@ impl ShardActor {
 
     fn gauges(&self) {
         let Journaled { shard, journal, metrics, .. } = &self.core;
-        metrics.set(Metric::Queued, self.queue.waiting() as u64);
+        metrics.set(Metric::Queued, self.queue.unanswered() as u64);
+        metrics.set(Metric::QueueWaitUs, u64::try_from(self.queue.wait().as_micros()).unwrap_or(u64::MAX));
         metrics.set(Metric::Users, shard.user_count() as u64);
         metrics.set(Metric::Items, shard.item_count() as u64);
         metrics.set(Metric::ColumnBytes, shard.column_bytes() as u64);

@@ -1,6 +1,7 @@
 //! What a shard actor is asked. Messages are kinds of turn; the commands of the protocol are inside.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix::Message;
 use crossbeam::channel::Sender;
@@ -24,6 +25,8 @@ pub struct Turn {
     pub steps: Vec<Step>,
     /// Held until the turn is done.
     pub credits: Option<Credits>,
+    /// When nobody waits for the answers any more: what is not begun by then is not done.
+    pub expires: Option<Instant>,
     /// Where the answers go.
     pub reply: oneshot::Sender<Vec<StepDone>>,
 }
@@ -78,6 +81,8 @@ pub enum Refusal {
     ReadOnly,
     /// Another shard does not keep up with what this one has for it.
     Behind,
+    /// Its time was over before it was begun.
+    Expired,
 }
 
 /// What became of a write.

@@ -41,8 +41,10 @@ metrics! {
     EventsApplied "events_applied" counter sum;
     /// Events whose id had been learned before.
     EventsDuplicate "events_duplicate" counter sum;
-    /// Events refused because the shard's queue was full.
+    /// Events and questions refused because the shard's queue was full or would have kept them waiting too long.
     EventsOverloaded "events_overloaded" counter sum;
+    /// Events and questions dropped, not begun, because their deadline had passed.
+    EventsExpired "events_expired" counter sum;
     /// Events refused, whatever the reason; each is counted by its reason too (`rejected_...`).
     EventsRejected "events_rejected" counter sum;
     /// Questions answered: profiles, predictions, recommendations and the like.
@@ -51,6 +53,8 @@ metrics! {
     Turns "turns" counter sum;
     /// Events and queries waiting in the queues now.
     Queued "queued" gauge sum;
+    /// How long what comes now waits for its shard, in microseconds, by the pace of late.
+    QueueWaitUs "queue_wait_us" gauge max;
     /// Users known.
     Users "users" gauge sum;
     /// Items known to the shard that knows most.

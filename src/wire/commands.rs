@@ -14,7 +14,7 @@ use super::error::WireError;
 use super::portrait::Person;
 pub use super::replies::{
     EventBatchReply, EventPutReply, EventRetractReply, ExplainReply, ExposureReply, HelloReply, ItemGetReply,
-    OutcomeReply, ProfileEmbeddingReply, ProfileGetReply, UserGetReply,
+    OutcomeReply, ProfileEmbeddingReply, ProfileGetReply, RecommendReply, UserGetReply,
 };
 use super::schema::{CommandInfo, commands};
 use super::types::{
@@ -67,6 +67,16 @@ commands! {
     0x0003 Session STATS Stats {} -> StatsReply {
         /// Figures, by name.
         stats: Vec<Stat>,
+    };
+
+    /// Says how long requests of this connection may wait for their shard, from now on. A request that would wait longer is
+    /// answered OVERLOADED at once; one that has waited longer is answered DEADLINE, and nothing of it was done.
+    0x0004 Session SESSION_SET SessionSet {
+        /// Most milliseconds between the reading of a request and its beginning; 0: as the server's configuration says.
+        deadline_ms: u32,
+    } -> SessionSetReply {
+        /// The deadline in force, in milliseconds; 0: none.
+        deadline_ms: u32,
     };
 
     /// Records one event. The reply is sent after the user's profile has learned it. DUPLICATE carries the same reply.
@@ -263,18 +273,7 @@ commands! {
         deny_tags: Vec<String> [max ITEM_TAGS_MAX],
         /// Strategy; empty for the first.
         strategy: String,
-    } -> RecommendReply {
-        /// Joins this list to what comes of it.
-        decision_id: u64,
-        /// Strategy that answered.
-        strategy: String,
-        /// What the list rests on: 0 learned, 1 popularity.
-        basis: u8,
-        /// Version of the profile that was used; 0 if the user was not seen.
-        profile_version: u32,
-        /// Items, the best first.
-        items: Vec<ScoredItem> [max TOP_K_MAX],
-    };
+    } -> RecommendReply;
 
     /// The items that are most alike.
     0x0204 Read SIMILAR_ITEMS SimilarItems {

@@ -196,6 +196,20 @@ records! {
         events: Vec<EventPart> [max EXPLAINED_EVENTS_MAX],
     }
 
+    /// Reply of RECOMMEND.
+    RecommendReply {
+        /// Joins this list to what comes of it.
+        decision_id: u64,
+        /// Strategy that answered.
+        strategy: String,
+        /// What the list rests on: 0 learned, 1 popularity.
+        basis: u8,
+        /// Version of the profile that was used; 0 if the user was not seen.
+        profile_version: u32,
+        /// Items, the best first.
+        items: Vec<ScoredItem> [max TOP_K_MAX],
+    }
+
     /// Reply of PROFILE_EMBEDDING.
     ProfileEmbeddingReply {
         /// Version of the profile that was used.

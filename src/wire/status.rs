@@ -96,6 +96,8 @@ statuses! {
     48 "OVERLOADED" Overloaded retry;
     /// The request waited too long and was dropped before it was started.
     49 "DEADLINE" Deadline retry;
+    /// The connection has asked for more than its quota; nothing was done; come back after `retry_after_ms`.
+    50 "QUOTA" Quota retry;
     /// A fault of the server; whether the request was carried out is not known.
     64 "INTERNAL" Internal final;
 }
@@ -154,6 +156,7 @@ mod tests {
             (36, "READ_ONLY"),
             (48, "OVERLOADED"),
             (49, "DEADLINE"),
+            (50, "QUOTA"),
             (64, "INTERNAL"),
         ];
         for (number, name) in frozen {
@@ -161,7 +164,7 @@ mod tests {
         }
         assert!(STATUSES.is_sorted_by(|a, b| a.number < b.number), "sorted, and no number twice");
         let retryable: Vec<&str> = STATUSES.iter().filter(|row| row.retryable).map(|row| row.name).collect();
-        assert_eq!(retryable, ["OVERLOADED", "DEADLINE"]);
+        assert_eq!(retryable, ["OVERLOADED", "DEADLINE", "QUOTA"]);
     }
 
     #[test]

@@ -61,14 +61,16 @@ pub struct Tally {
     pub requests: u64,
     /// Questions about a user of whom there is nothing yet.
     pub not_found: u64,
-    /// Requests refused as overloaded.
+    /// Requests refused as overloaded, too late or over quota: those that may be sent again.
     pub overloaded: u64,
     /// Requests and events refused for any other reason, and requests never answered.
     pub errors: u64,
     /// What the first refusal said.
     pub first_error: Option<String>,
-    /// Latencies of requests due within the window.
+    /// Latencies of requests due within the window that were not refused.
     pub latencies: Latencies,
+    /// Latencies of those refused as overloaded.
+    pub refusals: Latencies,
     /// How late the open loop sent, of all requests: what of their latency is the client's own.
     pub lateness: Latencies,
     /// Begin and end of the window, in nanoseconds since the start.
@@ -86,6 +88,7 @@ impl Tally {
         self.errors += other.errors;
         self.first_error = self.first_error.take().or(other.first_error);
         self.latencies.add(&other.latencies);
+        self.refusals.add(&other.refusals);
         self.lateness.add(&other.lateness);
         self.window_ns = (self.window_ns.0.min(other.window_ns.0), self.window_ns.1.max(other.window_ns.1));
     }
@@ -284,7 +287,9 @@ impl<'a> Sink<'a> {
             return;
         };
         if (from_ns..self.to_ns).contains(&due_ns) {
-            self.tally.latencies.record(kind, now_ns.saturating_sub(due_ns));
+            let retryable = Status::from_number(header.code).is_some_and(Status::is_retryable);
+            let latencies = if retryable { &mut self.tally.refusals } else { &mut self.tally.latencies };
+            latencies.record(kind, now_ns.saturating_sub(due_ns));
         }
         if (from_ns..self.to_ns).contains(&now_ns) {
             self.tally.requests += 1;
@@ -314,7 +319,7 @@ impl<'a> Sink<'a> {
                 tally.duplicates += events;
             }
             Some(Status::NotFound) => tally.not_found += 1,
-            Some(Status::Overloaded) => tally.overloaded += 1,
+            Some(status) if status.is_retryable() => tally.overloaded += 1,
             status => {
                 let why = crate::wire::message::decode_error(body).map(|error| error.message).unwrap_or_default();
                 let status = status.map_or_else(|| format!("status {}", header.code), |status| status.to_string());

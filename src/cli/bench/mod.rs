@@ -85,6 +85,9 @@ pub struct BenchArgs {
     /// counts the waiting; without it each connection sends as soon as it may.
     #[arg(long, value_name = "R")]
     pub rate: Option<f64>,
+    /// Longest that a request may wait for its shard, in milliseconds; 0: as the server is configured.
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub deadline_ms: u32,
     /// Users, drawn by Zipf's law.
     #[arg(long, value_name = "U", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     pub users: u32,
@@ -137,6 +140,7 @@ impl Default for BenchArgs {
             seconds: None,
             events: None,
             rate: None,
+            deadline_ms: 0,
             users: 100_000,
             items: 10_000,
             mix: Mix { ingest: 100, ..Mix::default() },
@@ -184,7 +188,7 @@ pub fn measure(args: &BenchArgs, addr: &str) -> Result<Report, CliError> {
     let mut workers = Vec::new();
     for (number, source) in (0..).zip(sources(args, &hello)?) {
         let to = hello.shard_map.get(usize::from(shard_of(number, args, &hello))).filter(|_| is_aware(args, &hello));
-        workers.push((Socket::connect(to.map_or(addr, |to| &to.addr))?, source));
+        workers.push((Socket::connect(to.map_or(addr, |to| &to.addr), args.deadline_ms)?, source));
     }
     let tally = drive(workers, pace(args), args)?;
     Ok(Report::new(&tally, settings(args, &hello, addr)))

@@ -14,14 +14,16 @@ pub struct Report {
     pub events_per_s: f64,
     /// Requests answered a second.
     pub requests_per_s: f64,
-    /// Latency of all requests, in microseconds; null if none was answered.
+    /// Latency of all requests that were not refused as overloaded, in microseconds; null if there was none.
     pub latency_us: Option<Percentiles>,
     /// Requests and events refused, and requests never answered.
     pub errors: u64,
     /// What the first of them was.
     pub first_error: Option<String>,
-    /// Requests refused as overloaded.
+    /// Requests refused as overloaded, too late or over quota.
     pub overloaded: u64,
+    /// How long these refusals took, in microseconds; null without any.
+    pub overloaded_latency_us: Option<Percentiles>,
     /// Events acknowledged.
     pub events: u64,
     /// Of these, repeats.
@@ -104,6 +106,7 @@ impl Report {
             errors: tally.errors,
             first_error: tally.first_error.clone(),
             overloaded: tally.overloaded,
+            overloaded_latency_us: tally.refusals.overall(),
             events: tally.events,
             duplicates: tally.duplicates,
             not_found: tally.not_found,
@@ -145,6 +148,9 @@ impl Report {
         text += &format!("{events} events/s   {requests} requests/s   over {:.1} s\n\n", self.seconds);
         text += &self.table();
         text += &format!("\n\n{} errors   {} overloaded", self.errors, self.overloaded);
+        if let Some(refused) = self.overloaded_latency_us {
+            text += &format!(" ({} p50, {} p99)", us(refused.p50), us(refused.p99));
+        }
         for (count, what) in [(self.duplicates, "repeats"), (self.not_found, "users not found")] {
             if count > 0 {
                 text += &format!("   {count} {what}");
@@ -204,6 +210,7 @@ mod tests {
             tally.latencies.record(RequestKind::Ingest, us * 1_000);
         }
         tally.latencies.record(RequestKind::Recommend, 5_000_000);
+        tally.refusals.record(RequestKind::Ingest, 300_000);
         let hello = HelloReply {
             version: 1,
             server: "mirra 9".to_owned(),
@@ -227,6 +234,7 @@ mod tests {
         for name in ["p50", "p90", "p99", "p999", "max"] {
             assert!(json["latency_us"][name].as_f64().is_some_and(|us| us >= 50.0), "{name}: {json}");
         }
+        assert_eq!(json["overloaded_latency_us"]["p99"].as_f64().map(f64::round), Some(300.0));
         assert_eq!(json["by_kind"][1]["kind"], "recommend");
         assert_eq!(json["settings"]["batch"], 64);
         assert!(json["sent_late_us"].is_null());
@@ -238,7 +246,7 @@ mod tests {
         for part in [
             "3.00 k events/s",
             "shards), auto",
-            "2 overloaded",
+            "2 overloaded (300 us p50",
             "ingest",
             "recommend",
             "all",

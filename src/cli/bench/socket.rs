@@ -8,8 +8,8 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::client::ClientError;
-use crate::wire::commands::Hello;
-use crate::wire::{Header, Status, VERSION, WireError, put_request, split};
+use crate::wire::commands::{Hello, SessionSet};
+use crate::wire::{Command, Header, Status, VERSION, WireError, put_request, split};
 
 /// Bytes that one read asks for.
 const READ_BYTES: usize = 64 << 10;
@@ -46,11 +46,11 @@ pub struct SocketWriter {
 }
 
 impl Socket {
-    /// Connects and says HELLO.
+    /// Connects, says HELLO, and how long requests may wait if `deadline_ms` is not 0.
     ///
     /// # Errors
     /// [`ClientError::NotConnected`], [`ClientError::Refused`], [`ClientError::ConnectionLost`].
-    pub fn connect(addr: &str) -> Result<Self, ClientError> {
+    pub fn connect(addr: &str, deadline_ms: u32) -> Result<Self, ClientError> {
         let failed = |error: std::io::Error| ClientError::NotConnected {
             addr: addr.to_owned(),
             waited_ms: 0,
@@ -63,15 +63,23 @@ impl Socket {
         let reader = SocketReader { stream, addr, input, filled: 0, patience: PATIENCE };
         let mut socket = Self { out: Vec::new(), reader };
         let (client, token) = ("mirra bench".to_owned(), String::new());
-        let hello = Hello { client, version_min: VERSION, version_max: VERSION, token };
-        put_request(&mut socket.out, 0, &hello)?;
-        socket.flush()?;
+        socket.open(&Hello { client, version_min: VERSION, version_max: VERSION, token })?;
+        if deadline_ms > 0 {
+            socket.open(&SessionSet { deadline_ms })?;
+        }
+        Ok(socket)
+    }
+
+    /// Asks for something before the load begins.
+    fn open<C: Command>(&mut self, request: &C) -> Result<(), ClientError> {
+        put_request(&mut self.out, 0, request)?;
+        self.flush()?;
         let mut code = Status::Ok.number();
-        while socket.reader.receive(|header, _, _| code = header.code, Instant::now())? == 0 {}
+        while self.reader.receive(|header, _, _| code = header.code, Instant::now())? == 0 {}
         match Status::from_number(code) {
-            Some(Status::Ok) => Ok(socket),
+            Some(Status::Ok) => Ok(()),
             Some(status) => {
-                let (command, message) = ("HELLO", "the load tester is not let in".to_owned());
+                let (command, message) = (C::NAME, "the load tester is not let in".to_owned());
                 Err(ClientError::Refused { command, status, retry_after_ms: 0, message })
             }
             None => Err(WireError::UnknownStatus { status: code }.into()),
