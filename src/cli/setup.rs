@@ -72,6 +72,7 @@ pub fn engine_options(config: &Config, data_dir: &Path) -> engine::Options {
         kept_max: config.decisions.kept_max,
         wait_ms: i64::try_from(config.decisions.wait_s.saturating_mul(1_000)).unwrap_or(i64::MAX),
     };
+    options.memory_limit_bytes = config.memory.limit_bytes;
     options.rejects_bytes_max = config.rejects.bytes_max;
     options
 }

@@ -14,14 +14,17 @@ use super::raw::{self, Raw};
 use super::strategy::StrategyOptions;
 use super::{
     Config, DecisionsOptions, ExchangeOptions, HistoryOptions, JournalOptions, LogFormat, LogLevel, LogOptions,
-    PrequentialOptions, RankerOptions, RefitOptions, RejectsOptions, ServerOptions, ShardsOptions, SnapshotOptions,
-    schema,
+    MemoryOptions, PrequentialOptions, RankerOptions, RefitOptions, RejectsOptions, ServerOptions, ShardsOptions,
+    SnapshotOptions, schema,
 };
 use crate::base::limits::{
     BATCH_EVENTS_MAX, FRAME_BYTES_MAX, HISTORY_MAX, REJECTS_BYTES_MAX, REJECTS_BYTES_MIN, SHARDS_MAX,
 };
 use crate::learn::auto::Training;
 use crate::model::Durability;
+
+/// Least memory that may be a limit, in bytes.
+const MEMORY_BYTES_MIN: u64 = 64 << 20;
 
 /// A year, in seconds: the longest of the times that are waited for.
 const WAIT_S_MAX: u64 = 365 * 86_400;
@@ -102,6 +105,7 @@ pub(super) fn check(table: Table, origins: &Origins) -> Result<Config, ConfigErr
             queue_wait_ms: c.whole("shards.queue_wait_ms", raw.shards.queue_wait_ms, 1..=600_000),
             quantum_us: c.whole("shards.quantum_us", raw.shards.quantum_us, 100..=100_000),
         },
+        memory: memory(&raw.memory, c),
         strategy: StrategyOptions::check(&raw.strategy, sections, c),
         schema: schema::check(&raw, c),
         history: HistoryOptions {
@@ -229,6 +233,15 @@ fn server(raw: &raw::Server, c: &mut Checker<'_>) -> ServerOptions {
         source_late_s: c.whole("server.source_late_s", raw.source_late_s, 0..=WAIT_S_MAX),
         shutdown_s: c.whole("server.shutdown_s", raw.shutdown_s, 0..=3_600),
     }
+}
+
+fn memory(raw: &raw::Memory, c: &mut Checker<'_>) -> MemoryOptions {
+    let limit_bytes = raw.limit_bytes;
+    if limit_bytes != 0 && limit_bytes < MEMORY_BYTES_MIN {
+        let why = format!("must be 0, or at least {MEMORY_BYTES_MIN}: an empty server takes some of it");
+        c.refuse("memory.limit_bytes", why, None);
+    }
+    MemoryOptions { limit_bytes }
 }
 
 fn journal(raw: &raw::Journal, c: &mut Checker<'_>) -> JournalOptions {

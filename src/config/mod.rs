@@ -39,6 +39,8 @@ pub struct Config {
     pub server: ServerOptions,
     /// Shards and their queues.
     pub shards: ShardsOptions,
+    /// How much memory there is.
+    pub memory: MemoryOptions,
     /// Update strategies.
     pub strategy: StrategyOptions,
     /// What the field of use says of events, users and items.
@@ -113,6 +115,13 @@ pub struct ShardsOptions {
     pub queue_wait_ms: u64,
     /// Longest time of turns before a shard lets its thread run something else, in microseconds.
     pub quantum_us: u64,
+}
+
+/// `[memory]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryOptions {
+    /// Bytes that the process may hold; 0 = no limit.
+    pub limit_bytes: u64,
 }
 
 /// `[history]`.

@@ -15,6 +15,7 @@ use serde::Deserialize;
 pub(super) struct Raw {
     pub(super) server: Server,
     pub(super) shards: Shards,
+    pub(super) memory: Memory,
     pub(super) strategy: Strategy,
     pub(super) schema: Schema,
     pub(super) cleaning: Cleaning,
@@ -63,6 +64,12 @@ pub(super) struct Shards {
     pub(super) queue_events_max: u64,
     pub(super) queue_wait_ms: u64,
     pub(super) quantum_us: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Memory {
+    pub(super) limit_bytes: u64,
 }
 
 #[derive(Debug, Deserialize)]

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use super::memory::Promise;
 use super::refit::{FitFrom, FitSize, fit_epoch_from};
 use super::{Engine, EngineError, Inner, Query, TurnError, spawn_thread};
 use crate::linalg::IalsOptions;
@@ -68,15 +69,20 @@ impl Engine {
     }
 
     async fn refit_while(&self, running: Running, seed: Option<u64>) -> Result<(u32, FitSize), EngineError> {
+        let state = &self.options().state;
+        let models = state.strategies.iter().filter(|strategy| state.takes_model(strategy));
+        let dim = models.map(|strategy| strategy.shape().item_rows).max().unwrap_or(0);
+        let untils = self.known_users().await?;
+        let promise = self.promise_refit(untils.iter().map(|until| *until as u64).sum(), dim).await?;
         let mut histories = Vec::new();
-        for shard in 0..self.shards() {
-            histories.push(self.histories(shard).await?);
+        for (shard, until) in (0..).zip(untils) {
+            histories.push(self.histories(shard, until).await?);
         }
         let epoch = self.epoch() + 1;
         let (sender, receiver) = oneshot::channel();
         spawn_thread("mirra-refit", move || {
             give_way();
-            let fitted = fit_and_store(&running.0, &histories, seed, epoch);
+            let fitted = fit_and_store(&running.0, promise, &histories, seed, epoch);
             let _ = sender.send((fitted, running)); // where nobody waits any more, dropping it says that it is over
         })?;
         let (fitted, _running) = receiver.await.map_err(|_| EngineError::Lost("refit"))?;
@@ -88,20 +94,29 @@ impl Engine {
         Ok((epoch, size))
     }
 
-    /// The retained histories of one shard, some users a turn. Users who come meanwhile are part of it, events of users
-    /// collected before are not: a fit is of about now, and no queue waits for it.
-    async fn histories(&self, shard: u16) -> Result<Histories, EngineError> {
+    /// The slots behind the last users of all shards.
+    async fn known_users(&self) -> Result<Vec<usize>, EngineError> {
+        let none = || Query::Histories { from: 0, most: 0, until: usize::MAX };
+        let until = |answer| if let Answer::Histories(none) = answer { none.until } else { 0 };
+        Ok(self.ask_all("refit", none).await?.into_iter().map(until).collect())
+    }
+
+    /// The retained histories of one shard, some users a turn. Users who come meanwhile have no part in it (under load they
+    /// come faster than they are collected, and the memory was promised for those that there were), events of users collected
+    /// before neither: a fit is of about now, and no queue waits for it.
+    async fn histories(&self, shard: u16, until: usize) -> Result<Histories, EngineError> {
         let failed = || EngineError::ShardFailed { shard, what: "refit" };
         let mut whole = Histories::default();
         loop {
             if self.inner.gives_up() {
                 return Err(EngineError::Stopping("refit"));
             }
-            let query = Query::Histories { from: whole.upto, most: USERS_A_TURN };
+            let query = Query::Histories { from: whole.upto, most: USERS_A_TURN, until };
             match self.ask(shard, query).await {
                 Ok(Ok(Answer::Histories(some))) => {
                     whole.users.extend(some.users);
-                    (whole.items, whole.dims, whole.upto) = (some.items, some.dims, some.upto);
+                    (whole.items, whole.dims) = (some.items, some.dims);
+                    (whole.upto, whole.until) = (some.upto, some.until);
                     if some.last {
                         return Ok(whole);
                     }
@@ -149,6 +164,7 @@ impl Inner {
 
 fn fit_and_store(
     inner: &Inner,
+    promise: Promise,
     histories: &[Histories],
     seed: Option<u64>,
     epoch: u32,
@@ -162,8 +178,9 @@ fn fit_and_store(
         model.inspect_err(|error| tracing::warn!(%error, "the present item model is no start for the next")).ok()
     });
     let from = present.as_ref().map(|model| FitFrom { model, sweeps: options.refit_sweeps });
-    let mut told = 0;
+    let (mut told, mut promise) = (0, Some(promise));
     let mut report = |share: f64| {
+        promise.take(); // a fit that reports has taken what it takes
         let percent = (100.0 * share) as u64;
         inner.shards[0].metrics.set(Metric::RefitPercent, percent.max(1));
         if percent >= told + 25 {

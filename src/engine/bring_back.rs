@@ -100,6 +100,7 @@ pub fn go_on(
         home: Arc::clone(home),
         metrics: Arc::clone(metrics),
         clock: Arc::clone(clock),
+        room: Arc::default(),
         sampler: Sampler::new(sample_share),
         broken: false,
         rebuilds: 0,

@@ -74,6 +74,20 @@ pub enum EngineError {
     /// Weights are given and no active strategy takes them.
     #[error("no active strategy takes weights: add \"attention\" to [strategy] active, or start without --weights")]
     NothingToPretrain,
+    /// There is too little memory for it.
+    #[error(
+        "a {what} would take some {more_mib} MiB more, and {held_mib} of {limit_mib} MiB are held: raise [memory] limit_bytes"
+    )]
+    Memory {
+        /// What.
+        what: &'static str,
+        /// Held now.
+        held_mib: u64,
+        /// What it would take.
+        more_mib: u64,
+        /// The limit.
+        limit_mib: u64,
+    },
     /// The fit failed.
     #[error("the item model could not be fitted")]
     Fit(#[from] LinalgError),

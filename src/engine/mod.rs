@@ -7,6 +7,7 @@
 mod background;
 pub mod bring_back;
 mod error;
+mod memory;
 mod merge;
 mod pretrained;
 mod refit;
@@ -77,6 +78,8 @@ pub struct Options {
     pub teaching: TeachingPace,
     /// How long each shard remembers what it served.
     pub decisions: DecisionOptions,
+    /// Bytes of memory near which no new users and items are taken; 0: no limit.
+    pub memory_limit_bytes: u64,
     /// Most bytes of refused events that are kept; 0: none, they are only counted.
     pub rejects_bytes_max: u64,
     /// What attention goes on from, unless its data come from there already.
@@ -103,6 +106,7 @@ impl Options {
             refit_automatically: true,
             teaching: TeachingPace { cpu_share: 0.25, sample_share: 0.05 },
             decisions: DecisionOptions::default(),
+            memory_limit_bytes: 0,
             rejects_bytes_max: 64 << 20,
             pretrained: None,
             progress: Arc::default(),
@@ -136,6 +140,7 @@ struct Inner {
     refitting: AtomicBool,
     no_refits: AtomicBool,
     snapshotting: AtomicBool,
+    memory: memory::Memory,
     stopping: AtomicBool,
     registry: Registry,
     schema: schema::InForce,

@@ -95,6 +95,7 @@ fn metric(reason: RejectReason) -> Metric {
         RejectReason::Paused => Metric::RejectedPaused,
         RejectReason::Attribute => Metric::RejectedAttribute,
         RejectReason::Merged => Metric::RejectedMerged,
+        RejectReason::Memory => Metric::RejectedMemory,
     }
 }
 

@@ -9,6 +9,7 @@ use actix::Actor;
 use actix_rt::{Arbiter, ArbiterHandle};
 
 use super::bring_back::{Common, Pieces, go_on, recover_all};
+use super::memory::{self, Memory};
 use super::merge::Aliases;
 use super::registry::Registry;
 use super::{
@@ -16,6 +17,7 @@ use super::{
 };
 use crate::base::Clock;
 use crate::base::ids::mix;
+use crate::shard::room::Room;
 use crate::shard::{Home, Journaled, Recovered, ShardSetup, StartStep};
 use crate::storage::{DataDir, Meta, OpenReport, SnapshotOptions, SnapshotStore, TornTail};
 use crate::telemetry::Metrics;
@@ -95,7 +97,8 @@ impl Engine {
         let (aliases, unfinished) = Aliases::of(&recovered);
         let common = Common { epoch, schema: &schema };
         let rejects = rejects::open_store(&home, options.rejects_bytes_max)?;
-        let (shards, mut arbiters) = start_actors(recovered, &home, &options, &clock, common)?;
+        let memory = Memory::default();
+        let (shards, mut arbiters) = start_actors(recovered, &home, &options, &clock, &memory.room, common)?;
         let rejects = rejects::start_keeper(rejects, &shards[0].metrics)?;
         let addresses: Vec<_> = shards.iter().map(|shard| shard.address.clone()).collect();
         arbiters.extend(teach::start_teacher(&options, &addresses, weights));
@@ -110,6 +113,7 @@ impl Engine {
             refitting: AtomicBool::new(false),
             no_refits: AtomicBool::new(false),
             snapshotting: AtomicBool::new(false),
+            memory,
             stopping: AtomicBool::new(false),
             registry: Registry::default(),
             schema: schema::InForce::new(schema),
@@ -126,6 +130,7 @@ impl Engine {
         }
         engine.finish_merges(unfinished);
         teach::start_refits(&engine, &engine.inner.shards[0].arbiter);
+        memory::watch(&engine, &engine.inner.shards[0].arbiter);
         Ok(Opened { engine, report })
     }
 }
@@ -165,13 +170,15 @@ fn start_actors(
     home: &Arc<Home>,
     options: &Options,
     clock: &Arc<dyn Clock>,
+    room: &Arc<Room>,
     common: Common<'_>,
 ) -> Result<(Vec<ShardHandle>, Vec<Arbiter>), EngineError> {
     let (mut shards, mut arbiters) = (Vec::new(), Vec::new());
     for recovered in recovered {
         let metrics = Arc::new(Metrics::default());
         let pieces = Pieces { home, metrics: &metrics, clock, journal: options.journal };
-        let core = go_on(recovered, &pieces, common, options.teaching.sample_share)?;
+        let mut core = go_on(recovered, &pieces, common, options.teaching.sample_share)?;
+        core.room = Arc::clone(room);
         let arbiter = Arbiter::new();
         shards.push(start_actor(core, options, arbiter.handle())?);
         arbiters.push(arbiter);

@@ -151,7 +151,9 @@ pub fn fit_from(
     let dim = options.dim;
     assert_eq!(start.len(), items * dim, "factors to start from");
     let mut of_items = start;
-    let mut of_users = vec![0.0_f32; users * dim];
+    // Written to at once, so that whoever has set memory aside for a fit knows what it takes before it goes on for minutes.
+    let mut of_users = Vec::with_capacity(users * dim);
+    of_users.resize(users * dim, 0.0_f32);
     let mut solver = SpdSolver::new(dim);
     let progress = FitProgress {
         iteration: 0,

@@ -62,6 +62,8 @@ reasons! {
     Attribute = 11 "attribute";
     /// The user was merged into another while the event was on its way: send it again, it goes to the other.
     Merged = 12 "merged";
+    /// There was no memory for another user or item, or for anything: send it again later.
+    Memory = 13 "memory";
 }
 
 impl RejectReason {
@@ -173,7 +175,7 @@ impl Reject {
             what: "reason",
             offset,
             found: u64::from(code),
-            allowed: "1 to 12",
+            allowed: "1 to 13",
         })?;
         let source = text(reader, SOURCE_BYTES_MAX)?;
         let message = text(reader, TEXT_BYTES_MAX)?;
@@ -225,6 +227,7 @@ mod tests {
             "paused",
             "attribute",
             "merged",
+            "memory",
         ];
         for (code, name) in (1_u8..).zip(frozen) {
             let reason = RejectReason::from_code(code).unwrap();
@@ -233,7 +236,7 @@ mod tests {
             assert!(reason.help().ends_with('.'), "{name}");
         }
         assert_eq!(RejectReason::COUNT, frozen.len());
-        assert_eq!([0, 13, 255].map(RejectReason::from_code), [None; 3]);
+        assert_eq!([0, 14, 255].map(RejectReason::from_code), [None; 3]);
         assert_eq!(RejectReason::named("late"), None);
     }
 
@@ -248,7 +251,7 @@ mod tests {
             for cut in 0..bytes.len() {
                 assert!(Reject::decode(&mut Reader::new(&bytes[..cut])).is_err(), "cut at {cut}");
             }
-            for code in [0, 13] {
+            for code in [0, 14] {
                 bytes[8] = code;
                 let found = Reject::decode(&mut Reader::new(&bytes));
                 assert!(matches!(found, Err(CursorError::Bad { what: "reason", offset: 8, .. })), "{found:?}");

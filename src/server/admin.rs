@@ -84,6 +84,7 @@ pub(super) async fn carry_out(session: Rc<Session>, request_id: u64, request: Re
 fn status(error: &EngineError) -> Status {
     match error {
         EngineError::Busy(_) | EngineError::Stopping(_) => Status::Overloaded,
+        EngineError::Memory { .. } => Status::Memory,
         EngineError::MergeSelf { .. } | EngineError::MergeTaken { .. } => Status::BadRequest,
         EngineError::Schema(_) | EngineError::SchemaBytes(_) | EngineError::Trait { .. } => Status::BadRequest,
         EngineError::NothingToFit { .. } | EngineError::Fit(_) => Status::BadRequest,

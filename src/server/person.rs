@@ -130,7 +130,7 @@ impl Replies<'_> {
         }
         let reply = EventRetractReply {
             shard: place.shard,
-            sequence: written.first_sequence + place.outcome as u64,
+            sequence: written.sequence(place.outcome),
             version: outcome.version,
             durability: written.durability as u8,
             exact: outcome.exact,

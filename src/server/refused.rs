@@ -26,6 +26,10 @@ pub(super) fn told(reason: RejectReason) -> (Status, &'static str) {
             Status::Overloaded,
             "the user was merged into another while the event was on its way: send it again, it goes to the other",
         ),
+        RejectReason::Memory => (
+            Status::Memory,
+            "there is no memory for another user or item ([memory] limit_bytes): nothing was done, known ones go on",
+        ),
         _ => (Status::BadRequest, "the event was not learned"),
     }
 }

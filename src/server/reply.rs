@@ -7,8 +7,9 @@ use super::plan::{Done, Place, Planned, PlannedKind};
 use super::refused::told;
 use crate::base::limits::{DIM_MAX, LIST_MAX};
 use crate::engine::TurnError;
-use crate::model::Durability;
+use crate::model::{Durability, RejectReason};
 use crate::shard::messages::{ItemAnswer, ProfileAnswer};
+use crate::shard::room::is_for_room;
 use crate::shard::{Answer, Refusal, StepDone, Written};
 use crate::state::{ArmView, Basis, Outcome, OutcomeKind, Scored};
 use crate::wire::commands::{
@@ -161,6 +162,10 @@ impl Replies<'_> {
     pub(super) fn written(&self, place: Place) -> Result<(&Written, Outcome), Failure> {
         match self.step(place)? {
             StepDone::Written(written) => match written.outcomes.get(place.outcome) {
+                Some(outcome) if is_for_room(*outcome) => {
+                    let (status, message) = told(RejectReason::Memory);
+                    Err(Failure { status, retry_after_ms: 1_000, message })
+                }
                 Some(outcome) => Ok((written, *outcome)),
                 None => Err(Refusal::Broken.into()),
             },
@@ -213,7 +218,7 @@ impl Replies<'_> {
         let (written, outcome) = self.learned(place)?;
         let reply = EventPutReply {
             shard: place.shard,
-            sequence: written.first_sequence + place.outcome as u64,
+            sequence: written.sequence(place.outcome),
             profile_version: outcome.version,
             durability: written.durability as u8,
             score_before: outcome.score_before,
@@ -247,7 +252,9 @@ impl Replies<'_> {
                     reply.accepted += written.applied;
                     reply.duplicates += written.duplicates;
                     reply.durability = reply.durability.max(written.durability as u8);
-                    let operations = u64::from(written.applied + written.duplicates) + written.refused.len() as u64;
+                    let journaled =
+                        written.refused.iter().filter(|refused| refused.reason != RejectReason::Memory).count();
+                    let operations = u64::from(written.applied + written.duplicates) + journaled as u64;
                     for refused in &written.refused {
                         let (status, message) = told(refused.reason);
                         let same = |other: &Place| {
@@ -301,7 +308,7 @@ impl Replies<'_> {
                 Ok((written, outcome)) => EventResult {
                     status: status_of(outcome).number(),
                     shard: place.shard,
-                    sequence: written.first_sequence + place.outcome as u64,
+                    sequence: written.sequence(place.outcome),
                     profile_version: outcome.version,
                     score_before: outcome.score_before,
                     rank_before: outcome.rank_before,
@@ -314,7 +321,7 @@ impl Replies<'_> {
 
     pub(super) fn ack<C: Command<Reply = WriteAck>>(&mut self, request_id: u64, place: Place) -> Result<(), Failure> {
         let (written, outcome) = self.written(place)?;
-        let sequence = written.first_sequence + place.outcome as u64;
+        let sequence = written.sequence(place.outcome);
         let (version, durability) = (outcome.version, written.durability as u8);
         self.put::<C>(request_id, Status::Ok, &WriteAck { shard: place.shard, sequence, version, durability });
         Ok(())

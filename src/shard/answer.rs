@@ -62,7 +62,9 @@ pub(super) fn answer(shard: &mut Shard, query: &Query) -> Answer {
         Query::Missing => Answer::Missing(shard.missing_decisions()),
         Query::Events => Answer::Events(shard.event_count()),
         Query::Digest => Answer::Digest(shard.sequence(), shard.digest()),
-        Query::Histories { from, most } => Answer::Histories(Box::new(Histories::some_of(shard, *from, *most))),
+        Query::Histories { from, most, until } => {
+            Answer::Histories(Box::new(Histories::some_of(shard, *from, *most, *until)))
+        }
     }
 }
 

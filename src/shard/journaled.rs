@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::messages::{Refusal, Refused, SnapshotPart, Written};
 use super::recovery::{Home, recover};
+use super::room::{Level, Room, Sifted, sift};
 use super::teacher::Sampler;
 use crate::base::{Clock, Reader};
 use crate::model::{Durability, SentEvent};
@@ -37,6 +38,8 @@ pub struct Journaled {
     pub metrics: Arc<Metrics>,
     /// Stamps records.
     pub clock: Arc<dyn Clock>,
+    /// Whether there is room for new users and items.
+    pub room: Arc<Room>,
     /// Describes examples for a teacher.
     pub sampler: Sampler,
     /// Whether the machine could not be made anew.
@@ -69,11 +72,24 @@ impl Fate {
 }
 
 impl Journaled {
-    /// Applies operations and appends them to the journal's buffer as one record.
+    /// Applies operations that there is room for, and appends them to the journal's buffer as one record.
     ///
     /// # Errors
     /// [`Refusal`]: then nothing of them is kept.
     pub fn write(&mut self, ops: &[u8], count: u32, each: bool) -> Result<Written, Refusal> {
+        let level = self.room.level();
+        let sifted = if level == Level::Free { None } else { sift(&self.shard, level, ops, count) };
+        match sifted {
+            None => self.write_all(ops, count, each),
+            Some(sifted) if sifted.count == 0 => Ok(sifted.complete(Sifted::nothing(self.shard.sequence() + 1), each)),
+            Some(sifted) => {
+                let written = self.write_all(&sifted.ops, sifted.count, each)?;
+                Ok(sifted.complete(written, each))
+            }
+        }
+    }
+
+    fn write_all(&mut self, ops: &[u8], count: u32, each: bool) -> Result<Written, Refusal> {
         if self.journal.is_poisoned() {
             return Err(Refusal::ReadOnly);
         }
@@ -237,5 +253,6 @@ fn apply_all(shard: &mut Shard, sampler: &mut Sampler, ops: &[u8], count: u32, e
         }
         outcomes.push(outcome);
     }
-    Written { first_sequence, applied, duplicates, durability: Durability::Applied, refused, outcomes }
+    let (durability, left_out) = (Durability::Applied, Vec::new());
+    Written { first_sequence, applied, duplicates, durability, refused, left_out, outcomes }
 }

@@ -98,8 +98,19 @@ pub struct Written {
     pub durability: Durability,
     /// Events that were not learned.
     pub refused: Vec<Refused>,
+    /// Places of operations that were refused before the journal, rising.
+    pub left_out: Vec<usize>,
     /// Outcomes by operation; the last one alone if not every one was wanted.
     pub outcomes: Vec<Outcome>,
+}
+
+impl Written {
+    /// The sequence of the operation at a place, or of the one that would come next if it was left out.
+    #[must_use]
+    pub fn sequence(&self, at: usize) -> u64 {
+        let left_out = self.left_out.partition_point(|place| *place < at);
+        self.first_sequence + (at - left_out) as u64
+    }
 }
 
 /// An event that the shard did not learn.
@@ -229,6 +240,8 @@ pub enum Query {
         from: usize,
         /// How many.
         most: usize,
+        /// The slot behind the last of all that are wanted, or any behind the last that there is.
+        until: usize,
     },
 }
 
@@ -343,6 +356,8 @@ pub struct Histories {
     pub dims: Vec<usize>,
     /// The slot behind the last of the users.
     pub upto: usize,
+    /// The slot behind the last of all that are wanted.
+    pub until: usize,
     /// Whether there are no users behind.
     pub last: bool,
 }
@@ -351,16 +366,17 @@ impl Histories {
     /// Those of a shard as it is now.
     #[must_use]
     pub fn of(shard: &Shard) -> Self {
-        Self::some_of(shard, 0, shard.user_count())
+        Self::some_of(shard, 0, shard.user_count(), usize::MAX)
     }
 
     /// Those of some users, as they are now.
     #[must_use]
-    pub fn some_of(shard: &Shard, from: usize, most: usize) -> Self {
-        let upto = from.saturating_add(most).min(shard.user_count());
-        let last = upto == shard.user_count();
+    pub fn some_of(shard: &Shard, from: usize, most: usize, until: usize) -> Self {
+        let until = until.min(shard.user_count());
+        let upto = from.saturating_add(most).min(until);
+        let last = upto == until;
         let items = if last { shard.item_ids().cloned().collect() } else { Vec::new() };
-        Self { items, users: shard.histories_in(from..upto), dims: shard.model_dims(), upto, last }
+        Self { items, users: shard.histories_in(from..upto), dims: shard.model_dims(), upto, until, last }
     }
 }
 

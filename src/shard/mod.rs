@@ -8,6 +8,7 @@
 //! * [`decisions`]: what was served, until an outcome names it.
 //! * [`teacher`]: trains the ranker of `auto` off the path of events.
 //! * [`rejects`]: counts refused events, and the thread that keeps them.
+//! * [`room`]: what a full memory still takes.
 //! * `sync`: the thread that syncs the journal and then lets durable answers go.
 //! * [`progress`]: how far a start is.
 //! * [`recovery`]: newest valid snapshot and the journal's tail make the same bits as before.
@@ -23,6 +24,7 @@ pub mod progress;
 pub mod queue;
 pub mod recovery;
 pub mod rejects;
+pub mod room;
 mod snapshot;
 mod sync;
 pub mod teacher;

@@ -9,6 +9,7 @@
 //! column for each of them; the shard changes only users whose id routes here and items that it owns, all else are
 //! copies as published.
 
+mod adds;
 mod ahead;
 mod apply;
 pub mod arm;

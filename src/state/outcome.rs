@@ -45,6 +45,12 @@ impl Outcome {
         }
     }
 
+    /// Not carried out: the operation never came to a shard.
+    #[must_use]
+    pub fn refused(reason: RejectReason) -> Self {
+        Self::unchanged(OutcomeKind::Refused(reason), 0)
+    }
+
     /// Nothing was learned or changed of what has this version, for the reason that `kind` gives.
     pub(super) fn unchanged(kind: OutcomeKind, version: u32) -> Self {
         Self { kind, ..Self::applied(version) }

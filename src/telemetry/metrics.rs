@@ -59,6 +59,12 @@ metrics! {
     Users "users" gauge sum;
     /// Items known to the shard that knows most.
     Items "items" gauge max;
+    /// Bytes of memory that the process holds.
+    MemoryBytes "memory_bytes" gauge max;
+    /// Bytes near which no new users and items are taken; 0: no limit.
+    MemoryLimitBytes "memory_limit_bytes" gauge max;
+    /// 0 there is room, 1 new users and items are refused, 2 nothing is learned.
+    MemoryLevel "memory_level" gauge max;
     /// Bytes mapped for vectors.
     ColumnBytes "column_bytes" gauge sum;
     /// Operations in the journals, ever (newest sequences).
@@ -117,6 +123,8 @@ metrics! {
     RejectedAttribute "rejected_attribute" counter sum;
     /// Refused events of users who were merged into others while the events were on their way.
     RejectedMerged "rejected_merged" counter sum;
+    /// Refused events of users or items that there was no memory for.
+    RejectedMemory "rejected_memory" counter sum;
     /// Refused events that were kept for inspection (REJECTS).
     RejectsKept "rejects_kept" counter sum;
     /// Refused events that were counted and not kept: too many at once, or the disk failed.

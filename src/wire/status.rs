@@ -98,6 +98,8 @@ statuses! {
     49 "DEADLINE" Deadline retry;
     /// The connection has asked for more than its quota; nothing was done; come back after `retry_after_ms`.
     50 "QUOTA" Quota retry;
+    /// There is no memory for another user or item; nothing was done. Those that are known go on.
+    51 "MEMORY" Memory retry;
     /// A fault of the server; whether the request was carried out is not known.
     64 "INTERNAL" Internal final;
 }
@@ -157,6 +159,7 @@ mod tests {
             (48, "OVERLOADED"),
             (49, "DEADLINE"),
             (50, "QUOTA"),
+            (51, "MEMORY"),
             (64, "INTERNAL"),
         ];
         for (number, name) in frozen {
@@ -164,7 +167,7 @@ mod tests {
         }
         assert!(STATUSES.is_sorted_by(|a, b| a.number < b.number), "sorted, and no number twice");
         let retryable: Vec<&str> = STATUSES.iter().filter(|row| row.retryable).map(|row| row.name).collect();
-        assert_eq!(retryable, ["OVERLOADED", "DEADLINE", "QUOTA"]);
+        assert_eq!(retryable, ["OVERLOADED", "DEADLINE", "QUOTA", "MEMORY"]);
     }
 
     #[test]
