@@ -14,6 +14,8 @@ mod damage;
 mod disk;
 #[path = "../sim/oracle.rs"]
 mod oracle;
+#[path = "../it/prepared.rs"]
+mod prepared;
 mod process;
 #[path = "../sim/rest.rs"]
 mod rest;
@@ -23,6 +25,9 @@ mod runs;
 mod start;
 #[path = "../sim/steps.rs"]
 mod steps;
+#[path = "../it/store_damage.rs"]
+mod store_damage;
+mod stored;
 #[path = "../it/support.rs"]
 #[allow(dead_code, reason = "other tests need the rest of it")]
 mod support;
@@ -57,10 +62,11 @@ struct Bar {
     run: fn(Work) -> Found,
 }
 
-const BARS: [Bar; 5] = [
+const BARS: [Bar; 6] = [
     Bar { name: "D1", what: "1,000 kill -9 under load, a fifth after a start that was cut short", run: process::kills },
     Bar { name: "D4", what: "10,000 damages of journals, manifests and chunks", run: damages },
     Bar { name: "D11", what: "50 restarts: time and bytes do not grow", run: process::restarts },
+    Bar { name: "D12", what: "36 kinds of damage to the snapshot store and what lies around it", run: stored::starts },
     Bar {
         name: "D17",
         what: "simulated crashes, losses of power, failing calls (D2, D5, D6, D8, D14)",
