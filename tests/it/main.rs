@@ -1,5 +1,6 @@
 //! Integration tests, one binary.
 
+mod archives;
 mod auto;
 mod broken_shard;
 mod cli;
@@ -21,6 +22,8 @@ mod same_figures;
 mod server_roundtrip;
 mod side;
 mod sources;
+#[path = "../hostile/targets/stamp.rs"]
+mod stamp;
 mod store_damage;
 mod support;
 mod tidy;

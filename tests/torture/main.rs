@@ -3,6 +3,8 @@
 //!
 //! `MIRRA_SEED` sets the seed, `MIRRA_TORTURE_SHARE` a share of the work, such as 0.01.
 
+#[path = "../it/archives.rs"]
+mod archives;
 #[path = "../sim/chunks.rs"]
 mod chunks;
 #[path = "../it/crash.rs"]
@@ -21,6 +23,8 @@ mod process;
 mod rest;
 #[path = "../sim/runs.rs"]
 mod runs;
+#[path = "../hostile/targets/stamp.rs"]
+mod stamp;
 #[path = "../sim/start.rs"]
 mod start;
 #[path = "../sim/steps.rs"]
@@ -62,9 +66,10 @@ struct Bar {
     run: fn(Work) -> Found,
 }
 
-const BARS: [Bar; 6] = [
+const BARS: [Bar; 7] = [
     Bar { name: "D1", what: "1,000 kill -9 under load, a fifth after a start that was cut short", run: process::kills },
     Bar { name: "D4", what: "10,000 damages of journals, manifests and chunks", run: damages },
+    Bar { name: "D9", what: "restores: good ones, and bad archives, sources and targets", run: stored::restores },
     Bar { name: "D11", what: "50 restarts: time and bytes do not grow", run: process::restarts },
     Bar { name: "D12", what: "36 kinds of damage to the snapshot store and what lies around it", run: stored::starts },
     Bar {

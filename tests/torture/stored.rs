@@ -2,7 +2,23 @@
 
 use serde_json::json;
 
-use crate::{Found, Work, store_damage};
+use crate::{Found, Work, archives, store_damage};
+
+/// 10 rounds of every kind of bad archive that chance has a part in, and all the others.
+pub fn restores(work: Work) -> Found {
+    let found = archives::restores(work.seed, work.of(10));
+    let figures = json!({
+        "good": found.good,
+        "hash_mismatches": found.hash_mismatches,
+        "bad_tried": found.tried,
+        "bad_refused": found.refused,
+        "leftovers": found.leftovers,
+        "source_changed": found.source_changed,
+        "source_starts_otherwise": found.source_starts_otherwise,
+        "wrong": found.wrong,
+    });
+    (found.holds(), figures)
+}
 
 pub fn starts(work: Work) -> Found {
     let found = store_damage::starts(work.seed, work.of(36));
