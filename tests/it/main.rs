@@ -12,6 +12,7 @@ mod dirty;
 mod docs_in_step;
 mod embeddings;
 mod fields;
+mod formats;
 mod load;
 mod person;
 mod planted;

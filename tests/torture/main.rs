@@ -14,6 +14,8 @@ mod crash;
 mod damage;
 #[path = "../sim/disk.rs"]
 mod disk;
+#[path = "../it/formats.rs"]
+mod formats;
 #[path = "../sim/oracle.rs"]
 mod oracle;
 #[path = "../it/prepared.rs"]
@@ -66,7 +68,7 @@ struct Bar {
     run: fn(Work) -> Found,
 }
 
-const BARS: [Bar; 7] = [
+const BARS: [Bar; 8] = [
     Bar { name: "D1", what: "1,000 kill -9 under load, a fifth after a start that was cut short", run: process::kills },
     Bar { name: "D4", what: "10,000 damages of journals, manifests and chunks", run: damages },
     Bar { name: "D9", what: "restores: good ones, and bad archives, sources and targets", run: stored::restores },
@@ -77,6 +79,7 @@ const BARS: [Bar; 7] = [
         what: "simulated crashes, losses of power, failing calls (D2, D5, D6, D8, D14)",
         run: simulated,
     },
+    Bar { name: "D18", what: "second processes and formats of a newer program are refused", run: stored::formats },
     Bar { name: "O11", what: "50 SIGTERMs under load", run: process::terminations },
 ];
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::{Found, Work, archives, store_damage};
+use crate::{Found, Work, archives, formats, store_damage};
 
 /// 10 rounds of every kind of bad archive that chance has a part in, and all the others.
 pub fn restores(work: Work) -> Found {
@@ -30,6 +30,18 @@ pub fn starts(work: Work) -> Found {
         "no_snapshot_afterwards": found.no_snapshot,
         "trimmed_started": found.trimmed_started,
         "trimmed_refused": found.trimmed_refused,
+        "failed": found.failed,
+    });
+    (found.holds(), figures)
+}
+
+/// 20 second processes, and every file of a newer program.
+pub fn formats(work: Work) -> Found {
+    let found = formats::cases(work.of(20));
+    let figures = json!({
+        "cases": found.tried,
+        "passed": found.passed,
+        "refused_ms_max": found.refused_ms_max,
         "failed": found.failed,
     });
     (found.holds(), figures)
