@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use mirra::base::Rng;
+
 use crate::prepared::{Prepared, bytes_of, files};
 
 /// What became of starts.
@@ -253,60 +255,92 @@ fn digests(state: &[(u64, u64)]) -> Vec<u64> {
     state.iter().map(|(_, digest)| *digest).collect()
 }
 
-/// Tries the first `count` variants, or all.
-pub fn starts(seed: u64, count: u64) -> Starts {
+/// Damages a file of the store at random, within what is used of it.
+fn at_random(dir: &Path, seed: u64) {
+    let mut rng = Rng::new(seed);
+    let files = files(&store(dir));
+    let path = &files[rng.below(files.len() as u64) as usize];
+    change(path, |bytes| {
+        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let at = rng.below(used.max(1) as u64) as usize;
+        let end = (at + 512).min(bytes.len());
+        match rng.below(4) {
+            0 if used > 0 => bytes[at] ^= 1 << rng.below(8),
+            1 => bytes[at..end].fill(0),
+            2 => bytes[at..end].fill_with(|| rng.bits() as u8),
+            _ => bytes.truncate(at),
+        }
+    });
+}
+
+/// Tries every variant, and `chance` damages of files of the store at random.
+pub fn starts(seed: u64, chance: u64) -> Starts {
     let mut found = Starts::default();
     let (whole, trimmed) = (Prepared::new(seed, false), Prepared::new(seed, true));
-    let step = (VARIANTS.len() as u64 / count.max(1)).max(1) as usize;
-    for Variant { name, damage, tells } in VARIANTS.iter().step_by(step) {
-        found.variants += 1;
-        let copy = whole.copy();
-        damage(copy.path());
-        let fail = |found: &mut Starts, what: String| drop(found.failed.insert((*name).to_owned(), what));
-        match Prepared::with_snapshot(copy.path()) {
-            Err(error) => fail(&mut found, error),
-            Ok((report, state)) => {
-                found.started += 1;
-                if state != whole.state {
-                    found.lost += 1;
-                    fail(&mut found, format!("{state:?} in the place of {:?}: {report:?}", whole.state));
-                }
-                let said = !report.store.is_empty() || !report.passed_over.is_empty();
-                if (*tells || report.generation == 0) && !said && *name != "every manifest removed" {
-                    found.silent += 1;
-                    fail(&mut found, format!("nothing is said of it: {report:?}"));
-                }
-                // What it wrote then is used by the next start, which has nothing to say any more.
-                match Prepared::of(copy.path()) {
-                    Ok((again, now))
-                        if digests(&now) == digests(&whole.state) && again.generation > report.generation => {}
-                    other => {
-                        found.no_snapshot += 1;
-                        fail(&mut found, format!("after a snapshot: {other:?}"));
-                    }
-                }
-            }
-        }
-        let copy = trimmed.copy();
-        damage(copy.path());
-        let journals = bytes_of(&copy.path().join("journal"));
-        match Prepared::of(copy.path()) {
-            Ok((_, state)) if state == trimmed.state => found.trimmed_started += 1,
-            Ok((report, state)) => {
-                found.lost += 1;
-                fail(&mut found, format!("trimmed: {state:?} in the place of {:?}: {report:?}", trimmed.state));
-            }
-            Err(error) if error.contains("snapshot restore") && journals == bytes_of(&copy.path().join("journal")) => {
-                found.trimmed_refused += 1;
-            }
-            Err(error) => fail(&mut found, format!("trimmed: {error}")),
-        }
+    for Variant { name, damage, tells } in &VARIANTS {
+        start(&mut found, (&whole, &trimmed), name, damage, *tells);
+    }
+    for n in 0..chance {
+        let seed = seed.wrapping_mul(1_000_003) + n;
+        start(&mut found, (&whole, &trimmed), &format!("at random, {seed}"), &|dir: &Path| at_random(dir, seed), false);
     }
     found
 }
 
+/// Damages a copy of each and starts it.
+fn start(
+    found: &mut Starts,
+    (whole, trimmed): (&Prepared, &Prepared),
+    name: &str,
+    damage: &dyn Fn(&Path),
+    tells: bool,
+) {
+    found.variants += 1;
+    let copy = whole.copy();
+    damage(copy.path());
+    let fail = |found: &mut Starts, what: String| drop(found.failed.insert(name.to_owned(), what));
+    match Prepared::with_snapshot(copy.path()) {
+        Err(error) => fail(found, error),
+        Ok((report, state)) => {
+            found.started += 1;
+            if state != whole.state {
+                found.lost += 1;
+                fail(found, format!("{state:?} in the place of {:?}: {report:?}", whole.state));
+            }
+            let said = !report.store.is_empty() || !report.passed_over.is_empty();
+            // Without a manifest there is nothing that a start could miss.
+            if (tells || report.generation == 0) && !said && name != "every manifest removed" {
+                found.silent += 1;
+                fail(found, format!("nothing is said of it: {report:?}"));
+            }
+            // What it wrote then is what the next start uses.
+            match Prepared::of(copy.path()) {
+                Ok((again, now)) if digests(&now) == digests(&whole.state) && again.generation > report.generation => {}
+                other => {
+                    found.no_snapshot += 1;
+                    fail(found, format!("after a snapshot: {other:?}, before: {report:?}"));
+                }
+            }
+        }
+    }
+    let copy = trimmed.copy();
+    damage(copy.path());
+    let journals = bytes_of(&copy.path().join("journal"));
+    match Prepared::of(copy.path()) {
+        Ok((_, state)) if state == trimmed.state => found.trimmed_started += 1,
+        Ok((report, state)) => {
+            found.lost += 1;
+            fail(found, format!("trimmed: {state:?} in the place of {:?}: {report:?}", trimmed.state));
+        }
+        Err(error) if error.contains("snapshot restore") && journals == bytes_of(&copy.path().join("journal")) => {
+            found.trimmed_refused += 1;
+        }
+        Err(error) => fail(found, format!("trimmed: {error}")),
+    }
+}
+
 #[test]
 fn a_damaged_store_costs_nothing_that_was_acknowledged() {
-    let found = starts(1, 36);
+    let found = starts(1, 8);
     assert!(found.holds(), "{found:#?}");
 }

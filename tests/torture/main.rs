@@ -73,7 +73,11 @@ const BARS: [Bar; 8] = [
     Bar { name: "D4", what: "10,000 damages of journals, manifests and chunks", run: damages },
     Bar { name: "D9", what: "restores: good ones, and bad archives, sources and targets", run: stored::restores },
     Bar { name: "D11", what: "50 restarts: time and bytes do not grow", run: process::restarts },
-    Bar { name: "D12", what: "36 kinds of damage to the snapshot store and what lies around it", run: stored::starts },
+    Bar {
+        name: "D12",
+        what: "damage to the snapshot store and what lies around it, 36 kinds and 200 at random",
+        run: stored::starts,
+    },
     Bar {
         name: "D17",
         what: "simulated crashes, losses of power, failing calls (D2, D5, D6, D8, D14)",

@@ -20,8 +20,9 @@ pub fn restores(work: Work) -> Found {
     (found.holds(), figures)
 }
 
+/// Every variant, and 200 damages at random.
 pub fn starts(work: Work) -> Found {
-    let found = store_damage::starts(work.seed, work.of(36));
+    let found = store_damage::starts(work.seed, work.of(200));
     let figures = json!({
         "variants": found.variants,
         "started_unaided": found.started,
