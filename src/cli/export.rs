@@ -18,6 +18,9 @@ use crate::storage::{ArchiveReader, ArchiveWriter, DirSource, Manifest, OsDisk, 
 /// [`CliError`]; nothing is left of the file then.
 pub(super) fn run(args: &SnapshotExportArgs) -> Result<(), CliError> {
     let began = Instant::now();
+    if args.to.exists() {
+        return Err(CliError::Failed(format!("{} is there already: name a new file", args.to.display())));
+    }
     let (dir, meta, store) = open_store(&args.data_dir)?;
     let manifest = choose(&store, args.generation, &args.data_dir)?;
     let with_journal = !args.without_journal;

@@ -11,11 +11,13 @@ use std::time::Instant;
 
 use serde_json::json;
 
+use super::journal::open_data_dir;
 use super::snapshot::{SnapshotRestoreArgs, open_store};
 use super::{CliError, output};
+use crate::storage::archive::journal_parts;
 use crate::storage::files::sync_dir;
 use crate::storage::{
-    ArchiveReader, DirSource, Manifest, OsDisk, Part, Restored, SnapshotStore, Staging, StorageError,
+    ArchiveReader, DataDir, DirSource, Manifest, OsDisk, Part, Restored, SnapshotStore, Staging, StorageError,
 };
 
 /// Runs it.
@@ -31,9 +33,25 @@ pub(super) fn run(args: &SnapshotRestoreArgs) -> Result<(), CliError> {
     let (staging, restored) = match (&args.from, &args.data_dir) {
         (Some(file), _) => {
             let mut archive = ArchiveReader::open(&OsDisk, file)?;
+            let journal =
+                args.journal_from.as_deref().map(|dir| same_cluster(dir, archive.cluster_id())).transpose()?;
+            let own_journal = journal.is_none() && !args.without_journal;
             let staging = make_staging()?;
             let target = Staging::open(staging.path(), archive.cluster_id(), archive.generation())?;
-            let restored = fill(target, !args.without_journal, |put| archive.each_part(put))?;
+            let restored = fill(target, |put| {
+                let mut epoch = None;
+                archive.each_part(|part| match part {
+                    Part::Segment { .. } if !own_journal => Ok(()),
+                    part => {
+                        epoch = if let Part::Epoch { number, .. } = part { Some(number) } else { epoch };
+                        put(part)
+                    }
+                })?;
+                match (&journal, archive.manifest()) {
+                    (Some(dir), Some(manifest)) => journal_parts(dir, manifest, epoch, put),
+                    _ => Ok(()),
+                }
+            })?;
             (staging, restored)
         }
         (None, Some(data_dir)) => {
@@ -43,7 +61,7 @@ pub(super) fn run(args: &SnapshotRestoreArgs) -> Result<(), CliError> {
             let source = DirSource { dir: &dir, meta: &meta, store: &store, manifest: &manifest, with_journal };
             let staging = make_staging()?;
             let target = Staging::open(staging.path(), meta.cluster_id, manifest.generation)?;
-            let restored = fill(target, with_journal, |put| source.each_part(put))?;
+            let restored = fill(target, |put| source.each_part(put))?;
             (staging, restored)
         }
         (None, None) => return Err(CliError::Usage("give --data-dir or --from".to_owned())),
@@ -55,10 +73,21 @@ pub(super) fn run(args: &SnapshotRestoreArgs) -> Result<(), CliError> {
     tell(args, &restored, began.elapsed())
 }
 
-/// Puts every part of `source` into `target`, without the journal if it is not wanted, and verifies it there.
+/// A data directory whose journals go on from an archive of this cluster. Its snapshots are not opened: they may be what is lost.
+fn same_cluster(dir: &Path, cluster_id: u64) -> Result<DataDir, CliError> {
+    let (dir, meta) = open_data_dir(dir)?;
+    match meta.cluster_id == cluster_id {
+        true => Ok(dir),
+        false => {
+            let (path, found) = (dir.meta_path(), meta.cluster_id);
+            Err(StorageError::WrongCluster { path, found, expected: cluster_id }.into())
+        }
+    }
+}
+
+/// Puts every part of `source` into `target`, and verifies it there.
 fn fill(
     mut target: Staging,
-    with_journal: bool,
     source: impl FnOnce(&mut dyn FnMut(Part<'_>) -> Result<(), StorageError>) -> Result<(), StorageError>,
 ) -> Result<Restored, CliError> {
     let mut progress = None;
@@ -69,7 +98,6 @@ fn fill(
                 progress = Some(output::Progress::new("chunks", Some(chunks)));
             }
             Part::Chunk { .. } => progress.iter().for_each(|progress| progress.advance(1)),
-            Part::Segment { .. } if !with_journal => return Ok(()),
             _ => {}
         }
         target.put(&part)

@@ -101,6 +101,10 @@ pub struct SnapshotRestoreArgs {
     /// Archive that `mirra snapshot export` wrote.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["data_dir", "generation"])]
     pub from: Option<PathBuf>,
+    /// Data directory whose journals go on from the archive's generation, in the place of the archive's own: where snapshots
+    /// were lost and journals were not.
+    #[arg(long, value_name = "DIR", requires = "from", conflicts_with = "without_journal")]
+    pub journal_from: Option<PathBuf>,
     /// Directory to make; it must not exist or be empty.
     #[arg(long, value_name = "DIR")]
     pub into: PathBuf,

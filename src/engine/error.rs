@@ -20,7 +20,8 @@ pub enum EngineError {
     /// The journals begin behind the first event, and no snapshot is whole.
     #[error(
         "the journals do not reach back to the first event and no snapshot can be used{}\nput the missing files back, or make a \
-         new directory of an archive (`mirra snapshot restore --from FILE --into DIR`); no journal and no chunk was removed",
+         new directory of an archive and these journals (`mirra snapshot restore --from FILE --journal-from DIR --into NEW`); \
+         no journal and no chunk was removed",
         lines(found)
     )]
     NoGeneration {

@@ -255,6 +255,8 @@ pub fn restores(seed: u64, rounds: u64) -> Restores {
     for (what, target, named) in targets {
         refused(&mut found, what, &["--from", arg(&bad), "--into", arg(&target)], &full, &[named]);
     }
+    let foreign_journal = ["--from", arg(&bad), "--journal-from", arg(foreign.dir.path()), "--into", arg(&into)];
+    refused(&mut found, "journals of another cluster", &foreign_journal, foreign.dir.path(), &["mirra.meta"]);
     for (what, source) in bad_sources(&prepared) {
         let named = source.path().to_str().expect("UTF-8").to_owned();
         let told_by = [&named[..], ".mjl"];

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use mirra::base::Rng;
 
-use crate::prepared::{Prepared, bytes_of, files};
+use crate::prepared::{Prepared, State, bytes_of, files};
+use crate::support::told;
 
 /// What became of starts.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +26,8 @@ pub struct Starts {
     /// Where the journal was trimmed: came up as before, and refused in words that name what is missing.
     pub trimmed_started: u64,
     pub trimmed_refused: u64,
+    /// Of these, came back whole from an archive of an older generation and the journals that were there.
+    pub trimmed_rebuilt: u64,
     pub failed: BTreeMap<String, String>,
 }
 
@@ -32,7 +35,8 @@ impl Starts {
     pub fn holds(&self) -> bool {
         let amiss = self.lost + self.silent + self.no_snapshot;
         let trimmed = self.trimmed_started + self.trimmed_refused;
-        self.started == self.variants && trimmed == self.variants && amiss == 0 && self.failed.is_empty()
+        let rebuilt = self.trimmed_rebuilt == self.trimmed_refused;
+        self.started == self.variants && trimmed == self.variants && amiss == 0 && rebuilt && self.failed.is_empty()
     }
 }
 
@@ -277,20 +281,44 @@ fn at_random(dir: &Path, seed: u64) {
 pub fn starts(seed: u64, chance: u64) -> Starts {
     let mut found = Starts::default();
     let (whole, trimmed) = (Prepared::new(seed, false), Prepared::new(seed, true));
+    // Of the older generation, which the journal still reaches back to.
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let (archive, copy) = (folder.path().join("older.mra"), trimmed.copy());
+    let older = ["--generation", "2", "--without-journal"];
+    let base = ["snapshot", "export", "--data-dir", arg(copy.path()), "--to", arg(&archive)];
+    let (code, _, error) = told(&[&base[..], &older].concat());
+    assert_eq!(code, Some(0), "{error}");
+    let prepared = (&whole, &trimmed, &*archive);
     for Variant { name, damage, tells } in &VARIANTS {
-        start(&mut found, (&whole, &trimmed), name, damage, *tells);
+        start(&mut found, prepared, name, damage, *tells);
     }
     for n in 0..chance {
         let seed = seed.wrapping_mul(1_000_003) + n;
-        start(&mut found, (&whole, &trimmed), &format!("at random, {seed}"), &|dir: &Path| at_random(dir, seed), false);
+        start(&mut found, prepared, &format!("at random, {seed}"), &|dir: &Path| at_random(dir, seed), false);
     }
     found
+}
+
+fn arg(path: &Path) -> &str {
+    path.to_str().expect("a UTF-8 path")
+}
+
+/// What a new directory of an archive and of the journals of a damaged one is.
+fn rebuilt(damaged: &Path, archive: &Path) -> Result<State, String> {
+    let into = tempfile::tempdir().expect("a temporary directory");
+    let new = into.path().join("new");
+    let arguments = ["--from", arg(archive), "--journal-from", arg(damaged), "--into", arg(&new)];
+    let (code, _, error) = told(&[&["snapshot", "restore"], &arguments[..]].concat());
+    if code != Some(0) {
+        return Err(error);
+    }
+    Prepared::of(&new).map(|(_, state)| state)
 }
 
 /// Damages a copy of each and starts it.
 fn start(
     found: &mut Starts,
-    (whole, trimmed): (&Prepared, &Prepared),
+    (whole, trimmed, archive): (&Prepared, &Prepared, &Path),
     name: &str,
     damage: &dyn Fn(&Path),
     tells: bool,
@@ -334,6 +362,10 @@ fn start(
         }
         Err(error) if error.contains("snapshot restore") && journals == bytes_of(&copy.path().join("journal")) => {
             found.trimmed_refused += 1;
+            match rebuilt(copy.path(), archive) {
+                Ok(state) if state == trimmed.state => found.trimmed_rebuilt += 1,
+                other => fail(found, format!("rebuilt from an archive: {other:?}")),
+            }
         }
         Err(error) => fail(found, format!("trimmed: {error}")),
     }

@@ -31,6 +31,7 @@ pub fn starts(work: Work) -> Found {
         "no_snapshot_afterwards": found.no_snapshot,
         "trimmed_started": found.trimmed_started,
         "trimmed_refused": found.trimmed_refused,
+        "refused_rebuilt_from_archive_and_journal": found.trimmed_rebuilt,
         "failed": found.failed,
     });
     (found.holds(), figures)

@@ -19,7 +19,7 @@ pub mod writer;
 
 pub use order::Contents;
 pub use reader::ArchiveReader;
-pub use source::DirSource;
+pub use source::{DirSource, journal_parts};
 pub use staging::{Restored, Staging};
 pub use writer::ArchiveWriter;
 

@@ -60,30 +60,60 @@ impl DirSource<'_> {
             self.store.read_chunks::<E>(self.manifest, shard, &mut chunk)?;
         }
         for number in self.dir.list_epochs()? {
-            let (path, mut running) = (self.dir.epoch_path(number), Running::new(EPOCH));
-            each_piece(self.dir, &path, false, |offset, bytes| {
-                running.feed(bytes);
-                take_part(Part::Epoch { number, offset, bytes })
-            })?;
-            running.finish(&path)?;
+            epoch_parts(self.dir, number, &mut take_part)?;
         }
-        if !self.with_journal {
-            return Ok(());
-        }
-        for entry in &self.manifest.shards {
-            let shard = entry.shard;
-            let place = self.dir.journal(shard, self.meta.cluster_id);
-            let segments = list_segments(&place)?;
-            let from = start_index(&segments, entry.sequence).unwrap_or(0);
-            for segment in &segments[from..] {
-                let number = segment.id;
-                each_piece(self.dir, &segment.path, true, |offset, bytes| {
-                    take_part(Part::Segment { shard, number, offset, bytes })
-                })?;
-            }
-        }
-        Ok(())
+        if self.with_journal { segment_parts(self.dir, self.manifest, &mut take_part) } else { Ok(()) }
     }
+}
+
+/// Hands the journals of `dir` behind a generation to `take_part`, and before them the item models above `epoch`: what goes on from
+/// a generation that comes from elsewhere.
+///
+/// # Errors
+/// What cannot be read, or what `take_part` says.
+pub fn journal_parts<E: From<StorageError>>(
+    dir: &DataDir,
+    manifest: &Manifest,
+    epoch: Option<u32>,
+    mut take_part: impl FnMut(Part<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    for number in dir.list_epochs()?.into_iter().filter(|number| epoch.is_none_or(|epoch| *number > epoch)) {
+        epoch_parts(dir, number, &mut take_part)?;
+    }
+    segment_parts(dir, manifest, &mut take_part)
+}
+
+fn epoch_parts<E: From<StorageError>>(
+    dir: &DataDir,
+    number: u32,
+    take_part: &mut impl FnMut(Part<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let (path, mut running) = (dir.epoch_path(number), Running::new(EPOCH));
+    each_piece(dir, &path, false, |offset, bytes| {
+        running.feed(bytes);
+        take_part(Part::Epoch { number, offset, bytes })
+    })?;
+    running.finish(&path)?;
+    Ok(())
+}
+
+fn segment_parts<E: From<StorageError>>(
+    dir: &DataDir,
+    manifest: &Manifest,
+    take_part: &mut impl FnMut(Part<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    for entry in &manifest.shards {
+        let shard = entry.shard;
+        let segments = list_segments(&dir.journal(shard, manifest.cluster_id))?;
+        let from = start_index(&segments, entry.sequence).unwrap_or(0);
+        for segment in &segments[from..] {
+            let number = segment.id;
+            each_piece(dir, &segment.path, true, |offset, bytes| {
+                take_part(Part::Segment { shard, number, offset, bytes })
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads a journal from `sequence` to its end; gives the sequence with which it goes on, and its bytes.

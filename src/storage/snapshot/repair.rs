@@ -84,47 +84,58 @@ pub(crate) fn open_proven(dir: &Path, cache_bytes: u64) -> Result<(sled::Db, Ope
     let before = before.and_then(|bytes| Some(u64::from_le_bytes(*bytes.first_chunk()?))).unwrap_or(0);
     let proof = before.wrapping_add(1).to_le_bytes();
     let forgets = |reason: String| StorageError::Store { path: dir.to_path_buf(), action: "take a write", reason };
-    let written = quietly(|| db.insert(PROOF_KEY, &proof).and_then(|_| db.flush()));
+    let mut of_the_system = false;
+    let written = quietly(|| {
+        let written = db.insert(PROOF_KEY, &proof).and_then(|_| db.flush());
+        written.inspect_err(|error| of_the_system = matches!(error, sled::Error::Io(_)))
+    });
     drop(db);
     let (db, again) = open_store(dir, cache_bytes)?;
     report.absorb(again);
     let found = quietly(|| db.get(PROOF_KEY));
-    match (written, found) {
+    let said = match (written, found) {
         (Ok(_), Ok(Some(found))) if found == proof => {
             quietly(|| db.remove(PROOF_KEY)).map_err(forgets)?;
-            Ok((db, report))
+            return Ok((db, report));
         }
-        (written, found) => {
-            let said = written.err().or(found.err()).unwrap_or_else(|| "it is gone after the next opening".to_owned());
-            report.failures.push(format!("what is written is not kept: {said}"));
-            rebuild(dir, cache_bytes, db, &mut report)?;
-            let (db, again) = open_store(dir, cache_bytes)?;
-            report.absorb(again);
-            Ok((db, report))
+        // No room, say: a new store would not get any either, and snapshots fail in words of their own.
+        (Err(said), _) if of_the_system => {
+            report.failures.push(format!("nothing can be written: {said}"));
+            return Ok((db, report));
         }
-    }
-}
-
-/// Writes everything that can be read into a new store, which takes the place of the old one.
-fn rebuild(dir: &Path, cache_bytes: u64, old: sled::Db, report: &mut OpenReport) -> Result<(), StorageError> {
-    let failed = |reason: String| StorageError::Store { path: dir.to_path_buf(), action: "be written anew", reason };
+        (Err(said), _) | (Ok(_), Err(said)) => said,
+        (Ok(_), Ok(_)) => "it is gone after the next opening".to_owned(),
+    };
+    report.failures.push(format!("what is written is not kept: {said}"));
     let place = free_name(parent(dir), "snapshots.rebuilding");
-    let (new, _) = open_store(&place, cache_bytes)?;
-    let mut entries = old.iter();
-    // What cannot be read is missed where chunks are verified.
-    while let Ok(Some((key, value))) = quietly(|| entries.next().transpose()) {
-        if key != PROOF_KEY {
-            quietly(|| new.insert(key, value)).map_err(failed)?;
-        }
+    if let Err(error) = copy_entries(db, &place, cache_bytes) {
+        // It is a copy, and not whole.
+        let _ = fs::remove_dir_all(&place);
+        return Err(StorageError::Store { path: dir.to_path_buf(), action: "be written anew", reason: error });
     }
-    quietly(|| new.flush()).map_err(failed)?;
-    drop((entries, old, new));
-    sync_tree(&place)?;
-    quarantine(dir, report)?;
+    quarantine(dir, &mut report)?;
     fs::remove_dir(dir).map_err(StorageError::io("remove", dir))?;
     fs::rename(&place, dir).map_err(StorageError::io("rename into place", &place))?;
+    sync_dir(&OsDisk, parent(dir))?;
     report.rebuilt = true;
-    sync_dir(&OsDisk, parent(dir))
+    let (db, again) = open_store(dir, cache_bytes)?;
+    report.absorb(again);
+    Ok((db, report))
+}
+
+/// Writes everything that can be read of a store, which is closed then, into a new one.
+fn copy_entries(old: sled::Db, place: &Path, cache_bytes: u64) -> Result<(), String> {
+    let (new, _) = open_store(place, cache_bytes).map_err(|error| error.to_string())?;
+    let mut entries = old.iter();
+    // It ends where something cannot be read; what is missing then is missed where chunks are verified.
+    while let Ok(Some((key, value))) = quietly(|| entries.next().transpose()) {
+        if key != PROOF_KEY {
+            quietly(|| new.insert(key, value))?;
+        }
+    }
+    quietly(|| new.flush())?;
+    drop((entries, old, new));
+    sync_tree(place).map_err(|error| error.to_string())
 }
 
 /// What sled says in words, a panic included.
