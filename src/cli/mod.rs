@@ -15,6 +15,7 @@ pub mod demo;
 pub mod error;
 pub mod evaluate;
 pub mod explain;
+mod export;
 pub mod generate;
 pub mod history;
 pub mod journal;
@@ -98,7 +99,7 @@ pub enum Command {
     Rejects(rejects::RejectsArgs),
     /// How well a running server's strategies do, by cohort and window.
     Metrics(metrics::MetricsArgs),
-    /// Make, list, verify and restore snapshots.
+    /// Make, list, verify, export and restore snapshots.
     Snapshot(snapshot::SnapshotArgs),
     /// Look at the journal of a data directory, and end a damaged one before its damage.
     Journal(journal::JournalArgs),

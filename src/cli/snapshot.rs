@@ -1,12 +1,12 @@
-//! `mirra snapshot`: make, list, verify and restore snapshots.
+//! `mirra snapshot`: make, list, verify, export and restore snapshots.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::journal::open_data_dir;
-use super::{CliError, OutputArgs, ServerAddress, ask, output, restore, when};
+use super::{CliError, OutputArgs, ServerAddress, ask, export, output, restore, when};
 use crate::storage::{DataDir, Manifest, Meta, OpenReport, SnapshotOptions, SnapshotStore, StorageError};
 use crate::wire::commands::Snapshot;
 
@@ -25,9 +25,11 @@ pub enum SnapshotAction {
     Create(SnapshotCreateArgs),
     /// List the generations in a data directory, newest first.
     List(SnapshotListArgs),
-    /// Check every chunk of a generation against its checksum.
+    /// Check every chunk of a generation, or every byte of an archive, against its checksum.
     Verify(SnapshotVerifyArgs),
-    /// Make a new data directory from a generation.
+    /// Write a generation, its item models and the journal behind it into one file.
+    Export(SnapshotExportArgs),
+    /// Make a new data directory from a generation or an archive.
     Restore(SnapshotRestoreArgs),
 }
 
@@ -56,9 +58,12 @@ pub struct SnapshotListArgs {
 /// Options of `mirra snapshot verify`.
 #[derive(Clone, Debug, Args)]
 pub struct SnapshotVerifyArgs {
-    /// Data directory of a server.
-    #[arg(long, value_name = "DIR")]
-    pub data_dir: PathBuf,
+    /// Data directory of a server that does not run.
+    #[arg(long, value_name = "DIR", required_unless_present = "file")]
+    pub data_dir: Option<PathBuf>,
+    /// Archive that `mirra snapshot export` wrote.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data_dir", "generation"])]
+    pub file: Option<PathBuf>,
     /// Generation to check; without it all of them.
     #[arg(value_name = "GENERATION")]
     pub generation: Option<u64>,
@@ -67,12 +72,39 @@ pub struct SnapshotVerifyArgs {
     pub output: OutputArgs,
 }
 
+/// Options of `mirra snapshot export`.
+#[derive(Clone, Debug, Args)]
+pub struct SnapshotExportArgs {
+    /// Data directory of a server that does not run.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// File to write; it must not exist.
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+    /// Generation to export; without it the newest that verifies.
+    #[arg(long, value_name = "N")]
+    pub generation: Option<u64>,
+    /// Leave out the journal after the snapshot: the state as the snapshot has it.
+    #[arg(long)]
+    pub without_journal: bool,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
 /// Options of `mirra snapshot restore`.
 #[derive(Clone, Debug, Args)]
 pub struct SnapshotRestoreArgs {
-    /// Data directory that holds the snapshot; it is not changed.
-    #[arg(long, value_name = "DIR")]
-    pub data_dir: PathBuf,
+    /// Data directory that holds the snapshot; what is kept in it is not changed.
+    #[arg(long, value_name = "DIR", required_unless_present = "from")]
+    pub data_dir: Option<PathBuf>,
+    /// Archive that `mirra snapshot export` wrote.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data_dir", "generation"])]
+    pub from: Option<PathBuf>,
+    /// Data directory whose journals go on from the archive's generation, in the place of the archive's own: where snapshots
+    /// were lost and journals were not.
+    #[arg(long, value_name = "DIR", requires = "from", conflicts_with = "without_journal")]
+    pub journal_from: Option<PathBuf>,
     /// Directory to make; it must not exist or be empty.
     #[arg(long, value_name = "DIR")]
     pub into: PathBuf,
@@ -95,13 +127,18 @@ pub fn run(args: &SnapshotArgs) -> Result<(), CliError> {
     match &args.action {
         SnapshotAction::Create(args) => create(args),
         SnapshotAction::List(args) => list(args),
-        SnapshotAction::Verify(args) => verify(args),
+        SnapshotAction::Verify(args) => match (&args.file, &args.data_dir) {
+            (Some(file), _) => export::verify(file, &args.output),
+            (None, Some(data_dir)) => verify(args, data_dir),
+            (None, None) => Err(CliError::Usage("give --data-dir or --file".to_owned())),
+        },
+        SnapshotAction::Export(args) => export::run(args),
         SnapshotAction::Restore(args) => restore::run(args),
     }
 }
 
 /// A data directory that no server has, and its snapshots.
-pub(super) fn open_store(path: &std::path::Path) -> Result<(DataDir, Meta, SnapshotStore), CliError> {
+pub(super) fn open_store(path: &Path) -> Result<(DataDir, Meta, SnapshotStore), CliError> {
     let (dir, meta) = open_data_dir(path)?;
     let (store, report) = SnapshotStore::open(&dir, meta.cluster_id, SnapshotOptions::default())?;
     warn(&report);
@@ -162,8 +199,8 @@ fn list(args: &SnapshotListArgs) -> Result<(), CliError> {
     ))?)
 }
 
-fn verify(args: &SnapshotVerifyArgs) -> Result<(), CliError> {
-    let (_dir, _, store) = open_store(&args.data_dir)?;
+fn verify(args: &SnapshotVerifyArgs, data_dir: &Path) -> Result<(), CliError> {
+    let (_dir, _, store) = open_store(data_dir)?;
     let mut numbers: Vec<u64> = store.generations()?.into_iter().map(|(number, _)| number).rev().collect();
     if let Some(wanted) = args.generation {
         if !numbers.contains(&wanted) {
@@ -172,7 +209,7 @@ fn verify(args: &SnapshotVerifyArgs) -> Result<(), CliError> {
         numbers = vec![wanted];
     }
     if numbers.is_empty() {
-        return Err(CliError::Failed(format!("there is no snapshot in {}", args.data_dir.display())));
+        return Err(CliError::Failed(format!("there is no snapshot in {}", data_dir.display())));
     }
     let progress = output::Progress::new("generations", Some(numbers.len() as u64));
     let mut found = Vec::new();

@@ -17,6 +17,20 @@ pub enum EngineError {
     /// A shard does not come back.
     #[error(transparent)]
     Recover(#[from] RecoverError),
+    /// The journals begin behind the first event, and no snapshot is whole.
+    #[error(
+        "the journals do not reach back to the first event and no snapshot can be used{}\nput the missing files back, or make a \
+         new directory of an archive and these journals (`mirra snapshot restore --from FILE --journal-from DIR --into NEW`); \
+         no journal and no chunk was removed",
+        lines(found)
+    )]
+    NoGeneration {
+        /// What became of the snapshots that there were.
+        found: Vec<String>,
+        /// Which journal begins too late.
+        #[source]
+        source: StorageError,
+    },
     /// The data were written under a configuration that reads them differently.
     #[error(
         "{path} was written under another configuration:\n  then: {then}\n  now:  {now}\nstart with the configuration of \
@@ -105,4 +119,9 @@ pub enum EngineError {
     /// A helper thread went away.
     #[error("the {0} was given up: its thread has gone")]
     Lost(&'static str),
+}
+
+/// Each on a line of its own, behind a colon; nothing of none.
+fn lines(found: &[String]) -> String {
+    if found.is_empty() { String::new() } else { format!(":\n  {}", found.join("\n  ")) }
 }

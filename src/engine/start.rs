@@ -18,8 +18,8 @@ use super::{
 use crate::base::Clock;
 use crate::base::ids::mix;
 use crate::shard::room::Room;
-use crate::shard::{Home, Journaled, Recovered, ShardSetup, StartStep};
-use crate::storage::{DataDir, Meta, OpenReport, SnapshotOptions, SnapshotStore, TornTail};
+use crate::shard::{Home, Journaled, RecoverError, Recovered, ShardSetup, StartStep};
+use crate::storage::{DataDir, Meta, OpenReport, SnapshotOptions, SnapshotStore, StorageError, TornTail};
 use crate::telemetry::Metrics;
 
 /// How ids are routed to shards: the stable hash and multiply-shift of [`crate::base::ids`].
@@ -63,15 +63,16 @@ impl Engine {
         let dir = Arc::new(DataDir::open(&options.data_dir, true)?);
         let wanted = options.state.schema.clone();
         let meta = read_or_make_meta(&dir, &mut options, clock.now_ms())?;
-        let (store, opened) = SnapshotStore::open(&dir, meta.cluster_id, SnapshotOptions::default())?;
+        let proven = SnapshotOptions { prove: true, ..SnapshotOptions::default() };
+        let (store, opened) = SnapshotStore::open(&dir, meta.cluster_id, proven)?;
         progress.begin(StartStep::Checking);
         let choice = store.newest_valid()?;
-        store.sweep_orphans()?;
-        let passed_over = choice
+        let passed_over: Vec<String> = choice
             .rejected
             .iter()
             .map(|rejected| format!("generation {}: {}", rejected.generation, rejected.error))
             .collect();
+        let (mut store_report, any_generation) = (describe(&opened), choice.manifest.is_some());
         let home = Arc::new(Home {
             dir,
             store: Arc::new(store),
@@ -80,7 +81,12 @@ impl Engine {
             progress: Arc::clone(&progress),
         });
         progress.begin(StartStep::Reading);
-        let recovered = recover_all(&home, &options.state)?;
+        let recovered = recover_all(&home, &options.state)
+            .map_err(|error| told_what_is_missing(error, any_generation, &store_report, &passed_over))?;
+        // Not before: where a start is refused, the chunks of a manifest that somebody still has must stay. Orphans only take room.
+        if let Err(error) = home.store.sweep_orphans() {
+            store_report.push(format!("chunks of unfinished snapshots could not be removed: {error}"));
+        }
         let replayed = recovered.iter().map(|shard| shard.replayed).sum();
         let epoch = recovered.iter().map(|shard| shard.shard.epoch()).max().unwrap_or(0);
         let generation = recovered.first().map_or(0, |shard| shard.generation);
@@ -122,8 +128,7 @@ impl Engine {
             lookers: Arc::new(tokio::sync::Semaphore::new(rejects::LOOKERS_MAX)),
         };
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let store = describe(&opened);
-        let report = StartReport { generation, passed_over, replayed, torn, store, sequences, took_ms };
+        let report = StartReport { generation, passed_over, replayed, torn, store: store_report, sequences, took_ms };
         let engine = Self { inner: Arc::new(inner) };
         if let Some(given) = &given {
             pretrained::hand_out(&engine, given, &lacking)?;
@@ -200,10 +205,28 @@ fn start_actor(core: Journaled, options: &Options, arbiter: ArbiterHandle) -> Re
     Ok(ShardHandle { address, arbiter, queue, metrics })
 }
 
+/// A journal that begins too late means that a snapshot is missing: what became of those that there were belongs to the message.
+fn told_what_is_missing(
+    error: EngineError,
+    any_generation: bool,
+    store: &[String],
+    passed_over: &[String],
+) -> EngineError {
+    match error {
+        EngineError::Recover(RecoverError::Storage(source @ StorageError::MissingHistory { .. }))
+            if !any_generation =>
+        {
+            EngineError::NoGeneration { found: [store, passed_over].concat(), source }
+        }
+        error => error,
+    }
+}
+
 fn describe(report: &OpenReport) -> Vec<String> {
     let mut lines: Vec<String> = report.failures.iter().map(|failure| format!("sled said: {failure}")).collect();
     lines.extend(report.removed.iter().map(|path| format!("removed an unfinished page table: {}", path.display())));
     lines.extend(report.set_aside.iter().map(|path| format!("set aside: {}", path.display())));
+    lines.extend(report.rebuilt.then(|| "wrote all that could be read into a new store".to_owned()));
     lines.extend(report.quarantined.iter().map(|path| format!("set the whole store aside: {}", path.display())));
     lines
 }

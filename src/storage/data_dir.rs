@@ -21,10 +21,10 @@ use super::error::StorageError;
 use super::files::{exists, make_private_dir, sweep_temps};
 use super::journal::JournalPlace;
 
-const META: Kind = Kind { magic: *b"MIRRAMT1", version: 1, body_bytes_max: 64 << 10 };
+pub(crate) const META: Kind = Kind { magic: *b"MIRRAMT1", version: 1, body_bytes_max: 64 << 10 };
 
 /// Longest schema: [`FRAME_BYTES_MAX`](crate::base::limits::FRAME_BYTES_MAX), as it comes in a request.
-const SCHEMA: Kind = Kind { magic: *b"MIRRASC1", version: 1, body_bytes_max: 4 << 20 };
+pub(crate) const SCHEMA: Kind = Kind { magic: *b"MIRRASC1", version: 1, body_bytes_max: 4 << 20 };
 
 /// What the data in a directory belongs to; written once, checked at every start.
 #[derive(Clone, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]

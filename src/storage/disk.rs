@@ -42,6 +42,9 @@ pub trait Disk: Debug + Send + Sync {
     /// Appends the first `most` bytes of a file to `out`, or all if it has no more.
     fn read(&self, path: &Path, most: u64, out: &mut Vec<u8>) -> io::Result<()>;
 
+    /// A file as a stream, for those that are too long to be held.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>>;
+
     /// Whether a file or directory is there.
     fn exists(&self, path: &Path) -> io::Result<bool>;
 
@@ -100,6 +103,10 @@ impl Disk for OsDisk {
 
     fn read(&self, path: &Path, most: u64, out: &mut Vec<u8>) -> io::Result<()> {
         File::open(path)?.take(most).read_to_end(out).map(drop)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(File::open(path)?))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {

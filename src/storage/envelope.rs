@@ -73,9 +73,42 @@ pub fn write_control<T: bincode::Encode>(
     kind: Kind,
     value: &T,
 ) -> Result<(), StorageError> {
-    let body = bincode::encode_to_vec(value, bincode_config())
-        .map_err(|error| StorageError::damaged(path, 0, format!("cannot be encoded: {error}")))?;
-    write_file(disk, path, kind, &[&body])
+    write_file(disk, path, kind, &[&control_body(path, value)?])
+}
+
+/// The bytes that [`write_control`] makes a file of; `path` is for the message.
+///
+/// # Errors
+/// As [`write_file`], but for those of the disk.
+pub(crate) fn control_bytes<T: bincode::Encode>(path: &Path, kind: Kind, value: &T) -> Result<Vec<u8>, StorageError> {
+    file_bytes(path, kind, &control_body(path, value)?)
+}
+
+/// What [`control_bytes`] were made of.
+///
+/// # Errors
+/// As [`read_file`], but for those of the disk.
+pub(crate) fn control_value<T: bincode::Decode<()>>(path: &Path, kind: Kind, bytes: &[u8]) -> Result<T, StorageError> {
+    control_from(path, file_body(path, kind, bytes)?)
+}
+
+/// The bytes that [`write_file`] makes a file of.
+///
+/// # Errors
+/// [`StorageError::TooLarge`].
+pub(crate) fn file_bytes(path: &Path, kind: Kind, body: &[u8]) -> Result<Vec<u8>, StorageError> {
+    let mut bytes = head(path, kind, &[body])?;
+    bytes.extend_from_slice(body);
+    Ok(bytes)
+}
+
+/// The body of [`file_bytes`].
+///
+/// # Errors
+/// As [`read_file`], but for those of the disk.
+pub(crate) fn file_body<'a>(path: &Path, kind: Kind, bytes: &'a [u8]) -> Result<&'a [u8], StorageError> {
+    open(path, kind, bytes)?;
+    Ok(&bytes[ENVELOPE_BYTES..])
 }
 
 /// Reads a file that [`write_control`] wrote. There is only version 1 so far; the version is checked by [`read_file`].
@@ -84,13 +117,60 @@ pub fn write_control<T: bincode::Encode>(
 /// As [`read_file`].
 pub fn read_control<T: bincode::Decode<()>>(disk: &dyn Disk, path: &Path, kind: Kind) -> Result<T, StorageError> {
     let (_version, body) = read_file(disk, path, kind)?;
+    control_from(path, &body)
+}
+
+fn control_body<T: bincode::Encode>(path: &Path, value: &T) -> Result<Vec<u8>, StorageError> {
+    let cannot = |error| StorageError::damaged(path, 0, format!("cannot be encoded: {error}"));
+    bincode::encode_to_vec(value, bincode_config()).map_err(cannot)
+}
+
+fn control_from<T: bincode::Decode<()>>(path: &Path, body: &[u8]) -> Result<T, StorageError> {
     let damaged = |offset: usize, reason: String| StorageError::damaged(path, ENVELOPE_BYTES + offset, reason);
-    let (value, used) = bincode::decode_from_slice::<T, _>(&body, bincode_config())
+    let (value, used) = bincode::decode_from_slice::<T, _>(body, bincode_config())
         .map_err(|error| damaged(0, format!("cannot be decoded: {error}")))?;
     if used != body.len() {
         return Err(damaged(used, format!("{} bytes left over", body.len() - used)));
     }
     Ok(value)
+}
+
+/// Checks a file of [`write_file`] as its bytes come, piece by piece: for those that are too long to be held.
+#[derive(Debug)]
+pub(crate) struct Running {
+    kind: Kind,
+    head: Vec<u8>,
+    crc: u32,
+    body: u64,
+}
+
+impl Running {
+    pub(crate) fn new(kind: Kind) -> Self {
+        Self { kind, head: Vec::new(), crc: 0, body: 0 }
+    }
+
+    /// Takes the next bytes.
+    pub(crate) fn feed(&mut self, mut bytes: &[u8]) {
+        let missing = ENVELOPE_BYTES - self.head.len();
+        if missing > 0 {
+            let (of_head, rest) = bytes.split_at(missing.min(bytes.len()));
+            self.head.extend_from_slice(of_head);
+            if self.head.len() < ENVELOPE_BYTES {
+                return;
+            }
+            (self.crc, bytes) = (crc32c::crc32c(&self.head[..CRC_AT]), rest);
+        }
+        self.crc = crc32c::crc32c_append(self.crc, bytes);
+        self.body += bytes.len() as u64;
+    }
+
+    /// Whether everything that came is a whole file; gives its version.
+    ///
+    /// # Errors
+    /// As [`read_file`], but for those of the disk.
+    pub(crate) fn finish(&self, path: &Path) -> Result<u16, StorageError> {
+        checked(path, self.kind, &self.head, self.body, || self.crc)
+    }
 }
 
 fn bincode_config() -> Configuration<LittleEndian, Fixint, Limit<CONTROL_BYTES_MAX>> {
@@ -113,8 +193,20 @@ fn head(path: &Path, kind: Kind, body: &[&[u8]]) -> Result<Vec<u8>, StorageError
 
 /// Checks the envelope around `bytes[ENVELOPE_BYTES..]` and gives the version.
 fn open(path: &Path, kind: Kind, bytes: &[u8]) -> Result<u16, StorageError> {
+    let (head, body) = bytes.split_at(ENVELOPE_BYTES.min(bytes.len()));
+    checked(path, kind, head, body.len() as u64, || crc32c::crc32c_append(crc32c::crc32c(&head[..CRC_AT]), body))
+}
+
+/// The same, for a body of `body_bytes` whose checksum, begun with the head's, is `crc`.
+fn checked(
+    path: &Path,
+    kind: Kind,
+    head: &[u8],
+    body_bytes: u64,
+    crc: impl FnOnce() -> u32,
+) -> Result<u16, StorageError> {
     let short = |error| StorageError::damaged(path, 0, format!("{error}"));
-    let mut reader = Reader::new(bytes);
+    let mut reader = Reader::new(head);
     if reader.bytes(kind.magic.len()).map_err(short)? != kind.magic {
         let name = String::from_utf8_lossy(&kind.magic).into_owned();
         return Err(StorageError::damaged(path, 0, format!("does not start with {name}")));
@@ -122,10 +214,10 @@ fn open(path: &Path, kind: Kind, bytes: &[u8]) -> Result<u16, StorageError> {
     let version = reader.u16().map_err(short)?;
     let length = reader.u32().map_err(short)?;
     let stored = reader.u32().map_err(short)?;
-    if length as usize != reader.left() {
-        return Err(StorageError::damaged(path, 10, format!("body of {length} bytes said, {} there", reader.left())));
+    if u64::from(length) != body_bytes {
+        return Err(StorageError::damaged(path, 10, format!("body of {length} bytes said, {body_bytes} there")));
     }
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[..CRC_AT]), &bytes[ENVELOPE_BYTES..]);
+    let crc = crc();
     if crc != stored {
         return Err(StorageError::damaged(path, CRC_AT, format!("checksum {stored:08x} said, {crc:08x} computed")));
     }

@@ -14,7 +14,7 @@ use crate::base::Reader;
 /// Longest epoch, in bytes: a million items of 512 `f32` with room to spare.
 pub const EPOCH_BYTES_MAX: u64 = 3 << 30;
 
-const EPOCH: Kind = Kind { magic: *b"MIRRAEP1", version: 1, body_bytes_max: EPOCH_BYTES_MAX };
+pub(crate) const EPOCH: Kind = Kind { magic: *b"MIRRAEP1", version: 1, body_bytes_max: EPOCH_BYTES_MAX };
 const PREFIX: &str = "epoch-";
 const SUFFIX: &str = ".mep";
 

@@ -7,10 +7,13 @@
 //!   [`envelope`], each written by temp, fsync, rename, fsync of the directory;
 //! * the **refused events** ([`rejects`]): bounded segment files, never synced.
 //!
+//! An **archive** ([`archive`]) carries a generation and all that belongs to it in one file.
+//!
 //! Payloads are opaque, those of refused events apart: nothing else here knows events or profiles. Everything is synchronous and blocks; callers own the
 //! threads and pass the time. Sequences are `u64`, and "up to sequence s" always means "every sequence below s".
 //! All numbers on disk are little-endian, except sled keys (big-endian, so that they sort).
 
+pub mod archive;
 pub mod data_dir;
 pub mod disk;
 pub mod envelope;
@@ -21,6 +24,7 @@ pub mod journal;
 pub mod rejects;
 pub mod snapshot;
 
+pub use archive::{ArchiveReader, ArchiveWriter, DirSource, Part, Restored, Staging};
 pub use data_dir::{DataDir, Meta};
 pub use disk::{Disk, DiskFile, OsDisk};
 pub use error::StorageError;

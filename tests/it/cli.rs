@@ -341,6 +341,30 @@ fn snapshots_are_made_listed_verified_and_restored() {
     assert_eq!(restore(&path("bare"), &["--generation", "1", "--without-journal"]), at_snapshot);
     assert_eq!(ask(&["snapshot", "verify", "--data-dir", arg(&path("whole"))])["ok"], true);
 
+    // The same by way of a file.
+    let export = |to: &Path, more: &[&str]| {
+        ask(&[&["snapshot", "export", "--data-dir", arg(&data), "--to", arg(to)], more].concat())
+    };
+    let (carried, stored) = (path("all.mra"), path("snapshot.mra"));
+    let exported = export(&carried, &[]);
+    assert_eq!((&exported["generation"], &exported["epochs"]), (&Value::from(1), &Value::from(1)));
+    assert!(exported["journal_bytes"].as_u64() > Some(0));
+    assert_eq!(export(&stored, &["--generation", "1", "--without-journal"])["journal_bytes"], 0);
+    let verified = ask(&["snapshot", "verify", "--file", arg(&carried)]);
+    assert_eq!((&verified["ok"], &verified["bytes"]), (&Value::from(true), &exported["bytes"]));
+    let (served, moved) = (path("carried"), |file: &Path, into: &Path, more: &[&str]| {
+        let base = ["snapshot", "restore", "--from", arg(file), "--into", arg(into)];
+        let done = ask(&[&base[..], more].concat());
+        assert_eq!((&done["generation"], &done["epochs"]), (&Value::from(1), &Value::from(vec![1])));
+        let server = ServeProcess::start(into, &["--shards", "2", "--config", arg(&config)]);
+        let found = digests(server.addr);
+        server.stop();
+        found
+    });
+    assert_eq!(moved(&carried, &served, &[]), at_end);
+    assert_eq!(moved(&stored, &path("stored"), &[]), at_snapshot);
+    assert_eq!(moved(&carried, &path("cut"), &["--without-journal"]), at_snapshot);
+
     // Failures leave nothing: a directory that is not empty, a generation that is not there, a damaged journal.
     let before = names(dir.path());
     let base = ["snapshot", "restore", "--data-dir", arg(&data), "--into"];
@@ -349,6 +373,20 @@ fn snapshots_are_made_listed_verified_and_restored() {
     flip(&segments(&data.join("journal/shard-000"))[0]);
     let (_, error) = failed(&[&base[..], &[arg(&path("new"))]].concat());
     assert!(error.contains("damaged at offset") && error.contains("--without-journal"), "{error}");
+    let (_, error) = failed(&["snapshot", "export", "--data-dir", arg(&data), "--to", arg(&path("new.mra"))]);
+    assert!(error.contains("damaged at offset") && error.contains("--without-journal"), "{error}");
+    let (_, error) =
+        failed(&["snapshot", "export", "--data-dir", arg(&data), "--to", arg(&carried), "--without-journal"]);
+    assert!(error.contains("all.mra is there already"), "{error}");
+    flip(&carried);
+    for arguments in
+        [&["restore", "--from", arg(&carried), "--into", arg(&path("new"))][..], &["verify", "--file", arg(&carried)]]
+    {
+        let (_, error) = failed(&[&["snapshot"], arguments].concat());
+        assert!(error.contains("all.mra is damaged at offset") && error.contains("section"), "{error}");
+    }
+    let (code, _, error) = crate::support::told(&["snapshot", "restore", "--into", arg(&path("new"))]);
+    assert!(code == Some(2) && error.contains("--data-dir"), "{error}");
     assert_eq!(names(dir.path()), before);
     assert!(failed(&["snapshot", "list", "--data-dir", arg(dir.path())]).1.contains("no data directory"));
     assert_eq!(names(dir.path()), before);

@@ -1,5 +1,6 @@
-//! One test for each bug that was found, with its story. Four stand beside what they need: r3 and r9 in
-//! `storage/journal/failing_tests.rs`, r4 in `tests/hostile/bounds.rs`, r8 in `state/items.rs`.
+//! One test for each bug that was found, with its story. Six stand beside what they need: r3 and r9 in
+//! `storage/journal/failing_tests.rs`, r4 in `tests/hostile/bounds.rs`, r8 in `state/items.rs`, r11 and r12 in
+//! `storage/snapshot/repair.rs`.
 
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
@@ -17,6 +18,7 @@ use mirra::wire::commands::{EventPut, EventPutReply, Ping, ProfilesGet, SchemaGe
 use mirra::wire::types::{Attribute, AttributeValue, Event};
 use mirra::wire::{Command, Header, Status, decode_reply, put_request, split};
 
+use crate::prepared::Prepared;
 use crate::support::{Connection, TestServer, options};
 
 /// r1: a durable write was handed to its shard by the task that waits for the device, so a later frame of the same
@@ -175,4 +177,22 @@ fn r7_a_reply_that_fits_no_frame_is_not_a_fault_of_the_server() {
     assert_eq!(connection.ask(&some).expect("less than a frame").profiles.len(), 3);
     drop(connection);
     server.stop();
+}
+
+/// r10: a start swept the chunks of generations without a manifest before it knew whether it could do without them. Where the
+/// manifests were gone and the journal trimmed, it was refused, rightly, and had removed what the manifests would have brought
+/// back; the refusal told of a journal alone.
+#[test]
+fn r10_a_refused_start_removes_no_snapshot() {
+    let prepared = Prepared::new(10, true);
+    let copy = prepared.copy();
+    let manifests = copy.path().join("manifests");
+    let away = copy.path().join("away");
+    std::fs::rename(&manifests, &away).expect("renamed");
+    let error = Prepared::of(copy.path()).expect_err("the first events are in no journal");
+    assert!(error.contains("no snapshot can be used") && error.contains("snapshot restore --from"), "{error}");
+    std::fs::remove_dir(&manifests).expect("it was made anew, empty");
+    std::fs::rename(&away, &manifests).expect("renamed");
+    let (report, state) = Prepared::of(copy.path()).expect("everything is there again");
+    assert_eq!((report.generation, state), (3, prepared.state.clone()));
 }

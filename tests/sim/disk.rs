@@ -329,6 +329,11 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn open(&self, path: &Path) -> io::Result<Box<dyn io::Read + Send>> {
+        let inner = self.inner();
+        Ok(Box::new(io::Cursor::new(inner.nodes[&inner.node(path)?].bytes.clone())))
+    }
+
     fn exists(&self, path: &Path) -> io::Result<bool> {
         let inner = self.inner();
         Ok(inner.dirs.contains(path) || inner.names.contains_key(path))

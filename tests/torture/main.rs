@@ -3,6 +3,8 @@
 //!
 //! `MIRRA_SEED` sets the seed, `MIRRA_TORTURE_SHARE` a share of the work, such as 0.01.
 
+#[path = "../it/archives.rs"]
+mod archives;
 #[path = "../sim/chunks.rs"]
 mod chunks;
 #[path = "../it/crash.rs"]
@@ -12,17 +14,26 @@ mod crash;
 mod damage;
 #[path = "../sim/disk.rs"]
 mod disk;
+#[path = "../it/formats.rs"]
+mod formats;
 #[path = "../sim/oracle.rs"]
 mod oracle;
+#[path = "../it/prepared.rs"]
+mod prepared;
 mod process;
 #[path = "../sim/rest.rs"]
 mod rest;
 #[path = "../sim/runs.rs"]
 mod runs;
+#[path = "../hostile/targets/stamp.rs"]
+mod stamp;
 #[path = "../sim/start.rs"]
 mod start;
 #[path = "../sim/steps.rs"]
 mod steps;
+#[path = "../it/store_damage.rs"]
+mod store_damage;
+mod stored;
 #[path = "../it/support.rs"]
 #[allow(dead_code, reason = "other tests need the rest of it")]
 mod support;
@@ -57,15 +68,22 @@ struct Bar {
     run: fn(Work) -> Found,
 }
 
-const BARS: [Bar; 5] = [
+const BARS: [Bar; 8] = [
     Bar { name: "D1", what: "1,000 kill -9 under load, a fifth after a start that was cut short", run: process::kills },
     Bar { name: "D4", what: "10,000 damages of journals, manifests and chunks", run: damages },
+    Bar { name: "D9", what: "restores: good ones, and bad archives, sources and targets", run: stored::restores },
     Bar { name: "D11", what: "50 restarts: time and bytes do not grow", run: process::restarts },
+    Bar {
+        name: "D12",
+        what: "damage to the snapshot store and what lies around it, 36 kinds and 200 at random",
+        run: stored::starts,
+    },
     Bar {
         name: "D17",
         what: "simulated crashes, losses of power, failing calls (D2, D5, D6, D8, D14)",
         run: simulated,
     },
+    Bar { name: "D18", what: "second processes and formats of a newer program are refused", run: stored::formats },
     Bar { name: "O11", what: "50 SIGTERMs under load", run: process::terminations },
 ];
 

@@ -83,6 +83,10 @@ impl<W: Watch + 'static> Disk for WatchedDisk<W> {
         OsDisk.read(path, most, out)
     }
 
+    fn open(&self, path: &Path) -> io::Result<Box<dyn io::Read + Send>> {
+        OsDisk.open(path)
+    }
+
     fn exists(&self, path: &Path) -> io::Result<bool> {
         OsDisk.exists(path)
     }

@@ -133,7 +133,7 @@ pub(crate) fn decode_value<'a>(
     Ok((bytes, crc))
 }
 
-fn checksum(key: &[u8; KEY_BYTES], bytes: &[u8]) -> u32 {
+pub(crate) fn checksum(key: &[u8; KEY_BYTES], bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(key), bytes)
 }
 

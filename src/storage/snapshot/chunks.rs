@@ -5,10 +5,10 @@
 use std::fmt::Debug;
 use std::fs;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use super::repair::{OpenReport, open_store};
+use super::SnapshotOptions;
+use super::repair::{OpenReport, open_proven, open_store, quietly};
 use crate::storage::disk::{Disk, OsDisk};
 use crate::storage::error::StorageError;
 use crate::storage::files::{list, sync_dir};
@@ -47,33 +47,28 @@ impl SledChunks {
     ///
     /// # Errors
     /// [`StorageError::Io`], [`StorageError::Store`].
-    pub fn open(dir: &Path, cache_bytes: u64) -> Result<(Self, OpenReport), StorageError> {
-        let (db, report) = open_store(dir, cache_bytes)?;
+    pub fn open(dir: &Path, options: SnapshotOptions) -> Result<(Self, OpenReport), StorageError> {
+        let open = if options.prove { open_proven } else { open_store };
+        let (db, report) = open(dir, options.cache_bytes)?;
         Ok((Self { db, dir: dir.to_path_buf() }, report))
     }
 }
 
-fn words<T>(result: sled::Result<T>) -> Result<T, String> {
-    result.map_err(|error| error.to_string())
-}
-
 impl ChunkStore for SledChunks {
     fn insert(&self, key: &[u8], value: &[u8]) -> Result<(), String> {
-        words(self.db.insert(key, value)).map(drop)
+        quietly(|| self.db.insert(key, value)).map(drop)
     }
 
     fn remove(&self, keys: &[Vec<u8>]) -> Result<(), String> {
         let mut batch = sled::Batch::default();
         keys.iter().for_each(|key| batch.remove(key.as_slice()));
-        words(self.db.apply_batch(batch))
+        quietly(|| self.db.apply_batch(batch))
     }
 
     fn walk(&self, low: &[u8], high: &[u8], visit: Visit<'_>) -> Result<(), String> {
         let mut entries = self.db.range(low..=high);
         loop {
-            let next = catch_unwind(AssertUnwindSafe(|| entries.next())).map_err(|_| "sled panicked".to_owned())?;
-            let Some(entry) = next else { return Ok(()) };
-            let (key, value) = words(entry)?;
+            let Some((key, value)) = quietly(|| entries.next().transpose())? else { return Ok(()) };
             if !visit(&key, &value) {
                 return Ok(());
             }
@@ -82,17 +77,17 @@ impl ChunkStore for SledChunks {
 
     /// sled's flush is no fsync: its files are synced here.
     fn sync(&self) -> Result<(), String> {
-        words(self.db.flush())?;
+        quietly(|| self.db.flush())?;
         sync_tree(&self.dir).map_err(|error| error.to_string())
     }
 
     fn size_on_disk(&self) -> Result<u64, String> {
-        words(self.db.size_on_disk())
+        quietly(|| self.db.size_on_disk())
     }
 }
 
 /// Syncs every file and directory below `dir`, and `dir` itself. A file that is gone meanwhile needs no sync.
-fn sync_tree(dir: &Path) -> Result<(), StorageError> {
+pub(super) fn sync_tree(dir: &Path) -> Result<(), StorageError> {
     for path in list(&OsDisk, dir)? {
         let kind = match fs::symlink_metadata(&path) {
             Ok(metadata) => metadata.file_type(),

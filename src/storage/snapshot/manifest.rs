@@ -9,7 +9,7 @@ use crate::storage::disk::Disk;
 use crate::storage::envelope::{self, CONTROL_BYTES_MAX, ENVELOPE_BYTES, Kind};
 use crate::storage::error::StorageError;
 
-const MANIFEST: Kind = Kind { magic: *b"MIRRAMF1", version: 1, body_bytes_max: CONTROL_BYTES_MAX as u64 };
+pub(crate) const MANIFEST: Kind = Kind { magic: *b"MIRRAMF1", version: 1, body_bytes_max: CONTROL_BYTES_MAX as u64 };
 
 /// How a manifest's name begins and ends; ten digits between.
 pub(crate) const NAME: (&str, &str) = ("generation-", ".mmf");

@@ -26,11 +26,13 @@ const REMOVE_BATCH: usize = 256;
 pub struct SnapshotOptions {
     /// What sled may cache, in bytes. It takes several times as much memory.
     pub cache_bytes: u64,
+    /// Whether it is proved that a later opening finds what is written: for who writes generations.
+    pub prove: bool,
 }
 
 impl Default for SnapshotOptions {
     fn default() -> Self {
-        Self { cache_bytes: 64 << 20 }
+        Self { cache_bytes: 64 << 20, prove: false }
     }
 }
 
@@ -76,7 +78,7 @@ impl SnapshotStore {
     /// # Errors
     /// [`StorageError::Io`], [`StorageError::Store`].
     pub fn open(data: &DataDir, cluster_id: u64, options: SnapshotOptions) -> Result<(Self, OpenReport), StorageError> {
-        let (chunks, report) = SledChunks::open(&data.snapshots_dir(), options.cache_bytes)?;
+        let (chunks, report) = SledChunks::open(&data.snapshots_dir(), options)?;
         Ok((Self::over(data, cluster_id, Box::new(chunks)), report))
     }
 

@@ -12,7 +12,7 @@ const CLUSTER: u64 = 42;
 
 fn open(dir: &TempDir) -> (SnapshotStore, OpenReport) {
     let data = DataDir::open(dir.path(), true).unwrap();
-    SnapshotStore::open(&data, CLUSTER, SnapshotOptions { cache_bytes: 8 << 20 }).unwrap()
+    SnapshotStore::open(&data, CLUSTER, SnapshotOptions { cache_bytes: 8 << 20, prove: false }).unwrap()
 }
 
 fn get(store: &SnapshotStore, key: &[u8]) -> Option<Vec<u8>> {

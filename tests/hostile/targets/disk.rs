@@ -19,9 +19,10 @@ use mirra::state::{EpochModel, ImageReader, Op, Options, Shard};
 use mirra::storage::envelope::{self, CONTROL_BYTES_MAX, ENVELOPE_BYTES, Kind};
 use mirra::storage::journal::format::{HEADER_BYTES, MAGIC, PAYLOAD_BYTES_MAX};
 use mirra::storage::rejects::{NEWEST, RejectQuery, RejectStore, read as read_rejects};
-use mirra::storage::{JournalPlace, JournalReader, Manifest, OsDisk};
+use mirra::storage::{ArchiveReader, ArchiveWriter, JournalPlace, JournalReader, Manifest, OsDisk, StorageError};
 
 use super::alloc::measured;
+use super::stamp;
 use super::{ROOM, Target, decoded, was_read};
 
 pub fn targets() -> Vec<Target> {
@@ -40,6 +41,7 @@ pub fn targets() -> Vec<Target> {
         Target::new("disk/pretrained", 4, pretrained),
         Target::new("disk/epoch_model", 4, epoch_model),
         Target::new("disk/manifest", 2, manifest),
+        Target::new("disk/archive", 2, archive),
         Target::new("disk/journal", 2, journal),
         Target::new("disk/rejects", 2, rejects),
         Target::new("disk/image", 1, image),
@@ -152,6 +154,36 @@ fn manifest(bytes: &[u8]) {
             envelope::read_control::<Manifest>(&OsDisk, &path, kind).expect("what is written can be read"),
             manifest
         );
+    }
+}
+
+/// An archive that is read is written as the same bytes.
+fn archive(bytes: &[u8]) {
+    let mut stamped = bytes.to_vec();
+    stamp::archive(&mut stamped);
+    for bytes in [bytes, &stamped] {
+        let path = file("archive.mra", bytes);
+        let read = || {
+            let mut archive = ArchiveReader::open(&OsDisk, &path)?;
+            archive.each_part(|_| Ok::<(), StorageError>(()))
+        };
+        let (read, taken) = measured(|| read().is_ok());
+        // A manifest is held as its bytes, as what was read and as what is kept; bincode reserves up to its limit.
+        let bound = 4 * bytes.len() + ROOM + CONTROL_BYTES_MAX;
+        assert!(taken.most <= bound, "{taken:?} for {} bytes, allowed are {bound}", bytes.len());
+        if !read {
+            continue;
+        }
+        was_read();
+        let again = path.with_extension("again");
+        let mut archive = ArchiveReader::open(&OsDisk, &path).expect("it was read before");
+        let disk = std::sync::Arc::new(OsDisk);
+        let mut writer =
+            ArchiveWriter::create(disk, &again, archive.cluster_id(), archive.generation()).expect("a free name");
+        archive.each_part(|part| writer.put(&part)).expect("what was read can be written");
+        writer.finish().expect("it is whole");
+        assert!(std::fs::read(&again).expect("written") == bytes, "what is read is written as other bytes");
+        std::fs::remove_file(&again).expect("removed");
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod alloc;
 pub mod disk;
 mod files;
+mod stamp;
 mod wire;
 
 use std::cell::Cell;
