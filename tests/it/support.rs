@@ -81,11 +81,17 @@ pub struct ServeProcess {
 impl ServeProcess {
     /// Starts over `data_dir` with further arguments, and waits until the port answers.
     pub fn start(data_dir: &Path, arguments: &[&str]) -> Self {
+        Self::start_with(data_dir, arguments, &[])
+    }
+
+    /// As [`Self::start`], with settings such as `("MIRRA__SERVER__CONNECTIONS_MAX", "8")`.
+    pub fn start_with(data_dir: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
         let scratch = tempfile::tempdir().expect("a temporary directory");
         let (ready, log) = (scratch.path().join("ready.json"), scratch.path().join("log"));
         let mut program = Program::new(env!("CARGO_BIN_EXE_mirra"));
         program.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data_dir);
-        program.arg("--ready-file").arg(&ready).args(arguments).env_clear().stdin(Stdio::null());
+        program.arg("--ready-file").arg(&ready).args(arguments).env_clear();
+        program.envs(settings.iter().copied()).stdin(Stdio::null());
         program.stdout(Stdio::null()).stderr(File::create(&log).expect("a log file"));
         let mut child = program.spawn().expect("the program starts");
         let until = Instant::now() + PROCESS_WAIT;
@@ -108,6 +114,14 @@ impl ServeProcess {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// A line of its status in the system's eyes, such as `VmRSS`, in bytes.
+    pub fn status_bytes(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the process is there");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name}"));
+        let kib: u64 = line.split_ascii_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a count of kB");
+        1_024 * kib
     }
 
     /// What it has logged so far.

@@ -20,6 +20,7 @@ mod formats;
 mod oracle;
 #[path = "../it/prepared.rs"]
 mod prepared;
+mod load;
 mod process;
 #[path = "../sim/rest.rs"]
 mod rest;
