@@ -6,6 +6,7 @@ use super::{EngineError, state};
 use crate::base::Clock;
 use crate::model::Schema;
 use crate::shard::journaled::RECORD_OPS;
+use crate::shard::poison::Poison;
 use crate::shard::teacher::Sampler;
 use crate::shard::{Home, Journaled, Recovered, recover};
 use crate::storage::{JournalOptions, JournalWriter};
@@ -101,6 +102,7 @@ pub fn go_on(
         metrics: Arc::clone(metrics),
         clock: Arc::clone(clock),
         room: Arc::default(),
+        poison: Poison::default(),
         sampler: Sampler::new(sample_share),
         broken: false,
         rebuilds: 0,

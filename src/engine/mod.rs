@@ -232,6 +232,12 @@ impl Engine {
         &self.inner.shards[usize::from(shard)].metrics
     }
 
+    /// How long what comes now would wait for a shard, by its pace of late.
+    #[must_use]
+    pub fn queue_wait(&self, shard: u16) -> Duration {
+        self.inner.shards[usize::from(shard)].queue.wait()
+    }
+
     /// Hands a shard its part of what a caller wants: `ops` and `steps` as in [`Turn`], `cost` events and questions.
     ///
     /// # Errors

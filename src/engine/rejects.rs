@@ -96,6 +96,7 @@ fn metric(reason: RejectReason) -> Metric {
         RejectReason::Attribute => Metric::RejectedAttribute,
         RejectReason::Merged => Metric::RejectedMerged,
         RejectReason::Memory => Metric::RejectedMemory,
+        RejectReason::Poison => Metric::RejectedPoison,
     }
 }
 

@@ -64,6 +64,8 @@ reasons! {
     Merged = 12 "merged";
     /// There was no memory for another user or item, or for anything: send it again later.
     Memory = 13 "memory";
+    /// The shard broke at it, was made anew, and does not try it again.
+    Poison = 14 "poison";
 }
 
 impl RejectReason {
@@ -175,7 +177,7 @@ impl Reject {
             what: "reason",
             offset,
             found: u64::from(code),
-            allowed: "1 to 13",
+            allowed: "1 to 14",
         })?;
         let source = text(reader, SOURCE_BYTES_MAX)?;
         let message = text(reader, TEXT_BYTES_MAX)?;
@@ -228,6 +230,7 @@ mod tests {
             "attribute",
             "merged",
             "memory",
+            "poison",
         ];
         for (code, name) in (1_u8..).zip(frozen) {
             let reason = RejectReason::from_code(code).unwrap();
@@ -236,7 +239,7 @@ mod tests {
             assert!(reason.help().ends_with('.'), "{name}");
         }
         assert_eq!(RejectReason::COUNT, frozen.len());
-        assert_eq!([0, 14, 255].map(RejectReason::from_code), [None; 3]);
+        assert_eq!([0, 15, 255].map(RejectReason::from_code), [None; 3]);
         assert_eq!(RejectReason::named("late"), None);
     }
 
@@ -251,7 +254,7 @@ mod tests {
             for cut in 0..bytes.len() {
                 assert!(Reject::decode(&mut Reader::new(&bytes[..cut])).is_err(), "cut at {cut}");
             }
-            for code in [0, 14] {
+            for code in [0, 15] {
                 bytes[8] = code;
                 let found = Reject::decode(&mut Reader::new(&bytes));
                 assert!(matches!(found, Err(CursorError::Bad { what: "reason", offset: 8, .. })), "{found:?}");

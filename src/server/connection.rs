@@ -333,11 +333,12 @@ impl Session {
         let (count, deadline) = (requests.len(), self.deadline.get());
         let expires = (!deadline.is_zero()).then(|| now + deadline);
         // Submitted here in any case: the writes of one connection are carried out in the order of its frames.
+        let wait = parts.wait(&self.door.engine);
         let submitted = parts.submit(&self.door.engine, expires);
         self.refused.set(submitted.refused());
         let session = Rc::clone(self);
         let mut answer = Box::pin(async move { session.answer(submitted, requests).await });
-        if slow || tokio::time::timeout(QUICK, &mut answer).await.is_err() {
+        if slow || wait > QUICK || tokio::time::timeout(QUICK, &mut answer).await.is_err() {
             self.go_aside(count, answer);
         }
     }

@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot::Receiver;
 
@@ -413,6 +413,12 @@ pub(super) struct Parts(Vec<Part>);
 pub(super) struct Submitted(Vec<Option<Result<Receiver<Vec<StepDone>>, TurnError>>>);
 
 impl Parts {
+    /// How long the parts will wait for their shards, by the pace of late.
+    pub(super) fn wait(&self, engine: &Engine) -> Duration {
+        let wait = |(shard, part): (u16, &Part)| (!part.steps.is_empty()).then(|| engine.queue_wait(shard));
+        (0..).zip(&self.0).filter_map(wait).max().unwrap_or_default()
+    }
+
     /// Hands every shard its part, at once: what is submitted later is carried out later.
     pub(super) fn submit(self, engine: &Engine, expires: Option<Instant>) -> Submitted {
         let submit = |(shard, part): (u16, Part)| {

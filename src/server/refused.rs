@@ -30,6 +30,10 @@ pub(super) fn told(reason: RejectReason) -> (Status, &'static str) {
             Status::Memory,
             "there is no memory for another user or item ([memory] limit_bytes): nothing was done, known ones go on",
         ),
+        RejectReason::Poison => (
+            Status::Internal,
+            "the shard broke at this and was made anew: it is set aside (`mirra rejects`), everything else was done",
+        ),
         _ => (Status::BadRequest, "the event was not learned"),
     }
 }

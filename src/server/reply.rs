@@ -7,9 +7,9 @@ use super::plan::{Done, Place, Planned, PlannedKind};
 use super::refused::told;
 use crate::base::limits::{DIM_MAX, LIST_MAX};
 use crate::engine::TurnError;
-use crate::model::{Durability, RejectReason};
+use crate::model::Durability;
 use crate::shard::messages::{ItemAnswer, ProfileAnswer};
-use crate::shard::room::is_for_room;
+use crate::shard::room::left_out;
 use crate::shard::{Answer, Refusal, StepDone, Written};
 use crate::state::{ArmView, Basis, Outcome, OutcomeKind, Scored};
 use crate::wire::commands::{
@@ -162,11 +162,13 @@ impl Replies<'_> {
     pub(super) fn written(&self, place: Place) -> Result<(&Written, Outcome), Failure> {
         match self.step(place)? {
             StepDone::Written(written) => match written.outcomes.get(place.outcome) {
-                Some(outcome) if is_for_room(*outcome) => {
-                    let (status, message) = told(RejectReason::Memory);
-                    Err(Failure { status, retry_after_ms: 1_000, message })
-                }
-                Some(outcome) => Ok((written, *outcome)),
+                Some(outcome) => match left_out(*outcome) {
+                    Some(reason) => {
+                        let (status, message) = told(reason);
+                        Err(Failure { status, retry_after_ms: if status.is_retryable() { 1_000 } else { 0 }, message })
+                    }
+                    None => Ok((written, *outcome)),
+                },
                 None => Err(Refusal::Broken.into()),
             },
             StepDone::Refused(refusal) => Err((*refusal).into()),
@@ -252,9 +254,8 @@ impl Replies<'_> {
                     reply.accepted += written.applied;
                     reply.duplicates += written.duplicates;
                     reply.durability = reply.durability.max(written.durability as u8);
-                    let journaled =
-                        written.refused.iter().filter(|refused| refused.reason != RejectReason::Memory).count();
-                    let operations = u64::from(written.applied + written.duplicates) + journaled as u64;
+                    let journaled = written.refused.iter().filter(|refused| !written.left_out.contains(&refused.at));
+                    let operations = u64::from(written.applied + written.duplicates) + journaled.count() as u64;
                     for refused in &written.refused {
                         let (status, message) = told(refused.reason);
                         let same = |other: &Place| {

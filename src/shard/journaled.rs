@@ -8,11 +8,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::messages::{Refusal, Refused, SnapshotPart, Written};
+use super::poison::Poison;
 use super::recovery::{Home, recover};
-use super::room::{Level, Room, Sifted, sift};
+use super::room::{self, Level, Room, Sifted, sift};
 use super::teacher::Sampler;
 use crate::base::{Clock, Reader};
-use crate::model::{Durability, SentEvent};
+use crate::model::{Durability, RejectReason, SentEvent};
 use crate::state::{AHEAD, EpochModel, Op, OutcomeKind, Parcel, Shard};
 use crate::storage::{JournalWriter, StorageError};
 use crate::telemetry::{Metric, Metrics};
@@ -40,6 +41,8 @@ pub struct Journaled {
     pub clock: Arc<dyn Clock>,
     /// Whether there is room for new users and items.
     pub room: Arc<Room>,
+    /// What it broke at.
+    pub poison: Poison,
     /// Describes examples for a teacher.
     pub sampler: Sampler,
     /// Whether the machine could not be made anew.
@@ -72,21 +75,54 @@ impl Fate {
 }
 
 impl Journaled {
-    /// Applies operations that there is room for, and appends them to the journal's buffer as one record.
+    /// Applies operations, but those that there is no room for and those that it breaks at, and appends them to the journal's
+    /// buffer as one record (one each, after a panic).
     ///
     /// # Errors
     /// [`Refusal`]: then nothing of them is kept.
     pub fn write(&mut self, ops: &[u8], count: u32, each: bool) -> Result<Written, Refusal> {
         let level = self.room.level();
-        let sifted = if level == Level::Free { None } else { sift(&self.shard, level, ops, count) };
-        match sifted {
-            None => self.write_all(ops, count, each),
+        if level == Level::Free && self.poison.is_empty() {
+            return self.write_or_split(ops, count, each);
+        }
+        match self.guarded(|this| sift(&this.shard, level, &this.poison, ops, count))? {
+            None => self.write_or_split(ops, count, each),
             Some(sifted) if sifted.count == 0 => Ok(sifted.complete(Sifted::nothing(self.shard.sequence() + 1), each)),
             Some(sifted) => {
-                let written = self.write_all(&sifted.ops, sifted.count, each)?;
+                let written = self.write_or_split(&sifted.ops, sifted.count, each)?;
                 Ok(sifted.complete(written, each))
             }
         }
+    }
+
+    fn write_or_split(&mut self, ops: &[u8], count: u32, each: bool) -> Result<Written, Refusal> {
+        match self.write_all(ops, count, each) {
+            // What is between shards may not be left out: who sent it sends it again.
+            Err(Refusal::Broken) if !self.broken && !is_exchange(ops) => self.write_singly(ops, count, each),
+            done => done,
+        }
+    }
+
+    /// After a panic: each operation on its own, without the one that panics again.
+    fn write_singly(&mut self, ops: &[u8], count: u32, each: bool) -> Result<Written, Refusal> {
+        let split = room::split(ops, count).ok_or(Refusal::Broken)?;
+        let mut whole = Sifted::nothing(self.shard.sequence() + 1);
+        for (at, bytes) in split.into_iter().enumerate() {
+            // A single one has panicked alone just now.
+            let done = if count == 1 { Err(Refusal::Broken) } else { self.write_all(bytes, 1, true) };
+            match done {
+                Ok(one) => whole.append(one, at),
+                Err(Refusal::Broken) if !self.broken => {
+                    self.poison.remember(bytes);
+                    whole.leave_out(at, RejectReason::Poison, bytes);
+                }
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        if !each {
+            whole.outcomes.drain(..whole.outcomes.len() - 1);
+        }
+        Ok(whole)
     }
 
     fn write_all(&mut self, ops: &[u8], count: u32, each: bool) -> Result<Written, Refusal> {

@@ -7,6 +7,7 @@
 //! * [`control`]: what the engine tells an actor beside turns.
 //! * [`decisions`]: what was served, until an outcome names it.
 //! * [`teacher`]: trains the ranker of `auto` off the path of events.
+//! * [`poison`]: operations that a shard broke at.
 //! * [`rejects`]: counts refused events, and the thread that keeps them.
 //! * [`room`]: what a full memory still takes.
 //! * `sync`: the thread that syncs the journal and then lets durable answers go.
@@ -20,6 +21,7 @@ pub mod decisions;
 mod exchange;
 pub mod journaled;
 pub mod messages;
+pub mod poison;
 pub mod progress;
 pub mod queue;
 pub mod recovery;

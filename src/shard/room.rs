@@ -8,6 +8,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::messages::{Refused, Written};
+use super::poison::Poison;
 use crate::base::Reader;
 use crate::model::{Durability, RejectReason, SentEvent};
 use crate::state::{Op, Outcome, OutcomeKind, Shard};
@@ -83,52 +84,90 @@ pub struct Sifted {
     pub ops: Vec<u8>,
     /// How many they are.
     pub count: u32,
-    /// Places of the others among all, rising, with their events.
-    left_out: Vec<(usize, Option<SentEvent>)>,
+    /// Places of the others among all, rising, why, and their events.
+    left_out: Vec<(usize, RejectReason, Option<SentEvent>)>,
 }
 
-/// Leaves out what there is no room for; `None` if that is nothing.
+/// Leaves out what there is no room for, and what the shard broke at before; `None` if that is nothing.
+///
+/// # Panics
+/// If the bytes are no operations, which no door lets through.
 #[must_use]
-pub fn sift(shard: &Shard, level: Level, ops: &[u8], count: u32) -> Option<Sifted> {
-    let mut reader = Reader::new(ops);
+pub fn sift(shard: &Shard, level: Level, poison: &Poison, ops: &[u8], count: u32) -> Option<Sifted> {
     let mut sifted = Sifted { ops: Vec::new(), count: 0, left_out: Vec::new() };
+    let mut reader = Reader::new(ops);
     for at in 0..count as usize {
         let from = reader.at();
         let op = Op::decode(&mut reader).expect("operations are encoded by this process");
-        if shard.would_add(&op) || level == Level::Over && Shard::may_grow(&op) {
-            sifted.left_out.push((at, op.event().map(SentEvent::from)));
+        let bytes = &ops[from..reader.at()];
+        let no_room = match level {
+            Level::Free => false,
+            Level::Full => shard.would_add(&op),
+            Level::Over => shard.would_add(&op) || Shard::may_grow(&op),
+        };
+        let why =
+            if no_room { Some(RejectReason::Memory) } else { poison.knows(bytes).then_some(RejectReason::Poison) };
+        if let Some(why) = why {
+            sifted.left_out.push((at, why, op.event().map(SentEvent::from)));
         } else {
-            sifted.ops.extend_from_slice(&ops[from..reader.at()]);
+            sifted.ops.extend_from_slice(bytes);
             sifted.count += 1;
         }
     }
     (!sifted.left_out.is_empty()).then_some(sifted)
 }
 
+/// The bytes of each of some operations; `None` if they are no operations.
+#[must_use]
+pub fn split(ops: &[u8], count: u32) -> Option<Vec<&[u8]>> {
+    let mut reader = Reader::new(ops);
+    let next = |_| {
+        let from = reader.at();
+        Op::decode(&mut reader).ok().map(|_| &ops[from..reader.at()])
+    };
+    (0..count).map(next).collect()
+}
+
+impl Written {
+    /// Adds what became of one more operation, at its place.
+    pub fn append(&mut self, one: Written, at: usize) {
+        self.applied += one.applied;
+        self.duplicates += one.duplicates;
+        self.refused.extend(one.refused.into_iter().map(|refused| Refused { at, ..refused }));
+        self.outcomes.extend(one.outcomes);
+    }
+
+    /// Says that the operation at a place was left out.
+    pub fn leave_out(&mut self, at: usize, reason: RejectReason, op: &[u8]) {
+        let op = Op::decode(&mut Reader::new(op)).ok();
+        let event = op.as_ref().and_then(Op::event).map(SentEvent::from);
+        self.refused.extend(event.map(|event| Refused { at, reason, event }));
+        self.left_out.push(at);
+        self.outcomes.push(Outcome::refused(reason));
+    }
+}
+
 impl Sifted {
     /// What became of all operations, given what became of those that were carried out.
     #[must_use]
     pub fn complete(self, mut written: Written, each: bool) -> Written {
-        let refused = Outcome::refused(RejectReason::Memory);
         for refusal in &mut written.refused {
             refusal.at = self.place(refusal.at);
         }
-        for (at, event) in self.left_out {
-            if each {
-                written.outcomes.insert(at, refused);
+        for (at, reason, event) in self.left_out {
+            if each || written.outcomes.is_empty() {
+                let place = at.min(written.outcomes.len());
+                written.outcomes.insert(place, Outcome::refused(reason));
             }
-            written.refused.extend(event.map(|event| Refused { at, reason: RejectReason::Memory, event }));
+            written.refused.extend(event.map(|event| Refused { at, reason, event }));
             written.left_out.push(at);
-        }
-        if written.outcomes.is_empty() {
-            written.outcomes.push(refused);
         }
         written
     }
 
     /// The place among all operations of the one that is at `at` among those carried out.
     fn place(&self, at: usize) -> usize {
-        self.left_out.iter().fold(at, |place, (left_out, _)| if *left_out <= place { place + 1 } else { place })
+        self.left_out.iter().fold(at, |place, (left_out, ..)| if *left_out <= place { place + 1 } else { place })
     }
 
     /// What became of a write of which nothing was carried out.
@@ -146,10 +185,13 @@ impl Sifted {
     }
 }
 
-/// Whether an outcome says that there was no room.
+/// Why the operation with this outcome never came to the journal, if it did not.
 #[must_use]
-pub fn is_for_room(outcome: Outcome) -> bool {
-    outcome.kind == OutcomeKind::Refused(RejectReason::Memory)
+pub fn left_out(outcome: Outcome) -> Option<RejectReason> {
+    match outcome.kind {
+        OutcomeKind::Refused(reason @ (RejectReason::Memory | RejectReason::Poison)) => Some(reason),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -198,7 +240,7 @@ mod tests {
         let upsert = |user| Op::UserUpsert { user: IdRef::Int(user), time_ms: 5, attributes: Attributes::default() };
         let all = [event(1, 2), event(3, 1), event(2, 9), event(2, 1), upsert(7), upsert(1)];
         let ops = encoded(&all);
-        let sifted = sift(&shard, Level::Full, &ops, 6).expect("some are new");
+        let sifted = sift(&shard, Level::Full, &Poison::default(), &ops, 6).expect("some are new");
         assert_eq!((sifted.count, &sifted.ops), (3, &encoded(&[event(1, 2), event(2, 1), upsert(1)])));
         let written =
             Written { refused: vec![Refused { at: 1, reason: RejectReason::Burst, event: sent(2) }], ..done(3) };
@@ -208,18 +250,23 @@ mod tests {
         let reasons: Vec<_> = whole.refused.iter().map(|refused| (refused.at, refused.reason)).collect();
         assert_eq!(reasons, [(3, RejectReason::Burst), (1, RejectReason::Memory), (2, RejectReason::Memory)]);
         assert_eq!([0, 3, 5].map(|at| whole.sequence(at)), [10, 11, 12], "sequences count what is journaled");
-        assert!(sift(&shard, Level::Full, &encoded(&[event(1, 1)]), 1).is_none());
+        assert!(sift(&shard, Level::Full, &Poison::default(), &encoded(&[event(1, 1)]), 1).is_none());
     }
 
     #[test]
     fn past_the_limit_only_what_takes_away_is_left() {
         let shard = shard();
         let retract = Op::Retract { user: IdRef::Int(1), event_id: 3 };
-        let sifted = sift(&shard, Level::Over, &encoded(&[event(1, 1), retract.clone()]), 2).expect("events grow");
+        let sifted = sift(&shard, Level::Over, &Poison::default(), &encoded(&[event(1, 1), retract.clone()]), 2)
+            .expect("events grow");
         assert_eq!(sifted.ops, encoded(&[retract]));
-        let sifted = sift(&shard, Level::Over, &encoded(&[event(1, 1)]), 1).expect("nothing is left");
+        let sifted =
+            sift(&shard, Level::Over, &Poison::default(), &encoded(&[event(1, 1)]), 1).expect("nothing is left");
         let whole = sifted.complete(Sifted::nothing(5), false);
-        assert!(whole.outcomes.len() == 1 && is_for_room(whole.outcomes[0]));
+        assert_eq!(
+            whole.outcomes.iter().map(|outcome| left_out(*outcome)).collect::<Vec<_>>(),
+            [Some(RejectReason::Memory)]
+        );
     }
 
     fn sent(user: u64) -> SentEvent {

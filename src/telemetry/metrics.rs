@@ -125,6 +125,8 @@ metrics! {
     RejectedMerged "rejected_merged" counter sum;
     /// Refused events of users or items that there was no memory for.
     RejectedMemory "rejected_memory" counter sum;
+    /// Refused events that a shard broke at.
+    RejectedPoison "rejected_poison" counter sum;
     /// Refused events that were kept for inspection (REJECTS).
     RejectsKept "rejects_kept" counter sum;
     /// Refused events that were counted and not kept: too many at once, or the disk failed.

@@ -227,7 +227,7 @@ fn disk(what: &str) -> Vec<Vec<u8>> {
         "manifest" => vec![fixture("storage/v1/manifest.mmf")],
         "archive" => vec![fixture("storage/v1/archive.mra")],
         "journal" => vec![fixture("storage/v1/journal-segment.mjl")],
-        "rejects" => vec![fixture("storage/v1/rejects-segment-13.mrj")],
+        "rejects" => vec![fixture("storage/v1/rejects-segment-14.mrj")],
         "image" => vec![fixture("state/v1/image.bin"), small_image()],
         _ => panic!("no seeds for disk/{what}"),
     }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use mirra::base::{Id, IdRef, SystemClock};
 use mirra::engine::{self, Engine};
-use mirra::model::{Durability, Event};
+use mirra::model::{Durability, Event, RejectReason};
 use mirra::shard::{Answer, Query, Refusal, Step, StepDone};
-use mirra::state::op;
+use mirra::state::{Op, OutcomeKind, op};
 use mirra::telemetry::Metric;
 
 use crate::support::options;
@@ -61,6 +61,36 @@ fn it_is_made_anew_from_disk_and_the_others_go_on() {
             let shard = engine.route(IdRef::Int(user));
             assert!(matches!(write(&engine, shard, event(user, 4)).await, StepDone::Written(_)), "it learns again");
         }
+    })
+    .expect("the engine starts");
+}
+
+/// One bad operation costs itself: what came with it is learned, and it is not tried again.
+#[test]
+fn an_operation_that_breaks_the_shard_is_left_out_and_remembered() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    engine::run(options(dir.path()), Arc::new(SystemClock), |engine| async move {
+        assert!(matches!(write(&engine, 0, event(1, 1)).await, StepDone::Written(_)));
+        // What a shard takes over from another is made by a shard: bytes that none makes break an invariant.
+        let mut poison = Vec::new();
+        Op::Absorb { into: IdRef::Int(1), user: IdRef::Int(2), bytes: &[0xFF; 9] }.encode(&mut poison);
+        let ops = [event(1, 2), poison.clone(), event(1, 3)].concat();
+        for panics in [2, 2] {
+            let step = Step::Write { bytes: ops.len(), count: 3, durability: Durability::Journaled, each: true };
+            let done = engine.submit(0, ops.clone(), vec![step], 3).expect("room").await.expect("an answer").pop();
+            let Some(StepDone::Written(written)) = done else { panic!("{done:?}") };
+            let kinds: Vec<OutcomeKind> = written.outcomes.iter().map(|outcome| outcome.kind).collect();
+            let refused = OutcomeKind::Refused(RejectReason::Poison);
+            assert_eq!(kinds, [OutcomeKind::Applied, refused, OutcomeKind::Applied]);
+            assert_eq!((written.applied, &written.left_out), (2, &vec![1]));
+            assert_eq!(written.sequence(2), written.first_sequence + 1);
+            assert_eq!(engine.metrics(0).get(Metric::Panics), panics, "once in company, once alone, never again");
+        }
+        assert!(matches!(write(&engine, 0, poison).await, StepDone::Written(written) if written.applied == 0));
+        assert_eq!(engine.metrics(0).get(Metric::Panics), 2);
+        let query = Query::Profile { user: Id::Int(1), factors: false, recent_max: 10 };
+        let Ok(Ok(Answer::Profile(profile))) = engine.ask(0, query).await else { panic!("no profile") };
+        assert_eq!(profile.events, 5);
     })
     .expect("the engine starts");
 }

@@ -16,11 +16,11 @@ mod damage;
 mod disk;
 #[path = "../it/formats.rs"]
 mod formats;
+mod load;
 #[path = "../sim/oracle.rs"]
 mod oracle;
 #[path = "../it/prepared.rs"]
 mod prepared;
-mod load;
 mod process;
 #[path = "../sim/rest.rs"]
 mod rest;

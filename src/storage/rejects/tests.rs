@@ -65,12 +65,12 @@ fn golden_segment() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path());
     keep(&mut store, 0..4);
-    store.missed(&[0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    store.missed(&[0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     store.tell_totals().unwrap();
     keep(&mut store, 4..5);
     let path = only_file(dir.path());
     assert!(path.ends_with("0000000001.mrj"), "{}", path.display());
-    let golden = crate::storage::fixture::golden("rejects-segment-13.mrj", &fs::read(&path).unwrap());
+    let golden = crate::storage::fixture::golden("rejects-segment-14.mrj", &fs::read(&path).unwrap());
     // Totals say how many reasons they count: those of fewer are read as well.
     for known in [include_bytes!("../../../tests/fixtures/storage/v1/rejects-segment-12.mrj"), &golden[..]] {
         fs::write(&path, known).unwrap();
@@ -126,7 +126,7 @@ fn a_restart_goes_on_where_it_was() {
         let mut store = open(dir.path());
         assert_eq!((store.totals().sum(), store.totals().dropped), (start * 12, start * 2));
         keep(&mut store, start * 10..start * 10 + 10);
-        store.missed(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0]);
+        store.missed(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]);
         store.tell_totals().unwrap();
         let page = all(&store);
         assert!(page.rows.last().unwrap().0 > last && page.damaged == 0);
