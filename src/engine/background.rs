@@ -73,10 +73,10 @@ impl Engine {
         let models = state.strategies.iter().filter(|strategy| state.takes_model(strategy));
         let dim = models.map(|strategy| strategy.shape().item_rows).max().unwrap_or(0);
         let untils = self.known_users().await?;
-        let promise = self.promise_refit(untils.iter().map(|until| *until as u64).sum(), dim).await?;
+        let mut promise = self.promise_refit(untils.iter().map(|until| *until as u64).sum(), dim).await?;
         let mut histories = Vec::new();
         for (shard, until) in (0..).zip(untils) {
-            histories.push(self.histories(shard, until).await?);
+            histories.push(self.histories(shard, until, &mut promise).await?);
         }
         let epoch = self.epoch() + 1;
         let (sender, receiver) = oneshot::channel();
@@ -104,7 +104,7 @@ impl Engine {
     /// The retained histories of one shard, some users a turn. Users who come meanwhile have no part in it (under load they
     /// come faster than they are collected, and the memory was promised for those that there were), events of users collected
     /// before neither: a fit is of about now, and no queue waits for it.
-    async fn histories(&self, shard: u16, until: usize) -> Result<Histories, EngineError> {
+    async fn histories(&self, shard: u16, until: usize, promise: &mut Promise) -> Result<Histories, EngineError> {
         let failed = || EngineError::ShardFailed { shard, what: "refit" };
         let mut whole = Histories::default();
         loop {
@@ -114,6 +114,7 @@ impl Engine {
             let query = Query::Histories { from: whole.upto, most: USERS_A_TURN, until };
             match self.ask(shard, query).await {
                 Ok(Ok(Answer::Histories(some))) => {
+                    promise.taken(some.upto - whole.upto);
                     whole.users.extend(some.users);
                     (whole.items, whole.dims) = (some.items, some.dims);
                     (whole.upto, whole.until) = (some.upto, some.until);

@@ -29,11 +29,25 @@ pub(super) struct Memory {
 }
 
 /// Holds bytes for a refit until it has taken them.
-pub(super) struct Promise(Engine, u64);
+pub(super) struct Promise {
+    engine: Engine,
+    left: u64,
+    /// Bytes of the lists of one user.
+    of_user: u64,
+}
+
+impl Promise {
+    /// The lists of so many users have been taken: they are held now, and no longer to come.
+    pub(super) fn taken(&mut self, users: usize) {
+        let bytes = self.left.min(self.of_user.saturating_mul(users as u64));
+        self.left -= bytes;
+        self.engine.inner.memory.promised.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
 
 impl Drop for Promise {
     fn drop(&mut self) {
-        self.0.inner.memory.promised.fetch_sub(self.1, Ordering::Relaxed);
+        self.engine.inner.memory.promised.fetch_sub(self.left, Ordering::Relaxed);
     }
 }
 
@@ -46,15 +60,15 @@ impl Engine {
         let items = Metric::Items.over((0..self.shards()).map(|shard| self.metrics(shard).get(Metric::Items)));
         let events = self.events().await?;
         let pairs = events.min(users.saturating_mul(self.options().state.history_max as u64));
-        let factors = (users + 2 * items) * dim as u64 * 4;
-        let more = factors + users * USER_BYTES + pairs * PAIR_BYTES;
+        let lists = users * USER_BYTES + pairs * PAIR_BYTES;
+        let more = (users + 2 * items) * dim as u64 * 4 + lists;
         let (bytes, limit) = (resident_bytes().unwrap_or(0), self.options().memory_limit_bytes);
         if !Level::fits(bytes, more, limit) {
             let [held_mib, more_mib, limit_mib] = [bytes, more, limit].map(|bytes| bytes >> 20);
             return Err(EngineError::Memory { what: "refit", held_mib, more_mib, limit_mib });
         }
         self.inner.memory.promised.fetch_add(more, Ordering::Relaxed);
-        Ok(Promise(self.clone(), more))
+        Ok(Promise { engine: self.clone(), left: more, of_user: lists / users.max(1) })
     }
 }
 

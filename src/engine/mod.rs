@@ -232,6 +232,12 @@ impl Engine {
         &self.inner.shards[usize::from(shard)].metrics
     }
 
+    /// Events and questions that a shard has not answered.
+    #[must_use]
+    pub fn unanswered(&self, shard: u16) -> usize {
+        self.inner.shards[usize::from(shard)].queue.unanswered()
+    }
+
     /// How long what comes now would wait for a shard, by its pace of late.
     #[must_use]
     pub fn queue_wait(&self, shard: u16) -> Duration {

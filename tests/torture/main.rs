@@ -19,6 +19,7 @@ mod formats;
 mod load;
 #[path = "../sim/oracle.rs"]
 mod oracle;
+mod overload;
 #[path = "../it/prepared.rs"]
 mod prepared;
 mod process;
@@ -69,7 +70,7 @@ struct Bar {
     run: fn(Work) -> Found,
 }
 
-const BARS: [Bar; 8] = [
+const BARS: [Bar; 12] = [
     Bar { name: "D1", what: "1,000 kill -9 under load, a fifth after a start that was cut short", run: process::kills },
     Bar { name: "D4", what: "10,000 damages of journals, manifests and chunks", run: damages },
     Bar { name: "D9", what: "restores: good ones, and bad archives, sources and targets", run: stored::restores },
@@ -85,6 +86,10 @@ const BARS: [Bar; 8] = [
         run: simulated,
     },
     Bar { name: "D18", what: "second processes and formats of a newer program are refused", run: stored::formats },
+    Bar { name: "O1", what: "1, 2 and 4 times what a shard can learn, in the open loop", run: overload::open_loop },
+    Bar { name: "O2", what: "a million messages into one shard: none unaccounted for", run: overload::burst },
+    Bar { name: "O8", what: "users without end against a limit of memory", run: overload::memory },
+    Bar { name: "O10", what: "100 panics in one shard under load", run: overload::panics },
     Bar { name: "O11", what: "50 SIGTERMs under load", run: process::terminations },
 ];
 

@@ -13,7 +13,7 @@ use mirra::wire::commands::{EventBatch, Snapshot};
 use mirra::wire::types::Event;
 
 /// The value below which that share of the values lies.
-fn quantile(values: &[f64], share: f64) -> f64 {
+pub fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted
