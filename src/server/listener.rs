@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -12,7 +13,7 @@ use super::connection::{linger, serve};
 use super::patience::keep_alive;
 use super::reply::Failure;
 use super::{Door, Options, ServerError};
-use crate::engine::{Connection, Engine};
+use crate::engine::{Connection, Engine, OPERATORS_MAX};
 use crate::wire::types::ShardAddr;
 
 /// Connections that may wait to be accepted.
@@ -23,6 +24,32 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Peers that are told at a time that there is no room: each takes a descriptor for a moment.
 const TURNED_AWAY_MAX: usize = 64;
+
+/// Open files that a server needs beside its connections: ports, journals, the snapshot store, a snapshot under way.
+const OTHER_FILES: u64 = 256;
+
+/// As many connections as are wanted, or as the system allows open files for: past that nobody would be told anything.
+/// Raises the process's own limit as far as it may go.
+pub(super) fn connections_max(wanted: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    if let Some(maximum) = limit.maximum {
+        let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(maximum), maximum: Some(maximum) });
+        let files = if raised.is_ok() { maximum } else { limit.current.unwrap_or(maximum) };
+        // Those that are turned away and those of operators have a descriptor for a moment, too.
+        let others = OTHER_FILES.min(files / 2) + (TURNED_AWAY_MAX + OPERATORS_MAX) as u64;
+        let most = usize::try_from(files.saturating_sub(others)).unwrap_or(usize::MAX).max(1);
+        if most < wanted {
+            tracing::warn!(
+                wanted,
+                most,
+                files,
+                "fewer connections than configured: the system allows so many open files"
+            );
+            return most;
+        }
+    }
+    wanted
+}
 
 /// Ports that are bound.
 pub(super) struct Bound {

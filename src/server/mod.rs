@@ -153,7 +153,8 @@ impl Server {
     ///
     /// # Errors
     /// [`ServerError`], which says what to do.
-    pub fn open(engine: Engine, options: Options) -> Result<Self, ServerError> {
+    pub fn open(engine: Engine, mut options: Options) -> Result<Self, ServerError> {
+        options.connections_max = listener::connections_max(options.connections_max);
         let bound = listener::bind(&engine, &options)?;
         let door = Arc::new(Door {
             engine,
