@@ -14,6 +14,7 @@ mod embeddings;
 mod fields;
 mod formats;
 mod load;
+mod overload;
 mod person;
 mod planted;
 mod prepared;

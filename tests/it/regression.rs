@@ -1,6 +1,6 @@
-//! One test for each bug that was found, with its story. Six stand beside what they need: r3 and r9 in
-//! `storage/journal/failing_tests.rs`, r4 in `tests/hostile/bounds.rs`, r8 in `state/items.rs`, r11 and r12 in
-//! `storage/snapshot/repair.rs`.
+//! One test for each bug that was found, with its story. Seven stand beside what they need: r3 and r9
+//! in `storage/journal/failing_tests.rs`, r4 in `tests/hostile/bounds.rs`, r8 in `state/items.rs`, r11 and r12 in
+//! `storage/snapshot/repair.rs`, r13 in `shard/teacher.rs`.
 
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};

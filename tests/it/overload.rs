@@ -1,0 +1,150 @@
+//! What a server answers that has too much to do, too many peers, or too little memory. How well it keeps up under load is
+//! measured by `tests/torture`.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use mirra::base::Id;
+use mirra::server::{self, Patience};
+use mirra::wire::commands::{EventBatch, Ping, ProfileGet, SessionSet, Stats};
+use mirra::wire::message::decode_error;
+use mirra::wire::types::Event;
+use mirra::wire::{HEADER_BYTES, Header, Status};
+
+use crate::support::{Connection, ServeProcess, TestServer, options};
+
+/// Events of `count` users from `first` on.
+fn events(first: u64, count: u64) -> EventBatch {
+    let event = |user| Event {
+        event_id: Id::Int(0),
+        user: Id::Int(user),
+        item: Id::Int(user % 100),
+        kind: 0,
+        value: 1.0,
+        time_ms: 0,
+    };
+    EventBatch { durability: 0, want: 0, events: (first..first + count).map(event).collect() }
+}
+
+fn server(door: server::Options) -> (TestServer, tempfile::TempDir) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    (TestServer::start_with(options(dir.path()), door), dir)
+}
+
+/// Reads one refusal, then the end of the connection.
+fn last_words(mut stream: &TcpStream) -> (Status, String) {
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket takes a timeout");
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),
+    }
+    let header = Header::decode(*bytes.first_chunk().expect("a whole header"));
+    assert_eq!(bytes.len(), HEADER_BYTES + header.length as usize, "one frame, then the end");
+    let error = decode_error(&bytes[HEADER_BYTES..]).expect("a refusal");
+    (Status::from_number(header.code).expect("a known status"), error.message)
+}
+
+#[test]
+fn a_connection_over_its_quota_is_told_so_and_goes_on_later() {
+    let (server, _dir) = server(server::Options { connection_events_per_s: 1_000, ..server::Options::default() });
+    let (mut greedy, mut other) = (Connection::open(server.addr), Connection::open(server.addr));
+    assert_eq!(greedy.ask(&events(0, 1_500)).expect("a second's worth may be overdrawn").accepted, 1_500);
+    let (status, error) = greedy.ask(&events(0, 1)).expect_err("not before it is repaid");
+    assert_eq!(status, Status::Quota, "{error:?}");
+    assert!((300..=600).contains(&error.retry_after_ms), "half a second is owed: {error:?}");
+    assert!(other.ask(&events(0, 1)).is_ok(), "each connection has its own");
+    std::thread::sleep(Duration::from_millis(u64::from(error.retry_after_ms) + 50));
+    assert!(greedy.ask(&events(0, 1)).is_ok());
+    drop((greedy, other));
+    server.stop();
+}
+
+#[test]
+fn a_deadline_is_the_connections_own() {
+    let (server, _dir) = server(server::Options { deadline: Duration::from_millis(40), ..server::Options::default() });
+    let mut door = Connection::open(server.addr);
+    assert_eq!(door.ask(&SessionSet { deadline_ms: 7 }).expect("a deadline").deadline_ms, 7);
+    assert_eq!(door.ask(&SessionSet { deadline_ms: 0 }).expect("the server's").deadline_ms, 40);
+    assert_eq!(door.ask(&events(0, 10)).expect("nothing waits").accepted, 10);
+    drop(door);
+    server.stop();
+}
+
+#[test]
+fn who_does_not_greet_or_finish_a_frame_is_told_and_closed() {
+    let [hello, frame] = [200, 300].map(Duration::from_millis);
+    let patience = Patience { hello, frame, ..Patience::default() };
+    let (server, _dir) = server(server::Options { patience, ..server::Options::default() });
+    let began = Instant::now();
+    let silent = TcpStream::connect(server.addr).expect("the port answers");
+    let (status, message) = last_words(&silent);
+    assert!(status == Status::BadRequest && message.contains("hello_timeout_s"), "{status} {message}");
+    assert!(began.elapsed() >= hello);
+    let mut slow = Connection::open(server.addr);
+    slow.stream.write_all(&[9, 0, 0]).expect("the beginning of a frame");
+    let (status, message) = last_words(&slow.stream);
+    assert!(status == Status::BadRequest && message.contains("frame_timeout_s"), "{status} {message}");
+    let mut door = Connection::open(server.addr);
+    assert!(door.stat("connections_given_up") >= 2.0);
+    drop((silent, slow, door));
+    server.stop();
+}
+
+#[test]
+fn above_the_limit_operators_look_and_others_are_told() {
+    let (server, _dir) = server(server::Options { connections_max: 1, ..server::Options::default() });
+    let mut first = Connection::open(server.addr);
+    assert!(first.ask(&events(0, 1)).is_ok());
+    let mut operators: Vec<Connection> = (0..8).map(|_| Connection::open(server.addr)).collect();
+    let operator = &mut operators[0];
+    assert!(operator.ask(&Ping {}).is_ok() && operator.ask(&Stats {}).is_ok());
+    let profile = ProfileGet { user: Id::Int(0), recent_max: 0, factors: false };
+    for (status, error) in
+        [operator.ask(&events(0, 1)).expect_err("no events"), operator.ask(&profile).expect_err("no profiles")]
+    {
+        assert_eq!(status, Status::Overloaded, "{error:?}");
+        assert!(error.message.contains("server.connections_max"), "{error:?}");
+    }
+    let one_more = TcpStream::connect(server.addr).expect("it is accepted, and told");
+    let (status, message) = last_words(&one_more);
+    assert!(status == Status::Overloaded && message.contains("come back later"), "{status} {message}");
+    assert!(first.ask(&events(0, 1)).is_ok(), "who is there goes on");
+    drop(operators);
+    assert_eq!(first.stat("connections_refused"), 1.0);
+    drop(first);
+    server.stop();
+}
+
+#[test]
+fn where_memory_ends_known_users_go_on() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let settings = [
+        ("MIRRA__MEMORY__LIMIT_BYTES", "67108864"),
+        ("MIRRA__STRATEGY__ACTIVE", "[\"decay:dim=256\"]"),
+        ("MIRRA__REFIT__AUTOMATIC", "false"),
+    ];
+    let server = ServeProcess::start_with(dir.path(), &["--shards", "1"], &settings);
+    let mut door = Connection::open(server.addr);
+    assert_eq!(door.ask(&events(0, 100)).expect("there is room").accepted, 100);
+    let refused = (1..400).find_map(|round| {
+        let reply = door.ask(&events(1_000 * round, 1_000)).expect("each event is answered");
+        reply.errors.into_iter().next()
+    });
+    let error = refused.expect("64 MiB do not hold 400,000 users");
+    assert!(error.status == Status::Memory.number() && error.message.contains("[memory] limit_bytes"), "{error:?}");
+    assert_eq!(door.ask(&events(0, 100)).expect("known users go on").accepted, 100);
+    assert!(door.stat("rejected_memory") >= 1_000.0 && door.stat("memory_level") == 1.0);
+    let resident = server.status_bytes("VmRSS");
+    assert!(resident < 80 << 20, "{resident} bytes");
+    drop(door);
+    server.stop();
+    // What was taken is there again, under the same limit.
+    let server = ServeProcess::start_with(dir.path(), &["--shards", "1"], &settings);
+    let mut door = Connection::open(server.addr);
+    let profile = door.ask(&ProfileGet { user: Id::Int(0), recent_max: 0, factors: false }).expect("known");
+    assert_eq!(profile.events, 2);
+    drop(door);
+    server.stop();
+}
