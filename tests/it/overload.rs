@@ -134,7 +134,12 @@ fn where_memory_ends_known_users_go_on() {
     });
     let error = refused.expect("64 MiB do not hold 400,000 users");
     assert!(error.status == Status::Memory.number() && error.message.contains("[memory] limit_bytes"), "{error:?}");
-    assert_eq!(door.ask(&events(0, 100)).expect("known users go on").accepted, 100);
+    let mut again = events(0, 100);
+    again.events.rotate_left(1);
+    for (event, user) in again.events.iter_mut().zip(0..) {
+        event.user = Id::Int(user); // with other items than before: the same again at once would be a button pressed twice
+    }
+    assert_eq!(door.ask(&again).expect("known users go on").accepted, 100);
     assert!(door.stat("rejected_memory") >= 1_000.0 && door.stat("memory_level") == 1.0);
     let resident = server.status_bytes("VmRSS");
     assert!(resident < 80 << 20, "{resident} bytes");
