@@ -10,10 +10,11 @@ use super::{Engine, EngineError};
 use crate::shard::room::{Level, Room};
 use crate::telemetry::Metric;
 
-/// How often it looks, and how often where more than three quarters of the limit are taken: new users take some hundred
-/// megabytes a second at most.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-const LOOK_CLOSELY: Duration = Duration::from_millis(10);
+/// How often it looks: new users take some hundred megabytes a second at most, and a look some microseconds.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// How often where there is no limit, for the figure alone.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// Bytes that a refit takes for a user beside its factor, and for a pair of a user and an item: lists, both ways round.
 const USER_BYTES: u64 = 96;
@@ -90,12 +91,7 @@ pub(super) fn watch(engine: &Engine, on: &ArbiterHandle) {
             let metrics = engine.metrics(0);
             metrics.set(Metric::MemoryBytes, bytes);
             metrics.set(Metric::MemoryLevel, level as u64);
-            let pause = match limit {
-                0 => Duration::from_secs(1),
-                _ if bytes > limit / 4 * 3 => LOOK_CLOSELY,
-                _ => LOOK_EVERY,
-            };
-            actix_rt::time::sleep(pause).await;
+            actix_rt::time::sleep(if limit == 0 { TELL_EVERY } else { LOOK_EVERY }).await;
         }
     });
 }
