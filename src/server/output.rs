@@ -84,6 +84,7 @@ impl Output {
             match stream.try_write(&bytes[self.written.get()..]) {
                 Ok(count) => self.written.set(self.written.get() + count),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    self.forget_written(&mut bytes);
                     return self.count(bytes.len() - self.written.get());
                 }
                 Err(_) => self.failed.set(true),
@@ -96,6 +97,14 @@ impl Output {
             bytes.shrink_to(1 << 16);
         }
         self.count(0);
+    }
+
+    /// A peer that reads, but never everything, would have all it was ever sent kept here. Moved once it is half of what is
+    /// kept, so that no byte is moved more often than written.
+    fn forget_written(&self, bytes: &mut Vec<u8>) {
+        if self.written.get() > bytes.len() / 2 {
+            bytes.drain(..self.written.replace(0));
+        }
     }
 
     /// Tells the common total how much waits here.
@@ -191,6 +200,29 @@ mod tests {
         assert!(!parts.is_over(), "what the socket takes at once never counts");
         parts.send(&stream, |out| out.resize(FLOOD, 0));
         assert!(parts.is_over(), "more than its part while all together hold too much");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_is_always_behind_holds_what_waits_and_not_what_was_sent() {
+        let (stream, theirs) = pair().await;
+        let output = Output::new(limits(2 * FLOOD, usize::MAX, Duration::ZERO));
+        output.send(&stream, |out| out.resize(FLOOD, 0));
+        let reading = async {
+            let (mut got, mut buffer) = (0, vec![0; 1 << 20]);
+            while got < 6 * FLOOD {
+                theirs.readable().await.unwrap();
+                let read = theirs.try_read(&mut buffer).unwrap_or(0);
+                got += read;
+                output.send(&stream, |out| out.resize(out.len() + read, 0));
+                assert!(output.waiting() > 0, "never all of it goes");
+            }
+        };
+        let both = async {
+            tokio::select! { () = output.drain(&stream) => panic!("it is not over"), () = reading => {} }
+        };
+        timeout(Duration::from_secs(20), both).await.expect("the peer reads");
+        let kept = output.bytes.borrow().len();
+        assert!(kept <= 2 * FLOOD + (2 << 20), "twice what waits at most: {kept}");
     }
 
     #[tokio::test]
