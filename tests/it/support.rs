@@ -128,6 +128,7 @@ impl ServeProcess {
     }
 
     /// A line of its status in the system's eyes, such as `VmRSS`, in bytes.
+    #[allow(dead_code, reason = "only the long bars ask")]
     pub fn status_bytes(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the process is there");
         let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name}"));

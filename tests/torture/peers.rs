@@ -65,7 +65,8 @@ fn reads(server: &ServeProcess, seconds: &str) -> Load {
 /// What others felt: the figures, and whether that may be.
 fn felt(before: &Value, during: &Value) -> (bool, Value) {
     let p99 = |report| figure(report, &["latency_us", "p99"]);
-    let ratio = p99(during) / p99(before);
+    // Who was answered nothing felt it most.
+    let ratio = if p99(during) > 0.0 { p99(during) / p99(before) } else { f64::INFINITY };
     let figures = json!({
         "p99_us_before": p99(before),
         "p99_us_during": p99(during),
@@ -73,6 +74,7 @@ fn felt(before: &Value, during: &Value) -> (bool, Value) {
         "ratio": ratio,
         "goal": RATIO_GOAL,
         "limit": RATIO_LIMIT,
+        "sent_late_p99_us": [figure(before, &["sent_late_us", "p99"]), figure(during, &["sent_late_us", "p99"])],
         "errors": figure(during, &["errors"]),
         "overloaded": figure(during, &["overloaded"]),
     });
