@@ -198,7 +198,7 @@ fn fit_and_store(
 
 /// Lowers the priority of the calling thread for good. On Linux a nice value belongs to the thread, whatever POSIX says;
 /// elsewhere it belongs to the process, which must stay as it is: there the thread yields between blocks and that is all.
-fn give_way() {
+pub(super) fn give_way() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
         tracing::debug!(%error, "the refit runs at the priority of the server");

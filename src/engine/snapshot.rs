@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crossbeam::channel::bounded;
 use tokio::sync::oneshot;
 
+use super::background::give_way;
 use super::{Busy, Engine, EngineError, spawn_thread};
 use crate::base::ids::mix;
 use crate::shard::{Home, Snapshot, SnapshotPart};
@@ -46,6 +47,7 @@ impl Engine {
         let (parts, receiver) = bounded(PARTS_MAX);
         let (inner, (sender, finished)) = (Arc::clone(&self.inner), oneshot::channel());
         spawn_thread("mirra-snapshot", move || {
+            give_way(); // what is written is fixed already: it may take its time
             let plan = GenerationPlan {
                 shards: inner.options.state.shards,
                 fingerprint: inner.options.state.fingerprint(),

@@ -45,6 +45,10 @@ const QUICK: Duration = Duration::from_millis(2);
 /// what finds room in a queue is taken and only what does not is refused.
 const PLAN_UNITS: usize = 64;
 
+/// What a question counts among the requests in flight whose answers take long: an answer may have some ten kilobytes, and is
+/// held until the peer has read it.
+const QUESTION_WEIGHT: usize = 64;
+
 /// What the tasks of one connection share; they all run on one thread.
 pub(super) struct Session {
     pub(super) door: Arc<Door>,
@@ -79,12 +83,16 @@ pub(super) async fn serve(door: Arc<Door>, shard: u16, admitted: Admitted, strea
         whole = session.read() => whole,
         () = session.output.drain(&session.stream) => true,
     };
-    session.output.flush(&session.stream).await;
     let registry = session.door.engine.registry();
+    if whole {
+        session.output.flush(&session.stream).await;
+    } else {
+        // It had its time: what it is told now goes at once or not at all.
+        let _ = tokio::time::timeout(LINGER, session.output.flush(&session.stream)).await;
+        linger(&session.stream).await;
+    }
     if session.output.is_over() {
         registry.gave_up();
-    } else if !whole {
-        linger(&session.stream).await;
     }
     registry.dismiss(session.number);
 }
@@ -150,11 +158,11 @@ impl Session {
                 _ = stop.changed() => break,
             };
             if let Err(reproach) = readable {
-                self.door.engine.registry().gave_up();
                 if let Some(reproach) = reproach {
                     self.refuse(0, (Status::BadRequest, reproach));
-                    well = false;
                 }
+                self.door.engine.registry().gave_up();
+                well = false;
                 break;
             }
             buffer.reserve(READ_BYTES);
@@ -202,6 +210,7 @@ impl Session {
     /// Carries out every whole frame of the buffer, which was read at `now`; false if the connection must end.
     async fn carry_out(self: &Rc<Self>, buffer: &mut Vec<u8>, now: Instant) -> bool {
         loop {
+            self.output.room().await;
             let most = self.door.options.in_flight_max;
             while self.aside.get() >= most {
                 self.aside_done.notified().await;
@@ -330,7 +339,7 @@ impl Session {
     async fn finish(self: &Rc<Self>, plan: Plan, now: Instant) {
         let slow = plan.slow;
         let (parts, requests) = plan.split();
-        let (count, deadline) = (requests.len(), self.deadline.get());
+        let (count, deadline) = (requests.len() + parts.questions() * QUESTION_WEIGHT, self.deadline.get());
         let expires = (!deadline.is_zero()).then(|| now + deadline);
         // Submitted here in any case: the writes of one connection are carried out in the order of its frames.
         let wait = parts.wait(&self.door.engine);

@@ -50,6 +50,8 @@ pub(super) fn connections_max(wanted: usize) -> usize {
     }
     wanted
 }
+/// Milliseconds between two lines of the log about peers for which there is no room.
+const TOLD_EVERY_MS: u64 = 1_000;
 
 /// Ports that are bound.
 pub(super) struct Bound {
@@ -159,7 +161,7 @@ async fn accept(door: Arc<Door>, shard: u16, listener: TcpListener) {
             Ok((stream, peer)) => {
                 let connection = Connection { peer, shard, client: String::new() };
                 let Some(admitted) = door.engine.registry().admit(connection, door.options.connections_max) else {
-                    tracing::warn!(peer = %peer, max = door.options.connections_max, "connection refused: too many");
+                    tell_refused(&door, peer);
                     tokio::task::spawn_local(turn_away(Arc::clone(&door), stream));
                     continue;
                 };
@@ -172,6 +174,19 @@ async fn accept(door: Arc<Door>, shard: u16, listener: TcpListener) {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+}
+
+/// Says in the log that there is no room, once a second: whoever insists would fill the disk with it.
+fn tell_refused(door: &Door, peer: SocketAddr) {
+    let (_, [_, refused, _]) = door.engine.registry().counts();
+    let now_ms = door.engine.uptime_ms();
+    let told_ms = door.refused_told_ms.load(Ordering::Relaxed);
+    let due = told_ms == 0 || now_ms.saturating_sub(told_ms) >= TOLD_EVERY_MS;
+    // Of several threads one says it.
+    let mine = || door.refused_told_ms.compare_exchange(told_ms, now_ms.max(1), Ordering::Relaxed, Ordering::Relaxed);
+    if due && mine().is_ok() {
+        tracing::warn!(peer = %peer, max = door.options.connections_max, refused, "connections refused: too many");
     }
 }
 

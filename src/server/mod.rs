@@ -26,7 +26,7 @@ mod reply;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
@@ -146,6 +146,8 @@ pub(crate) struct Door {
     unread: Arc<AtomicUsize>,
     /// Peers that are being told that there is no room.
     turned_away: AtomicUsize,
+    /// When the log last said that peers are refused, in milliseconds of uptime; 0: never.
+    refused_told_ms: AtomicU64,
 }
 
 impl Server {
@@ -166,6 +168,7 @@ impl Server {
             refusing: Refusing::new(bound.shards(), Instant::now()),
             unread: Arc::default(),
             turned_away: AtomicUsize::new(0),
+            refused_told_ms: AtomicU64::new(0),
         });
         listener::start(&door, bound);
         Ok(Self { door })

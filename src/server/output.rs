@@ -2,7 +2,7 @@
 //!
 //! Replies are appended by whoever has them and written at once as far as the socket takes them; the rest goes when the
 //! socket is ready again. A peer that does not read leaves bytes here. Three limits say how many: half of the connection's
-//! own stops the reading of more requests, the whole of it ends the connection, and when all connections together hold too
+//! own stops the reading of more requests (or 256 KiB, if that is less), the whole of it ends the connection, and when all connections together hold too
 //! much, those that hold more than an equal part end. A peer that takes nothing for `patience` has gone.
 
 use std::cell::{Cell, RefCell};
@@ -13,6 +13,9 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::timeout;
+
+/// Unread bytes from which on no more is asked for: who reads on has them in a moment.
+const ROOM_BYTES: usize = 256 << 10;
 
 /// How much may wait.
 #[derive(Clone, Debug)]
@@ -73,7 +76,7 @@ impl Output {
 
     /// Waits until little enough is unread that more may be asked.
     pub(super) async fn room(&self) {
-        while self.waiting() > self.limits.max / 2 && !self.is_over() {
+        while self.waiting() > ROOM_BYTES.min(self.limits.max / 2) && !self.is_over() {
             self.less.notified().await;
         }
     }
@@ -84,6 +87,7 @@ impl Output {
             match stream.try_write(&bytes[self.written.get()..]) {
                 Ok(count) => self.written.set(self.written.get() + count),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    self.forget_written(&mut bytes);
                     return self.count(bytes.len() - self.written.get());
                 }
                 Err(_) => self.failed.set(true),
@@ -96,6 +100,14 @@ impl Output {
             bytes.shrink_to(1 << 16);
         }
         self.count(0);
+    }
+
+    /// A peer that reads, but never everything, would have all it was ever sent kept here. Moved once it is half of what is
+    /// kept, so that no byte is moved more often than written.
+    fn forget_written(&self, bytes: &mut Vec<u8>) {
+        if self.written.get() > bytes.len() / 2 {
+            bytes.drain(..self.written.replace(0));
+        }
     }
 
     /// Tells the common total how much waits here.
@@ -191,6 +203,29 @@ mod tests {
         assert!(!parts.is_over(), "what the socket takes at once never counts");
         parts.send(&stream, |out| out.resize(FLOOD, 0));
         assert!(parts.is_over(), "more than its part while all together hold too much");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_is_always_behind_holds_what_waits_and_not_what_was_sent() {
+        let (stream, theirs) = pair().await;
+        let output = Output::new(limits(2 * FLOOD, usize::MAX, Duration::ZERO));
+        output.send(&stream, |out| out.resize(FLOOD, 0));
+        let reading = async {
+            let (mut got, mut buffer) = (0, vec![0; 1 << 20]);
+            while got < 6 * FLOOD {
+                theirs.readable().await.unwrap();
+                let read = theirs.try_read(&mut buffer).unwrap_or(0);
+                got += read;
+                output.send(&stream, |out| out.resize(out.len() + read, 0));
+                assert!(output.waiting() > 0, "never all of it goes");
+            }
+        };
+        let both = async {
+            tokio::select! { () = output.drain(&stream) => panic!("it is not over"), () = reading => {} }
+        };
+        timeout(Duration::from_secs(20), both).await.expect("the peer reads");
+        let kept = output.bytes.borrow().len();
+        assert!(kept <= 2 * FLOOD + (2 << 20), "twice what waits at most: {kept}");
     }
 
     #[tokio::test]

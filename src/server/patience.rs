@@ -80,8 +80,12 @@ pub(super) fn keep_alive(stream: &TcpStream, patience: &Patience) {
         return;
     }
     let probes = TcpKeepalive::new().with_time(patience.keepalive).with_interval(patience.keepalive);
-    // A hint: without it such a peer is found by its silence, later.
-    let _ = SockRef::from(stream).set_tcp_keepalive(&probes.with_retries(PROBES));
+    // Hints: without them such a peer is found by its silence, later. The second is for one that owes an acknowledgement: the
+    // system does not probe it.
+    let socket = SockRef::from(stream);
+    let _ = socket.set_tcp_keepalive(&probes.with_retries(PROBES));
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(patience.keepalive * (PROBES + 1)));
 }
 
 #[cfg(test)]

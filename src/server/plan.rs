@@ -413,6 +413,11 @@ pub(super) struct Parts(Vec<Part>);
 pub(super) struct Submitted(Vec<Option<Result<Receiver<Vec<StepDone>>, TurnError>>>);
 
 impl Parts {
+    /// Questions among all steps.
+    pub(super) fn questions(&self) -> usize {
+        self.0.iter().flat_map(|part| &part.steps).filter(|step| matches!(step, Step::Ask(_))).count()
+    }
+
     /// How long the parts will wait for their shards, by the pace of late.
     pub(super) fn wait(&self, engine: &Engine) -> Duration {
         let wait = |(shard, part): (u16, &Part)| (!part.steps.is_empty()).then(|| engine.queue_wait(shard));

@@ -224,6 +224,11 @@ impl ShardActor {
         self.gauges();
     }
 
+    /// Whether nobody waits for an answer.
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.unanswered() == 0
+    }
+
     fn gauges(&self) {
         let Journaled { shard, journal, metrics, .. } = &self.core;
         metrics.set(Metric::Queued, self.queue.unanswered() as u64);

@@ -1,7 +1,7 @@
 //! Writing a shard's image while it serves: a few leaves, then whatever else the thread has to do.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{AsyncContext, Context, Handler, Message};
 use crossbeam::channel::{Sender, TrySendError};
@@ -9,10 +9,11 @@ use crossbeam::channel::{Sender, TrySendError};
 use super::actor::ShardActor;
 use super::messages::{Snapshot, SnapshotPart};
 
-/// Leaves encoded between two looks at the rest of the work: well under a millisecond.
-const LEAVES_A_STEP: usize = 2;
+/// Leaves encoded between two looks at the clock, and the time after which the rest of the work has its turn.
+const LEAVES_A_STEP: usize = 4;
+const STEP: Duration = Duration::from_micros(250);
 
-/// How long to wait for the writer when it has not kept up.
+/// How long to wait for the writer when it has not kept up, and between two steps while events wait.
 const WAIT: Duration = Duration::from_millis(1);
 
 /// An image under way.
@@ -82,14 +83,18 @@ impl Handler<Capture> for ShardActor {
             self.snapshot = None;
             return;
         }
-        let index = self.core.shard.index();
-        run.waiting.push_back(match self.core.shard.capture_some(LEAVES_A_STEP) {
-            Some(sections) => SnapshotPart::Sections(index, sections),
-            None => {
-                run.captured = true;
-                SnapshotPart::End(index)
+        let (index, began, mut all) = (self.core.shard.index(), Instant::now(), Vec::new());
+        while !run.captured && began.elapsed() < STEP {
+            match self.core.shard.capture_some(LEAVES_A_STEP) {
+                Some(sections) => all.extend(sections),
+                None => run.captured = true,
             }
-        });
-        self.go_on(ctx, Duration::ZERO);
+        }
+        run.waiting.push_back(SnapshotPart::Sections(index, all));
+        if run.captured {
+            run.waiting.push_back(SnapshotPart::End(index));
+        }
+        let pause = if self.is_idle() { Duration::ZERO } else { WAIT };
+        self.go_on(ctx, pause);
     }
 }

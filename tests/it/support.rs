@@ -67,8 +67,8 @@ impl TestServer {
     }
 }
 
-/// Longest wait for a process to start or to end.
-const PROCESS_WAIT: Duration = Duration::from_secs(60);
+/// Longest wait for a process to start or to end: gigabytes are read at a start.
+const PROCESS_WAIT: Duration = Duration::from_secs(300);
 
 /// `mirra serve` as a process of its own, on a free port. Dropping it kills it.
 pub struct ServeProcess {
@@ -86,10 +86,21 @@ impl ServeProcess {
 
     /// As [`Self::start`], with settings such as `("MIRRA__SERVER__CONNECTIONS_MAX", "8")`.
     pub fn start_with(data_dir: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        let program = Program::new(env!("CARGO_BIN_EXE_mirra"));
+        Self::start_by(program, "127.0.0.1:0", data_dir, arguments, settings)
+    }
+
+    /// As [`Self::start_with`], at another address, by a program that becomes `mirra` when the rest of its arguments follow.
+    pub fn start_by(
+        mut program: Program,
+        listen: &str,
+        data_dir: &Path,
+        arguments: &[&str],
+        settings: &[(&str, &str)],
+    ) -> Self {
         let scratch = tempfile::tempdir().expect("a temporary directory");
         let (ready, log) = (scratch.path().join("ready.json"), scratch.path().join("log"));
-        let mut program = Program::new(env!("CARGO_BIN_EXE_mirra"));
-        program.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data_dir);
+        program.args(["serve", "--listen", listen, "--data-dir"]).arg(data_dir);
         program.arg("--ready-file").arg(&ready).args(arguments).env_clear();
         program.envs(settings.iter().copied()).stdin(Stdio::null());
         program.stdout(Stdio::null()).stderr(File::create(&log).expect("a log file"));
@@ -117,6 +128,7 @@ impl ServeProcess {
     }
 
     /// A line of its status in the system's eyes, such as `VmRSS`, in bytes.
+    #[allow(dead_code, reason = "only the long bars ask")]
     pub fn status_bytes(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the process is there");
         let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name}"));

@@ -17,9 +17,11 @@ mod disk;
 #[path = "../it/formats.rs"]
 mod formats;
 mod load;
+mod long;
 #[path = "../sim/oracle.rs"]
 mod oracle;
 mod overload;
+mod peers;
 #[path = "../it/prepared.rs"]
 mod prepared;
 mod process;
@@ -39,6 +41,7 @@ mod stored;
 #[path = "../it/support.rs"]
 #[allow(dead_code, reason = "other tests need the rest of it")]
 mod support;
+mod vanished;
 #[path = "../sim/world.rs"]
 mod world;
 
@@ -70,16 +73,18 @@ struct Bar {
     run: fn(Work) -> Found,
 }
 
-const BARS: [Bar; 12] = [
+const BARS: [Bar; 19] = [
     Bar { name: "D1", what: "1,000 kill -9 under load, a fifth after a start that was cut short", run: process::kills },
     Bar { name: "D4", what: "10,000 damages of journals, manifests and chunks", run: damages },
     Bar { name: "D9", what: "restores: good ones, and bad archives, sources and targets", run: stored::restores },
+    Bar { name: "D10", what: "a start from 1 GB of snapshot and 10,000,000 events of journal", run: long::start },
     Bar { name: "D11", what: "50 restarts: time and bytes do not grow", run: process::restarts },
     Bar {
         name: "D12",
         what: "damage to the snapshot store and what lies around it, 36 kinds and 200 at random",
         run: stored::starts,
     },
+    Bar { name: "D13", what: "snapshots back to back under load", run: long::snapshots },
     Bar {
         name: "D17",
         what: "simulated crashes, losses of power, failing calls (D2, D5, D6, D8, D14)",
@@ -90,6 +95,11 @@ const BARS: [Bar; 12] = [
     Bar { name: "O2", what: "a million messages into one shard: none unaccounted for", run: overload::burst },
     Bar { name: "O8", what: "users without end against a limit of memory", run: overload::memory },
     Bar { name: "O10", what: "100 panics in one shard under load", run: overload::panics },
+    Bar { name: "O3", what: "500 connections that ask and never read", run: peers::mute },
+    Bar { name: "O4", what: "2,000 connections that send a byte a second", run: peers::dripping },
+    Bar { name: "O5", what: "peers that vanish without a word, and silent ones", run: vanished::peers },
+    Bar { name: "O6", what: "more connections than there may be, and 200 that insist", run: peers::too_many },
+    Bar { name: "O7", what: "a connection at ten times its quota beside one within", run: peers::greedy },
     Bar { name: "O11", what: "50 SIGTERMs under load", run: process::terminations },
 ];
 
