@@ -199,10 +199,11 @@ impl Session {
         let patience = &self.door.options.patience;
         let readable = self.stream.readable();
         let Some((until, waiting)) = timer.until(patience, self.greeted.get()) else {
-            return readable.await.map_err(|_| None);
+            let _ = readable.await; // a connection that broke says so when it is read
+            return Ok(());
         };
         match tokio::time::timeout_at(until.into(), readable).await {
-            Ok(readable) => readable.map_err(|_| None),
+            Ok(_) => Ok(()),
             Err(_) => Err(waiting.reproach(patience)),
         }
     }
