@@ -4,7 +4,7 @@
 //! those go first; they only speed up opening. If it finds corruption (or panics: it has assertions on what it reads),
 //! its page tables and its `conf` are moved aside, which makes it read its whole log; if that does not help, the whole
 //! directory is moved aside, never deleted, and an empty store begun. A store that opens and forgets what it is given from then
-//! on is written anew ([`open_proven`]). Chunks have their own checksums, so what sled
+//! on is written anew (`open_proven`). Chunks have their own checksums, so what sled
 //! gives back is not trusted either way.
 
 use std::fs;
