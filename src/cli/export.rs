@@ -22,8 +22,8 @@ pub(super) fn run(args: &SnapshotExportArgs) -> Result<(), CliError> {
         return Err(CliError::Failed(format!("{} is there already: name a new file", args.to.display())));
     }
     let (dir, meta, store) = open_store(&args.data_dir)?;
-    let manifest = choose(&store, args.generation, &args.data_dir)?;
-    let with_journal = !args.without_journal;
+    let manifest = choose(&store, args.taken.generation, &args.data_dir)?;
+    let with_journal = !args.taken.without_journal;
     let source = DirSource { dir: &dir, meta: &meta, store: &store, manifest: &manifest, with_journal };
     if with_journal {
         source.verify_journals().map_err(journal_error)?;

@@ -35,7 +35,7 @@ pub(super) fn run(args: &SnapshotRestoreArgs) -> Result<(), CliError> {
             let mut archive = ArchiveReader::open(&OsDisk, file)?;
             let journal =
                 args.journal_from.as_deref().map(|dir| same_cluster(dir, archive.cluster_id())).transpose()?;
-            let own_journal = journal.is_none() && !args.without_journal;
+            let own_journal = journal.is_none() && !args.taken.without_journal;
             let staging = make_staging()?;
             let target = Staging::open(staging.path(), archive.cluster_id(), archive.generation())?;
             let restored = fill(target, |put| {
@@ -56,8 +56,8 @@ pub(super) fn run(args: &SnapshotRestoreArgs) -> Result<(), CliError> {
         }
         (None, Some(data_dir)) => {
             let (dir, meta, store) = open_store(data_dir)?;
-            let manifest = choose(&store, args.generation, data_dir)?;
-            let with_journal = !args.without_journal;
+            let manifest = choose(&store, args.taken.generation, data_dir)?;
+            let with_journal = !args.taken.without_journal;
             let source = DirSource { dir: &dir, meta: &meta, store: &store, manifest: &manifest, with_journal };
             let staging = make_staging()?;
             let target = Staging::open(staging.path(), meta.cluster_id, manifest.generation)?;

@@ -72,6 +72,17 @@ pub struct SnapshotVerifyArgs {
     pub output: OutputArgs,
 }
 
+/// What is taken of a data directory's snapshots and journals.
+#[derive(Clone, Debug, Args)]
+pub struct Taken {
+    /// Generation to take; without it the newest that verifies.
+    #[arg(long, value_name = "N")]
+    pub generation: Option<u64>,
+    /// Leave out the journal after the snapshot: the state as the snapshot has it.
+    #[arg(long)]
+    pub without_journal: bool,
+}
+
 /// Options of `mirra snapshot export`.
 #[derive(Clone, Debug, Args)]
 pub struct SnapshotExportArgs {
@@ -81,12 +92,9 @@ pub struct SnapshotExportArgs {
     /// File to write; it must not exist.
     #[arg(long, value_name = "FILE")]
     pub to: PathBuf,
-    /// Generation to export; without it the newest that verifies.
-    #[arg(long, value_name = "N")]
-    pub generation: Option<u64>,
-    /// Leave out the journal after the snapshot: the state as the snapshot has it.
-    #[arg(long)]
-    pub without_journal: bool,
+    /// What of it.
+    #[command(flatten)]
+    pub taken: Taken,
     /// How to print.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -108,12 +116,9 @@ pub struct SnapshotRestoreArgs {
     /// Directory to make; it must not exist or be empty.
     #[arg(long, value_name = "DIR")]
     pub into: PathBuf,
-    /// Generation to restore; without it the newest that verifies.
-    #[arg(long, value_name = "N")]
-    pub generation: Option<u64>,
-    /// Leave out the journal after the snapshot: the state as the snapshot has it.
-    #[arg(long)]
-    pub without_journal: bool,
+    /// What of it.
+    #[command(flatten)]
+    pub taken: Taken,
     /// How to print.
     #[command(flatten)]
     pub output: OutputArgs,

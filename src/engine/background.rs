@@ -69,10 +69,7 @@ impl Engine {
     }
 
     async fn refit_while(&self, running: Running, seed: Option<u64>) -> Result<(u32, FitSize), EngineError> {
-        let state = &self.options().state;
-        let models = state.strategies.iter().filter(|strategy| state.takes_model(strategy));
-        let dim = models.map(|strategy| strategy.shape().item_rows).max().unwrap_or(0);
-        let untils = self.known_users().await?;
+        let (untils, dim) = self.known_users().await?;
         let mut promise = self.promise_refit(untils.iter().map(|until| *until as u64).sum(), dim).await?;
         let mut histories = Vec::new();
         for (shard, until) in (0..).zip(untils) {
@@ -94,11 +91,17 @@ impl Engine {
         Ok((epoch, size))
     }
 
-    /// The slots behind the last users of all shards.
-    async fn known_users(&self) -> Result<Vec<usize>, EngineError> {
+    /// The slots behind the last users of all shards, and the longest factor that is wanted.
+    async fn known_users(&self) -> Result<(Vec<usize>, usize), EngineError> {
         let none = || Query::Histories { from: 0, most: 0, until: usize::MAX };
-        let until = |answer| if let Answer::Histories(none) = answer { none.until } else { 0 };
-        Ok(self.ask_all("refit", none).await?.into_iter().map(until).collect())
+        let (mut untils, mut dim) = (Vec::new(), 0);
+        for answer in self.ask_all("refit", none).await? {
+            if let Answer::Histories(none) = answer {
+                untils.push(none.until);
+                dim = none.dims.into_iter().fold(dim, usize::max);
+            }
+        }
+        Ok((untils, dim))
     }
 
     /// The retained histories of one shard, some users a turn. Users who come meanwhile have no part in it (under load they

@@ -69,8 +69,8 @@ pub(super) struct Session {
     /// How long a request may wait for its shard; zero: as long as it is let in to.
     deadline: Cell<Duration>,
     quota: RefCell<Quota>,
-    /// When it is worth asking again, in milliseconds, if all that was planned last was refused.
-    refused: Cell<Option<u32>>,
+    /// How long the queues took to empty when all that was planned last was refused.
+    refused: Cell<Option<Duration>>,
     /// Requests whose answers come from tasks of their own.
     aside: Cell<usize>,
     aside_done: Notify,
@@ -179,8 +179,7 @@ impl Session {
             if !well {
                 break;
             }
-            if let Some(retry_after_ms) = self.refused.take() {
-                let wait = 2 * Duration::from_millis(retry_after_ms.into());
+            if let Some(wait) = self.refused.take() {
                 tokio::time::sleep(self.door.refusing.pause(self.shard, now, Instant::now(), wait)).await;
             }
         }
@@ -345,7 +344,7 @@ impl Session {
         // Submitted here in any case: the writes of one connection are carried out in the order of its frames.
         let wait = parts.wait(&self.door.engine);
         let submitted = parts.submit(&self.door.engine, expires);
-        self.refused.set(submitted.refused());
+        self.refused.set(submitted.is_refused().then_some(wait));
         let session = Rc::clone(self);
         let mut answer = Box::pin(async move { session.answer(submitted, requests).await });
         if slow || wait > QUICK || tokio::time::timeout(QUICK, &mut answer).await.is_err() {

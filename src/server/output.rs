@@ -2,8 +2,9 @@
 //!
 //! Replies are appended by whoever has them and written at once as far as the socket takes them; the rest goes when the
 //! socket is ready again. A peer that does not read leaves bytes here. Three limits say how many: half of the connection's
-//! own stops the reading of more requests (or 256 KiB, if that is less), the whole of it ends the connection, and when all connections together hold too
-//! much, those that hold more than an equal part end. A peer that takes nothing for `patience` has gone.
+//! own (or 256 KiB, if that is less) stops the reading of more requests, the whole of it ends the connection, and when all
+//! connections together hold too much, those that hold more than an equal part end. A peer that takes nothing for `patience`
+//! has gone.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;

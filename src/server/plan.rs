@@ -434,17 +434,10 @@ impl Parts {
 }
 
 impl Submitted {
-    /// When it is worth asking again, if no shard took its part.
-    pub(super) fn refused(&self) -> Option<u32> {
-        let mut retry = None;
-        for submitted in self.0.iter().flatten() {
-            match submitted {
-                Ok(_) => return None,
-                Err(TurnError::Overloaded { retry_after_ms }) => retry = retry.max(Some(*retry_after_ms)),
-                Err(TurnError::Stopping) => retry = retry.max(Some(0)),
-            }
-        }
-        retry
+    /// Whether there were parts and no shard took its own.
+    pub(super) fn is_refused(&self) -> bool {
+        let mut parts = self.0.iter().flatten().peekable();
+        parts.peek().is_some() && parts.all(Result::is_err)
     }
 
     /// Waits for all answers.

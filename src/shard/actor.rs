@@ -126,12 +126,12 @@ impl ShardActor {
 
     pub(super) fn carry_out(&mut self, turn: Turn) {
         let Turn { ops, steps, mut credits, expires, reply } = turn;
-        let began = Instant::now();
+        let (began, units) = (Instant::now(), credits.as_ref().map_or(0, Credits::count));
         if let Some(credits) = &mut credits {
             credits.begin();
         }
         if expires.is_some_and(|expires| expires <= began) {
-            self.core.metrics.add(Metric::EventsExpired, credits.as_ref().map_or(0, Credits::count) as u64);
+            self.core.metrics.add(Metric::EventsExpired, units as u64);
             let steps = steps.iter().map(|_| StepDone::Refused(Refusal::Expired)).collect();
             return Held { steps, durability: Durability::Applied, credits, reply }.release(Durability::Applied);
         }
@@ -164,7 +164,7 @@ impl ShardActor {
                 }
             });
         }
-        self.flow.turn(credits.as_ref().map_or(0, Credits::count), began, Instant::now());
+        self.flow.turn(units, began, Instant::now());
         let held = Held { steps: done, durability, credits, reply };
         match durability {
             Durability::Applied => held.release(Durability::Applied),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::messages::{Refusal, Refused, SnapshotPart, Written};
 use super::poison::Poison;
 use super::recovery::{Home, recover};
-use super::room::{self, Level, Room, Sifted, sift};
+use super::room::{self, Level, Room, sift};
 use super::teacher::Sampler;
 use crate::base::{Clock, Reader};
 use crate::model::{Durability, RejectReason, SentEvent};
@@ -87,7 +87,7 @@ impl Journaled {
         }
         match self.guarded(|this| sift(&this.shard, level, &this.poison, ops, count))? {
             None => self.write_or_split(ops, count, each),
-            Some(sifted) if sifted.count == 0 => Ok(sifted.complete(Sifted::nothing(self.shard.sequence() + 1), each)),
+            Some(sifted) if sifted.count == 0 => Ok(sifted.complete(Written::nothing(self.shard.sequence() + 1), each)),
             Some(sifted) => {
                 let written = self.write_or_split(&sifted.ops, sifted.count, each)?;
                 Ok(sifted.complete(written, each))
@@ -106,7 +106,7 @@ impl Journaled {
     /// After a panic: each operation on its own, without the one that panics again.
     fn write_singly(&mut self, ops: &[u8], count: u32, each: bool) -> Result<Written, Refusal> {
         let split = room::split(ops, count).ok_or(Refusal::Broken)?;
-        let mut whole = Sifted::nothing(self.shard.sequence() + 1);
+        let mut whole = Written::nothing(self.shard.sequence() + 1);
         for (at, bytes) in split.into_iter().enumerate() {
             // A single one has panicked alone just now.
             let done = if count == 1 { Err(Refusal::Broken) } else { self.write_all(bytes, 1, true) };

@@ -129,6 +129,20 @@ pub fn split(ops: &[u8], count: u32) -> Option<Vec<&[u8]>> {
 }
 
 impl Written {
+    /// What became of a write of which nothing was carried out.
+    #[must_use]
+    pub fn nothing(next_sequence: u64) -> Self {
+        Self {
+            first_sequence: next_sequence,
+            applied: 0,
+            duplicates: 0,
+            durability: Durability::Applied,
+            refused: Vec::new(),
+            left_out: Vec::new(),
+            outcomes: Vec::new(),
+        }
+    }
+
     /// Adds what became of one more operation, at its place.
     pub fn append(&mut self, one: Written, at: usize) {
         self.applied += one.applied;
@@ -137,12 +151,16 @@ impl Written {
         self.outcomes.extend(one.outcomes);
     }
 
-    /// Says that the operation at a place was left out.
-    pub fn leave_out(&mut self, at: usize, reason: RejectReason, op: &[u8]) {
-        let op = Op::decode(&mut Reader::new(op)).ok();
-        let event = op.as_ref().and_then(Op::event).map(SentEvent::from);
+    /// Says that the operation at a place was left out; its outcome is still to be put.
+    fn note_left_out(&mut self, at: usize, reason: RejectReason, event: Option<SentEvent>) {
         self.refused.extend(event.map(|event| Refused { at, reason, event }));
         self.left_out.push(at);
+    }
+
+    /// Adds that the next operation was left out, at its place.
+    pub fn leave_out(&mut self, at: usize, reason: RejectReason, op: &[u8]) {
+        let op = Op::decode(&mut Reader::new(op)).ok();
+        self.note_left_out(at, reason, op.as_ref().and_then(Op::event).map(SentEvent::from));
         self.outcomes.push(Outcome::refused(reason));
     }
 }
@@ -159,8 +177,7 @@ impl Sifted {
                 let place = at.min(written.outcomes.len());
                 written.outcomes.insert(place, Outcome::refused(reason));
             }
-            written.refused.extend(event.map(|event| Refused { at, reason, event }));
-            written.left_out.push(at);
+            written.note_left_out(at, reason, event);
         }
         written
     }
@@ -168,20 +185,6 @@ impl Sifted {
     /// The place among all operations of the one that is at `at` among those carried out.
     fn place(&self, at: usize) -> usize {
         self.left_out.iter().fold(at, |place, (left_out, ..)| if *left_out <= place { place + 1 } else { place })
-    }
-
-    /// What became of a write of which nothing was carried out.
-    #[must_use]
-    pub fn nothing(next_sequence: u64) -> Written {
-        Written {
-            first_sequence: next_sequence,
-            applied: 0,
-            duplicates: 0,
-            durability: Durability::Applied,
-            refused: Vec::new(),
-            left_out: Vec::new(),
-            outcomes: Vec::new(),
-        }
     }
 }
 
@@ -262,7 +265,7 @@ mod tests {
         assert_eq!(sifted.ops, encoded(&[retract]));
         let sifted =
             sift(&shard, Level::Over, &Poison::default(), &encoded(&[event(1, 1)]), 1).expect("nothing is left");
-        let whole = sifted.complete(Sifted::nothing(5), false);
+        let whole = sifted.complete(Written::nothing(5), false);
         assert_eq!(
             whole.outcomes.iter().map(|outcome| left_out(*outcome)).collect::<Vec<_>>(),
             [Some(RejectReason::Memory)]
@@ -276,6 +279,6 @@ mod tests {
 
     fn done(count: u32) -> Written {
         let outcome = |version| Outcome { version, ..Outcome::refused(RejectReason::Burst) };
-        Written { outcomes: (1..=count).map(outcome).collect(), ..Sifted::nothing(10) }
+        Written { outcomes: (1..=count).map(outcome).collect(), ..Written::nothing(10) }
     }
 }

@@ -4,24 +4,17 @@ use std::sync::Arc;
 
 use mirra::base::{Id, IdRef, SystemClock};
 use mirra::engine::{self, Engine};
-use mirra::model::{Durability, Event, RejectReason};
+use mirra::model::{Durability, RejectReason};
 use mirra::shard::{Answer, Query, Refusal, Step, StepDone};
-use mirra::state::{Op, OutcomeKind, op};
+use mirra::state::{Op, OutcomeKind};
 use mirra::telemetry::Metric;
 
-use crate::support::options;
+use crate::support::{event, options};
 
 async fn write(engine: &Engine, shard: u16, ops: Vec<u8>) -> StepDone {
     let step = Step::Write { bytes: ops.len(), count: 1, durability: Durability::Journaled, each: true };
     let done = engine.submit(shard, ops, vec![step], 1).expect("room");
     done.await.expect("the shard answers").pop().expect("one answer")
-}
-
-fn event(user: u64, item: u64) -> Vec<u8> {
-    let mut ops = Vec::new();
-    let (user, item) = (IdRef::Int(user), IdRef::Int(item));
-    op::put_event(&mut ops, &Event { event_id: 0, user, item, kind: 0, value: 1.0, time_ms: 1_000 });
-    ops
 }
 
 async fn digest(engine: &Engine, user: u64) -> u64 {

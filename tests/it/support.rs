@@ -11,9 +11,11 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mirra::base::{Clock, SystemClock};
+use mirra::base::{Clock, IdRef, SystemClock};
 use mirra::engine::{self, Options, StartReport};
+use mirra::model::Event;
 use mirra::server::{self, Server};
+use mirra::state::op;
 use mirra::wire::commands::{Digest, Hello, HelloReply, Shutdown, Stats};
 use mirra::wire::message::decode_error;
 use mirra::wire::{Command, ErrorBody, HEADER_BYTES, Header, Status, decode_reply, put_request};
@@ -183,6 +185,14 @@ impl Drop for ServeProcess {
         // It may have ended already: then both fail, or tell how it ended.
         let _ = (self.child.kill(), self.child.wait());
     }
+}
+
+/// One event, as a shard takes it.
+pub fn event(user: u64, item: u64) -> Vec<u8> {
+    let mut ops = Vec::new();
+    let (user, item) = (IdRef::Int(user), IdRef::Int(item));
+    op::put_event(&mut ops, &Event { event_id: 0, user, item, kind: 0, value: 1.0, time_ms: 1_000 });
+    ops
 }
 
 /// Runs the program to its end.

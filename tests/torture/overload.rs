@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 use mirra::base::{Id, IdRef, SystemClock};
 use mirra::engine::{self, Engine, Options, TurnError};
 use mirra::learn::Strategy;
-use mirra::model::{Durability, Event};
+use mirra::model::Durability;
 use mirra::shard::{Answer, Query, Refusal, Step, StepDone};
-use mirra::state::op;
 use mirra::telemetry::Metric;
 use mirra::wire::Status;
 use mirra::wire::commands::{EventBatch, ProfileGet};
@@ -19,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::load::{figure, load, pin, pins};
 use crate::process::quantile;
-use crate::support::{Connection, ServeProcess};
+use crate::support::{Connection, ServeProcess, event};
 use crate::{Found, Work};
 
 /// Events of one request, connections, and how long a request may wait.
@@ -84,13 +83,6 @@ pub fn open_loop(work: Work) -> Found {
         "back_to_normal": recovered,
     });
     (kept >= 0.9 && slower <= 3.0 && refused_ms <= 5.0 && recovered, figures)
-}
-
-fn event(user: u64, item: u64) -> Vec<u8> {
-    let mut ops = Vec::new();
-    let (user, item) = (IdRef::Int(user), IdRef::Int(item));
-    op::put_event(&mut ops, &Event { event_id: 0, user, item, kind: 0, value: 1.0, time_ms: 1_000 });
-    ops
 }
 
 fn one_write(ops: &[u8]) -> Vec<Step> {
