@@ -207,6 +207,36 @@ impl<'a> Writer<'a> {
         self
     }
 
+    /// Puts `u32`s.
+    pub fn u32s(&mut self, values: &[u32]) -> &mut Self {
+        if cfg!(target_endian = "little") {
+            return self.bytes(bytemuck::cast_slice(values));
+        }
+        self.each(values.iter(), |value| value.to_le_bytes())
+    }
+
+    /// Puts `f32`s.
+    pub fn f32s(&mut self, values: &[f32]) -> &mut Self {
+        if cfg!(target_endian = "little") {
+            return self.bytes(bytemuck::cast_slice(values));
+        }
+        self.each(values.iter(), |value| value.to_le_bytes())
+    }
+
+    /// Puts the `N` bytes of each of `values`: the buffer grows once for all of them.
+    #[inline]
+    pub fn each<T, const N: usize>(
+        &mut self,
+        values: impl ExactSizeIterator<Item = T>,
+        bytes_of: impl Fn(T) -> [u8; N],
+    ) -> &mut Self {
+        let start = self.out.len();
+        self.out.resize(start + values.len() * N, 0);
+        let (places, _) = self.out[start..].as_chunks_mut::<N>();
+        values.zip(places).for_each(|(value, place)| *place = bytes_of(value));
+        self
+    }
+
     /// Puts a count as `u32`. Counts come from collections whose limits are far below `u32::MAX`.
     pub fn count(&mut self, count: usize) -> &mut Self {
         debug_assert!(u32::try_from(count).is_ok(), "a collection of {count} has no limit");
@@ -264,6 +294,24 @@ mod tests {
         }
         bytes.push(0);
         assert!(matches!(read(&bytes), Err(CursorError::Trailing { extra: 1, .. })));
+    }
+
+    #[test]
+    fn many_numbers_are_put_as_one_by_one() {
+        let (whole, parts) = ([1, u32::MAX, 7], [0.5, -0.0, f32::NAN]);
+        let (mut bytes, mut singly) = (Vec::new(), Vec::new());
+        Writer::new(&mut bytes).u32s(&whole).f32s(&parts).each(whole.iter(), |value| u64::from(*value).to_le_bytes());
+        let mut out = Writer::new(&mut singly);
+        for value in whole {
+            out.u32(value);
+        }
+        for value in parts {
+            out.f32(value);
+        }
+        for value in whole {
+            out.u64(u64::from(value));
+        }
+        assert_eq!(bytes, singly);
     }
 
     #[test]

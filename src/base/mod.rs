@@ -1,7 +1,8 @@
-//! Floor 0: ids, little-endian cursors, seeded randomness, clock, limits.
+//! Floor 0: ids, little-endian cursors, copy on write for images, seeded randomness, clock, limits.
 //!
 //! Pure and domain-free: nothing here does I/O, and time and randomness are values that callers pass on.
 
+pub mod capture;
 pub mod clock;
 pub mod cursor;
 pub mod ids;
@@ -9,6 +10,7 @@ pub mod limits;
 pub mod moments;
 pub mod rng;
 
+pub use capture::{Capture, Captured, Sections};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use cursor::{CursorError, Reader, Writer};
 pub use ids::{Id, IdRef};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crossbeam::channel::bounded;
 use tokio::sync::oneshot;
 
-use super::background::give_way;
+use super::background::give_way_to_all;
 use super::{Busy, Engine, EngineError, spawn_thread};
 use crate::base::ids::mix;
 use crate::shard::{Home, Snapshot, SnapshotPart};
@@ -47,14 +47,16 @@ impl Engine {
         let (parts, receiver) = bounded(PARTS_MAX);
         let (inner, (sender, finished)) = (Arc::clone(&self.inner), oneshot::channel());
         spawn_thread("mirra-snapshot", move || {
-            give_way(); // what is written is fixed already: it may take its time
+            give_way_to_all(); // what is written is fixed already: it may take its time
             let plan = GenerationPlan {
                 shards: inner.options.state.shards,
                 fingerprint: inner.options.state.fingerprint(),
                 keep: inner.options.snapshot_keep,
                 created_ms: inner.clock.now_ms(),
             };
-            let _ = sender.send(write_generation(&inner.home, &plan, receiver));
+            let written = write_generation(&inner.home, &plan, receiver);
+            drop(inner); // who is told may open the data directory again at once
+            let _ = sender.send(written);
         })?;
         for (shard, handle) in (0..).zip(&self.inner.shards) {
             let message = Snapshot { parts: parts.clone() };

@@ -34,6 +34,20 @@ pub struct Entry {
 const ENTRY_BYTES: usize = ENTRY_BYTES_1 + 2;
 const ENTRY_BYTES_1: usize = 8 + 8 + 4 + 4 + 4 + 1;
 
+impl Entry {
+    fn encoded(&self) -> [u8; ENTRY_BYTES] {
+        let mut bytes = [0; ENTRY_BYTES];
+        bytes[..8].copy_from_slice(&self.event_id.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.time_ms.to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.item.to_le_bytes());
+        bytes[20..24].copy_from_slice(&self.value.to_le_bytes());
+        bytes[24..28].copy_from_slice(&self.weight.to_le_bytes());
+        bytes[28] = self.kind;
+        bytes[29..].copy_from_slice(&self.described.to_le_bytes());
+        bytes
+    }
+}
+
 /// A ring of entries, oldest first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
@@ -133,13 +147,7 @@ impl History {
     pub fn encode(&self, out: &mut Writer<'_>) {
         out.count(self.len());
         for entry in self.oldest_first() {
-            out.u64(entry.event_id)
-                .i64(entry.time_ms)
-                .u32(entry.item)
-                .f32(entry.value)
-                .f32(entry.weight)
-                .u8(entry.kind)
-                .u16(entry.described);
+            out.bytes(&entry.encoded());
         }
     }
 

@@ -228,9 +228,7 @@ impl Rhythm {
 
     /// Appends the counts.
     pub fn encode(&self, out: &mut Writer<'_>) {
-        self.hours.iter().chain(&self.days).for_each(|held| {
-            out.u32(*held);
-        });
+        out.u32s(&self.hours).u32s(&self.days);
     }
 
     /// Reads what [`Self::encode`] wrote.

@@ -164,10 +164,7 @@ impl Controls {
     /// Appends all.
     pub fn encode(&self, out: &mut Writer<'_>) {
         for list in [&self.muted_facets, &self.muted_items] {
-            out.count(list.len());
-            list.iter().for_each(|number| {
-                out.u32(*number);
-            });
+            out.count(list.len()).u32s(list);
         }
         out.count(self.less.len());
         for (number, share) in &self.less {

@@ -112,9 +112,7 @@ impl<const N: usize> Blocks<N> {
 
     /// Appends the blocks.
     pub fn encode(&self, out: &mut Writer<'_>) {
-        self.0.iter().for_each(|block| {
-            out.u32(block.cast_unsigned());
-        });
+        out.each(self.0.iter(), |block| block.to_le_bytes());
     }
 
     /// Reads what [`Self::encode`] wrote.
@@ -189,9 +187,7 @@ impl<const N: usize> Fading<N> {
 
     /// Appends the sum.
     pub fn encode(&self, out: &mut Writer<'_>) {
-        self.sums.iter().flatten().for_each(|sum| {
-            out.i64(*sum);
-        });
+        out.each(self.sums.as_flattened().iter(), |sum| sum.to_le_bytes());
     }
 
     /// Reads what [`Self::encode`] wrote.

@@ -36,10 +36,7 @@ pub struct Described {
 impl Described {
     /// Appends the description.
     pub fn encode(&self, out: &mut Writer<'_>) {
-        out.f32(self.log_price).count(self.facets.len());
-        self.facets.iter().for_each(|facet| {
-            out.u32(*facet);
-        });
+        out.f32(self.log_price).count(self.facets.len()).u32s(&self.facets);
     }
 
     /// Reads what [`Self::encode`] wrote.

@@ -8,11 +8,11 @@ use crossbeam::channel::Sender;
 use tokio::sync::oneshot;
 
 use super::queue::Credits;
-use crate::base::Id;
+use crate::base::{Id, Sections};
 use crate::model::{Attributes, Durability, Entry, RejectReason, SentEvent};
 use crate::state::{
-    ArmView, EpochModel, Explanation, Missing, Outcome, Portrait, Prediction, Ranking, Scored, Section, Shard,
-    StrategyReport, TasteView,
+    ArmView, EpochModel, Explanation, Missing, Outcome, Portrait, Prediction, Ranking, Scored, Shard, StrategyReport,
+    TasteView,
 };
 use crate::storage::SyncHandle;
 
@@ -419,7 +419,7 @@ pub enum SnapshotPart {
         sync: SyncHandle,
     },
     /// Some sections.
-    Sections(u16, Vec<Section>),
+    Sections(u16, Vec<Sections>),
     /// All sections of this shard have been sent.
     End(u16),
 }

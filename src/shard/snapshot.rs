@@ -1,4 +1,4 @@
-//! Writing a shard's image while it serves: a few leaves, then whatever else the thread has to do.
+//! Writing a shard's image while it serves: a few runs of users or items, then whatever else the thread has to do.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -9,8 +9,7 @@ use crossbeam::channel::{Sender, TrySendError};
 use super::actor::ShardActor;
 use super::messages::{Snapshot, SnapshotPart};
 
-/// Leaves encoded between two looks at the clock, and the time after which the rest of the work has its turn.
-const LEAVES_A_STEP: usize = 4;
+/// Time after which the rest of the work has its turn.
 const STEP: Duration = Duration::from_micros(250);
 
 /// How long to wait for the writer when it has not kept up, and between two steps while events wait.
@@ -85,7 +84,7 @@ impl Handler<Capture> for ShardActor {
         }
         let (index, began, mut all) = (self.core.shard.index(), Instant::now(), Vec::new());
         while !run.captured && began.elapsed() < STEP {
-            match self.core.shard.capture_some(LEAVES_A_STEP) {
+            match self.core.shard.capture_some(1) {
                 Some(sections) => all.extend(sections),
                 None => run.captured = true,
             }

@@ -8,6 +8,7 @@
 use super::Outcome;
 use super::Shard;
 use super::arm::Arm;
+use crate::base::Captured;
 use crate::base::cursor::{CursorError, Reader, Writer};
 use crate::base::ids::mix;
 use crate::base::{IdRef, Rng};
@@ -17,8 +18,8 @@ use crate::learn::auto::network::Pass;
 use crate::learn::auto::ranker::{Ranker, Weights};
 use crate::learn::auto::trainer::{Trainer, TrainerOptions};
 use crate::learn::auto::{self, Training, features, newcomers};
-use crate::learn::bank::Bank;
 use crate::learn::bank::attention::{Attention, AttentionOptions};
+use crate::learn::bank::{Bank, PARTS};
 use crate::learn::ratings::{Ratings, RatingsOptions};
 use crate::learn::{self, Auto, Opinions, Strategy};
 use crate::model::{Event, Kinds};
@@ -94,13 +95,17 @@ impl Banked {
         self.bank.groups.encode_head(out);
         out.f32(self.bank.arrivals);
         self.bank.embeddings.encode_head(out);
+        for part in self.bank.parts() {
+            out.count(part.map_or(0, Captured::count));
+        }
     }
 
-    /// Reads what [`Self::encode`] wrote in an image of this version, into an empty bank of the same options.
-    pub(super) fn decode(&mut self, from: &mut Reader<'_>, image: u8) -> Result<(), CursorError> {
+    /// Reads what [`Self::encode`] wrote in an image of this version, into an empty bank of the same options. Says how many
+    /// there are of each part that the image takes apart.
+    pub(super) fn decode(&mut self, from: &mut Reader<'_>, image: u8) -> Result<Option<[u32; PARTS]>, CursorError> {
         self.next_fit = from.u64()?;
         self.rng = Rng::from_words([from.u64()?, from.u64()?, from.u64()?, from.u64()?]);
-        self.bank.decode_head(from)?;
+        self.bank.decode_head(from, image < 6)?;
         self.ranker.as_mut().map_or(Ok(()), |ranker| ranker.decode(from))?;
         self.ratings.as_mut().map_or(Ok(()), |ratings| ratings.decode_head(from))?;
         if image > 3 {
@@ -110,7 +115,12 @@ impl Banked {
             self.bank.arrivals = from.f32()?;
             self.bank.embeddings.decode_head(from)?;
         }
-        Ok(())
+        if image < 6 {
+            return Ok(None);
+        }
+        let mut counts = [0; PARTS];
+        counts.iter_mut().try_for_each(|count| from.u32().map(|told| *count = told))?;
+        Ok(Some(counts))
     }
 
     /// Adds a user whose id hashes to `hash`.
@@ -164,7 +174,7 @@ impl Banked {
 
     /// Adds an item as [`Self::encode_item`] wrote it in an image of this version.
     pub(super) fn decode_item(&mut self, hash: u64, from: &mut Reader<'_>, image: u8) -> Result<(), CursorError> {
-        self.bank.decode_item(from)?;
+        self.bank.decode_item(from, image < 6)?;
         if let Some(ratings) = &mut self.ratings {
             ratings.insert_item(hash);
             ratings.decode_item(ratings.items() - 1, from)?;
@@ -339,25 +349,10 @@ impl Shard {
 
     /// The bank learns an event that weighs something. Rows of the user's newest items change with it.
     pub(super) fn bank_learn(&mut self, slot: usize, row: usize, time_ms: i64) {
-        if self.capture.is_some() {
-            self.touch_before_learning(slot, row);
-        }
+        self.touch_item(row);
         if let Some(banked) = &mut self.banked {
             banked.bank.learn(slot, row, time_ms);
         }
-    }
-
-    /// Saves for the image in the making what the bank is about to change.
-    #[cold]
-    fn touch_before_learning(&mut self, slot: usize, row: usize) {
-        let Some(Banked { bank, .. }) = self.banked.as_deref() else { return };
-        let rescales = bank.counts.rescales_at(bank.events());
-        let touched: Vec<u32> = bank.touched_by(slot).collect();
-        if rescales {
-            self.touch_all_items();
-        }
-        self.touch_item(row);
-        touched.into_iter().for_each(|item| self.touch_item(item as usize));
     }
 
     /// Teaches the ranker, in step, from an event that is about to be applied; fits item factors where that is due.

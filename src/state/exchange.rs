@@ -153,13 +153,6 @@ impl<'a> Observation<'a> {
     }
 }
 
-/// Appends the values of a column.
-pub fn put_column(out: &mut Writer<'_>, column: &[f32]) {
-    for value in column {
-        out.f32(*value);
-    }
-}
-
 /// Reads `rows` values into the front of a padded column.
 ///
 /// # Errors

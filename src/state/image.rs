@@ -1,7 +1,7 @@
 //! The image of a shard: what a snapshot holds, written while the shard goes on.
 //!
 //! ```text
-//! section: kind u8 | first u32 | count u32 | length u32 | body
+//! sections (`base/capture.rs`):
 //!   kind 1, head:  version u8, index u16, sequence u64, merged (u32, u64...), outboxes (u32, ...), events u64,
 //!                  epoch u32, spread (u64, f64, f64), reference f64, users u32, items u32, tags (u32, texts),
 //!                  arms (u32: name text, model epoch u32, model items u64, gram u32 + f32..., prequential, and what
@@ -14,78 +14,46 @@
 //!                  newest users (u32, u32...) if it sweeps, then the bank's part
 //!                  (columns of `auto` are MODEL_DIM long from version 3 on, before that they were DIM long;
 //!                  from version 4 on users are persons, items have descriptions;
-//!                  from version 5 on the bank's parts of head and items end with embeddings)
+//!                  from version 5 on the bank's parts of head and items end with embeddings;
+//!                  from version 6 on what follows stands apart)
 //!   kind 4, decisions: lists shown and what came of them (decisions.rs); left out as long as no operation named one
+//!   kinds 5 to 9:  parts of the bank, from version 6 on; how many of each the head says. Of each item: 5 its pairs, 6 its
+//!                  vectors of the sequence, 7 its counts, 8 its vectors of attention; 9 the events of the window
 //! ```
 //!
-//! *While serving.* [`Shard::capture_begin`] fixes the image at the present sequence. Leaves of some entities are then
-//! encoded a few at a time by [`Shard::capture_some`], and an operation that is about to change a leaf not yet encoded
-//! encodes it first (copy on write). Sections therefore come in any order; [`ImageReader`](super::ImageReader) puts them back in theirs.
+//! *While serving.* [`Shard::capture_begin`] fixes the image at the present sequence. Users and items are then encoded a
+//! few at a time by [`Shard::capture_some`], and an operation that is about to change one not yet encoded encodes it first
+//! (copy on write), alone: right after the beginning nearly every event pays for its user, its item, and what the bank
+//! changes with them. Sections therefore come in any order; [`ImageReader`](super::ImageReader) puts them back in theirs.
 //!
 //! *Digest.* The hash of all that is known, users and items in order; sequences, outboxes and what was merged are left out
 //! (they say where the shard stands, not what it knows): two shards with equal digests answer everything alike.
 
 use super::Shard;
-use super::exchange::put_column;
+use crate::base::capture::{Capture, Captured, Sections, put_section};
 use crate::base::cursor::Writer;
 use crate::base::ids::mix;
+use crate::learn::bank::PARTS;
 
-/// Users of one section: the grain of copy on write. Few, as right after the beginning nearly every event is of a user not
-/// yet encoded, and pays for its whole leaf: with 256 the first hundred events paid for all users at once. The grain is no
-/// part of the format; the fixture of the tests was written with this one.
-const USER_LEAF: usize = if cfg!(test) { 16 } else { 8 };
-/// Items of one section: fewer, as one event changes a score of them and each may have kilobytes of neighbours.
-const ITEM_LEAF: usize = if cfg!(test) { 16 } else { 2 };
-pub(super) const VERSION: u8 = 5;
+/// Users and items of one section where nobody is in a hurry.
+const RUN: usize = 16;
+/// The same of the [parts](crate::learn::bank::Bank::parts) of a bank.
+const PART_RUNS: [usize; PARTS] = [RUN, 64, 256, 64, 4096];
+pub(super) const VERSION: u8 = 6;
 pub(super) const HEAD: u8 = 1;
 pub(super) const USERS: u8 = 2;
 pub(super) const ITEMS: u8 = 3;
 pub(super) const DECISIONS: u8 = 4;
+/// Of the first part of a bank; the others follow.
+pub(super) const PARTS_FIRST: u8 = 5;
 
-/// Some encoded sections, in no order.
-pub type Section = Vec<u8>;
-
-/// An image in the making.
+/// An image in the making: which users and items it has, and what is ready of the rest. The parts of a bank know for
+/// themselves.
 #[derive(Debug)]
-pub(super) struct Capture {
-    users: Leaves,
-    items: Leaves,
-    done: Vec<Section>,
-}
-
-#[derive(Debug)]
-struct Leaves {
-    entities: usize,
-    size: usize,
-    saved: Vec<bool>,
-    next: usize,
-}
-
-impl Leaves {
-    fn new(entities: usize, size: usize) -> Self {
-        Self { entities, size, saved: vec![false; entities.div_ceil(size)], next: 0 }
-    }
-
-    /// Takes the leaf of `entity` for encoding, if it is part of the image and was not taken.
-    fn take(&mut self, entity: usize) -> Option<std::ops::Range<usize>> {
-        let leaf = entity / self.size;
-        if entity >= self.entities || self.saved[leaf] {
-            return None;
-        }
-        self.saved[leaf] = true;
-        Some(leaf * self.size..((leaf + 1) * self.size).min(self.entities))
-    }
-
-    fn take_next(&mut self) -> Option<std::ops::Range<usize>> {
-        while self.next < self.saved.len() {
-            let first = self.next * self.size;
-            self.next += 1;
-            if let Some(range) = self.take(first) {
-                return Some(range);
-            }
-        }
-        None
-    }
+pub(super) struct Image {
+    users: Capture,
+    items: Capture,
+    done: Vec<Sections>,
 }
 
 impl Shard {
@@ -99,94 +67,105 @@ impl Shard {
         if !self.decisions.is_empty() {
             put_section(&mut head, DECISIONS, 0..1, |out| self.decisions.encode(out));
         }
-        let (users, items) = (Leaves::new(self.users.len(), USER_LEAF), Leaves::new(self.items.len(), ITEM_LEAF));
-        self.capture = Some(Capture { users, items, done: vec![head] });
+        let users = Capture::new(USERS, self.users.len(), RUN);
+        let items = Capture::new(ITEMS, self.items.len(), RUN);
+        self.capture = Some(Box::new(Image { users, items, done: vec![head] }));
+        for ((kind, run), part) in (PARTS_FIRST..).zip(PART_RUNS).zip(self.parts_mut()) {
+            part.set_capture(Some(Capture::new(kind, part.count(), run)));
+        }
     }
 
-    /// Encodes up to `leaves` more leaves and hands out what is ready. `None` when the image is complete and all of it
-    /// has been handed out.
-    pub fn capture_some(&mut self, leaves: usize) -> Option<Vec<Section>> {
-        let mut capture = self.capture.take()?;
-        for _ in 0..leaves {
-            let section = if let Some(range) = capture.users.take_next() {
-                self.users_section(range)
-            } else if let Some(range) = capture.items.take_next() {
-                self.items_section(range)
-            } else {
+    /// Encodes up to `runs` more runs and hands out what is ready; what changes most goes first. `None` when the image is
+    /// complete and all of it has been handed out.
+    pub fn capture_some(&mut self, runs: usize) -> Option<Vec<Sections>> {
+        self.capture.as_ref()?;
+        for _ in 0..runs {
+            if !self.capture_run() {
                 break;
-            };
-            capture.done.push(section);
+            }
         }
-        let done = std::mem::take(&mut capture.done);
+        let mut done = Vec::new();
+        self.parts_mut().filter_map(|part| part.capture().as_mut()).for_each(|capture| capture.drain(&mut done));
+        if let Some(image) = &mut self.capture {
+            done.append(&mut image.done);
+            image.items.drain(&mut done);
+            image.users.drain(&mut done);
+        }
         if done.is_empty() {
+            self.capture_stop();
             return None;
         }
-        self.capture = Some(capture);
         Some(done)
+    }
+
+    /// Encodes the next run; says whether there was one.
+    fn capture_run(&mut self) -> bool {
+        if self.parts_mut().any(Captured::keep_run) {
+            return true;
+        }
+        let Some(mut image) = self.capture.take() else { return false };
+        let found = if let Some(range) = image.items.take_run() {
+            image.items.put(range, |row, out| self.put_item(row, out));
+            true
+        } else if let Some(range) = image.users.take_run() {
+            image.users.put(range, |slot, out| self.put_user(slot, out));
+            true
+        } else {
+            false
+        };
+        self.capture = Some(image);
+        found
     }
 
     /// Gives up the image in the making.
     pub fn capture_stop(&mut self) {
         self.capture = None;
+        self.parts_mut().for_each(|part| part.set_capture(None));
+    }
+
+    fn parts_mut(&mut self) -> impl Iterator<Item = &mut dyn Captured> {
+        self.banked.iter_mut().flat_map(|banked| banked.bank.parts_mut()).flatten()
     }
 
     /// To be called before the user in `slot` changes.
     #[inline]
     pub(super) fn touch_user(&mut self, slot: usize) {
-        if self.capture.is_some() {
-            self.save_user(slot);
+        if let Some(image) = &mut self.capture
+            && image.users.take(slot)
+        {
+            self.save(|shard, image| image.users.put(slot..slot + 1, |slot, out| shard.put_user(slot, out)));
         }
     }
 
     /// To be called before the item in `row` changes.
     #[inline]
     pub(super) fn touch_item(&mut self, row: usize) {
-        if self.capture.is_some() {
-            self.save_item(row);
+        if let Some(image) = &mut self.capture
+            && image.items.take(row)
+        {
+            self.save(|shard, image| image.items.put(row..row + 1, |row, out| shard.put_item(row, out)));
         }
     }
 
     /// To be called before all items change.
     pub(super) fn touch_all_items(&mut self) {
-        for row in (0..self.items.len()).step_by(ITEM_LEAF) {
-            self.touch_item(row);
+        if self.capture.is_some() {
+            (0..self.items.len()).for_each(|row| self.touch_item(row));
         }
     }
 
+    /// Encodes for the image in the making what is about to change.
     #[cold]
-    fn save_user(&mut self, slot: usize) {
-        let range = self.capture.as_mut().and_then(|capture| capture.users.take(slot));
-        let section = range.map(|range| self.users_section(range));
-        if let Some(capture) = &mut self.capture {
-            capture.done.extend(section);
-        }
-    }
-
-    #[cold]
-    fn save_item(&mut self, row: usize) {
-        let range = self.capture.as_mut().and_then(|capture| capture.items.take(row));
-        let section = range.map(|range| self.items_section(range));
-        if let Some(capture) = &mut self.capture {
-            capture.done.extend(section);
-        }
-    }
-
-    fn users_section(&self, range: std::ops::Range<usize>) -> Section {
-        let mut bytes = Vec::new();
-        put_section(&mut bytes, USERS, range.clone(), |out| range.for_each(|slot| self.put_user(slot, out)));
-        bytes
-    }
-
-    fn items_section(&self, range: std::ops::Range<usize>) -> Section {
-        let mut bytes = Vec::new();
-        put_section(&mut bytes, ITEMS, range.clone(), |out| range.for_each(|row| self.put_item(row, out)));
-        bytes
+    fn save(&mut self, put: impl FnOnce(&Self, &mut Image)) {
+        let Some(mut image) = self.capture.take() else { return };
+        put(self, &mut image);
+        self.capture = Some(image);
     }
 
     fn put_user(&self, slot: usize, out: &mut Writer<'_>) {
         self.users.get(slot).encode(out);
         for arm in &self.arms {
-            put_column(out, &arm.users.col(slot)[..arm.shape.user_rows]);
+            out.f32s(&arm.users.col(slot)[..arm.shape.user_rows]);
         }
         if let Some(banked) = &self.banked {
             banked.encode_user(slot, out);
@@ -196,16 +175,13 @@ impl Shard {
     fn put_item(&self, row: usize, out: &mut Writer<'_>) {
         self.items.get(row).encode(out);
         for arm in &self.arms {
-            put_column(out, &arm.items.col(row)[..arm.shape.item_rows]);
+            out.f32s(&arm.items.col(row)[..arm.shape.item_rows]);
             if let Some(unseen) = &arm.unseen {
                 out.u64(unseen.mark(row));
             }
             if arm.sweeps.is_some() {
                 let audience = arm.audiences.get(row).map_or(&[][..], Vec::as_slice);
-                out.count(audience.len());
-                for user in audience {
-                    out.u32(*user);
-                }
+                out.count(audience.len()).u32s(audience);
             }
         }
         if let Some(banked) = &self.banked {
@@ -234,9 +210,9 @@ impl Shard {
         out.count(self.arms.len());
         for arm in &self.arms {
             out.text(arm.strategy.name()).u32(arm.model.epoch).u64(arm.model.items).count(arm.model.gram.len());
-            put_column(out, &arm.model.gram);
+            out.f32s(&arm.model.gram);
             arm.prequential.encode(out);
-            put_column(out, &arm.shared);
+            out.f32s(&arm.shared);
         }
         match &self.banked {
             None => {
@@ -273,6 +249,13 @@ impl Shard {
             self.put_item(row, &mut Writer::new(&mut bytes));
             hash = hash_bytes(hash, &bytes);
         }
+        for part in self.banked.iter().flat_map(|banked| banked.bank.parts()).flatten() {
+            for at in 0..part.count() {
+                bytes.clear();
+                part.encode_one(at, &mut Writer::new(&mut bytes));
+                hash = hash_bytes(hash, &bytes);
+            }
+        }
         hash
     }
 
@@ -282,14 +265,6 @@ impl Shard {
         self.put_user(slot, &mut Writer::new(&mut bytes));
         hash_bytes(0, &bytes)
     }
-}
-
-fn put_section(bytes: &mut Vec<u8>, kind: u8, range: std::ops::Range<usize>, body: impl FnOnce(&mut Writer<'_>)) {
-    Writer::new(bytes).u8(kind).count(range.start).count(range.len()).u32(0);
-    let start = bytes.len();
-    body(&mut Writer::new(bytes));
-    let length = u32::try_from(bytes.len() - start).expect("a leaf is far below 4 GiB: histories are bounded");
-    bytes[start - 4..start].copy_from_slice(&length.to_le_bytes());
 }
 
 /// A 64-bit hash of bytes, chained: eight bytes a step through the SplitMix64 finaliser. Not for hostile input.

@@ -5,17 +5,19 @@ use super::churn::Leaving;
 use super::cleaning::Values;
 use super::decisions::Decisions;
 use super::exchange::{Outbox, take_column};
-use super::image::{DECISIONS, HEAD, ITEMS, USERS, VERSION};
+use super::image::{DECISIONS, HEAD, ITEMS, PARTS_FIRST, USERS, VERSION};
 use super::items::Item;
 use super::portrait::formulas;
 use super::unseen::Unseen;
 use super::users::User;
 use super::{Options, Shard, Spread};
+use crate::base::Captured;
 use crate::base::cursor::{CursorError, Reader};
 use crate::base::limits::{ARMS_MAX, AUDIENCE_MAX, DIM_MAX, SHARDS_MAX};
 use crate::evaluate::{Forecasts, Prequential};
 use crate::learn::Strategy;
 use crate::learn::auto::gather;
+use crate::learn::bank::PARTS;
 use crate::linalg::padded;
 use crate::model::Schema;
 use crate::person::{Population, churn::Churn};
@@ -54,16 +56,21 @@ pub struct ImageReader {
     pending: Vec<u8>,
     head: Option<Vec<u8>>,
     decisions: Option<Vec<u8>>,
-    users: Vec<(u32, u32, Vec<u8>)>,
-    items: Vec<(u32, u32, Vec<u8>)>,
+    users: Vec<Section>,
+    items: Vec<Section>,
+    /// Of the bank, by kind.
+    parts: [Vec<Section>; PARTS],
 }
+
+/// What is kept of a section until all have come: its first, how many, and its body.
+type Section = (u32, u32, Vec<u8>);
 
 impl ImageReader {
     /// Reads an image that was written under these options.
     #[must_use]
     pub fn new(options: Options) -> Self {
         let (pending, users, items) = (Vec::new(), Vec::new(), Vec::new());
-        Self { options, pending, head: None, decisions: None, users, items }
+        Self { options, pending, head: None, decisions: None, users, items, parts: Default::default() }
     }
 
     /// Takes the next bytes.
@@ -84,9 +91,11 @@ impl ImageReader {
                 USERS => self.users.push((first, count, body.to_vec())),
                 ITEMS => self.items.push((first, count, body.to_vec())),
                 DECISIONS => self.decisions = Some(body.to_vec()),
-                _ => {
+                kind => {
+                    let part = kind.checked_sub(PARTS_FIRST).and_then(|part| self.parts.get_mut(usize::from(part)));
                     let (offset, found) = (0, u64::from(kind));
-                    Err(CursorError::Bad { what: "section kind", offset, found, allowed: "1 to 5" })?;
+                    let bad = CursorError::Bad { what: "section kind", offset, found, allowed: "1 to 9" };
+                    part.ok_or(bad)?.push((first, count, body.to_vec()));
                 }
             }
             used += from.at();
@@ -105,7 +114,7 @@ impl ImageReader {
             return Err(incomplete("bytes of a cut section", self.pending.len(), 0));
         }
         let head = self.head.take().ok_or(incomplete("heads", 0, 1))?;
-        let Head { version, mut shard, users, items } = take_head(&mut Reader::new(&head), self.options)?;
+        let Head { version, mut shard, users, items, parts } = take_head(&mut Reader::new(&head), self.options)?;
         if let Some(bytes) = self.decisions.take() {
             let (arms, fading) = (shard.arms.len(), shard.options.fading);
             shard.decisions = Decisions::decode(arms, fading, &mut Reader::new(&bytes))?;
@@ -122,6 +131,9 @@ impl ImageReader {
             }
             take_items(&mut shard, version, count, &mut Reader::new(&body))?;
         }
+        if let Some(counts) = parts {
+            take_parts(&mut shard, self.parts, counts)?;
+        }
         shard.arms.iter_mut().filter_map(|arm| arm.unseen.as_mut()).for_each(Unseen::queue_by_mark);
         if version < 4 {
             (0..shard.items.len()).for_each(|row| shard.redescribe(row));
@@ -135,7 +147,7 @@ impl ImageReader {
     }
 }
 
-fn in_order(mut sections: Vec<(u32, u32, Vec<u8>)>) -> Vec<(u32, u32, Vec<u8>)> {
+fn in_order(mut sections: Vec<Section>) -> Vec<Section> {
     sections.sort_by_key(|(first, _, _)| *first);
     sections
 }
@@ -148,13 +160,15 @@ struct Head {
     /// How many of each it should have.
     users: usize,
     items: usize,
+    /// The same of the bank's parts, where they stand apart.
+    parts: Option<[u32; PARTS]>,
 }
 
 fn take_head(from: &mut Reader<'_>, options: Options) -> Result<Head, ImageError> {
     let version = from.u8()?;
     if !(1..=VERSION).contains(&version) {
         let found = u64::from(version);
-        Err(CursorError::Bad { what: "image version", offset: 0, found, allowed: "1 to 4" })?;
+        Err(CursorError::Bad { what: "image version", offset: 0, found, allowed: "1 to 6" })?;
     }
     let mut shard = Shard::new(from.u16()?.min(options.shards - 1), options);
     shard.sequence = from.u64()?;
@@ -181,9 +195,7 @@ fn take_head(from: &mut Reader<'_>, options: Options) -> Result<Head, ImageError
         let (found, expected) = (usize::from(banked), usize::from(shard.banked.is_some()));
         return Err(ImageError::Incomplete { what: "banks", found, expected });
     }
-    if let Some(banked) = &mut shard.banked {
-        banked.decode(from, version)?;
-    }
+    let parts = shard.banked.as_mut().map_or(Ok(None), |banked| banked.decode(from, version))?;
     if version > 3 {
         shard.schema = Schema::decode(from)?;
         shard.formulas = formulas(&shard.schema);
@@ -196,7 +208,7 @@ fn take_head(from: &mut Reader<'_>, options: Options) -> Result<Head, ImageError
         shard.declare_modalities();
     }
     from.finish()?;
-    Ok(Head { version, shard, users, items })
+    Ok(Head { version, shard, users, items, parts })
 }
 
 fn take_arm(arm: &mut Arm, version: u8, from: &mut Reader<'_>) -> Result<(), ImageError> {
@@ -220,6 +232,34 @@ fn take_arm(arm: &mut Arm, version: u8, from: &mut Reader<'_>) -> Result<(), Ima
 fn item_rows(arm: &Arm, version: u8) -> usize {
     // The leading axes alone are a model, too: the others say nothing until the next fit.
     if version < 3 && matches!(arm.strategy, Strategy::Auto(_)) { gather::DIM } else { arm.shape.item_rows }
+}
+
+/// Reads the parts of the bank, of which there should be so many.
+fn take_parts(shard: &mut Shard, sections: [Vec<Section>; PARTS], counts: [u32; PARTS]) -> Result<(), ImageError> {
+    let items = shard.items.len();
+    let Some(banked) = &mut shard.banked else { return Ok(()) };
+    for ((sections, wanted), part) in sections.into_iter().zip(counts).zip(banked.bank.parts_mut()) {
+        let Some(part) = part else { continue };
+        for (first, count, body) in in_order(sections) {
+            if first as usize != part.count() {
+                let (found, expected) = (first as usize, part.count());
+                return Err(ImageError::Incomplete { what: "next of a part", found, expected });
+            }
+            let mut from = Reader::new(&body);
+            (0..count).try_for_each(|_| part.decode_one(&mut from))?;
+            from.finish()?;
+        }
+        let (found, expected) = (part.count(), wanted as usize);
+        if found != expected {
+            return Err(ImageError::Incomplete { what: "things of a part", found, expected });
+        }
+    }
+    // All but the window have one thing of each item.
+    let of_items = banked.bank.parts().into_iter().take(PARTS - 1).flatten();
+    match of_items.map(Captured::count).find(|count| *count != items) {
+        Some(found) => Err(ImageError::Incomplete { what: "items in a part", found, expected: items }),
+        None => Ok(()),
+    }
 }
 
 fn take_users(shard: &mut Shard, version: u8, count: u32, from: &mut Reader<'_>) -> Result<(), ImageError> {

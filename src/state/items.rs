@@ -100,10 +100,7 @@ impl Item {
     /// Appends the facts.
     pub fn encode(&self, out: &mut Writer<'_>) {
         out.owned_id(&self.id).u16(self.owner).u32(self.version).u64(self.events).f64(self.weight).f64(self.decayed);
-        out.i64(self.last_ms).i64(self.tags_ms).count(self.tags.len());
-        for tag in &self.tags {
-            out.u32(*tag);
-        }
+        out.i64(self.last_ms).i64(self.tags_ms).count(self.tags.len()).u32s(&self.tags);
         encode_attributes(self.attributes.as_deref(), out);
         out.count(self.described.len()).u8(u8::from(self.counted));
         self.described.iter().for_each(|described| described.encode(out));

@@ -51,7 +51,6 @@ pub use decisions::{Join, Missing};
 pub use embeddings::{ModalityView, TasteView};
 pub use exchange::Parcel;
 pub use explain::{EventPart, Explanation};
-pub use image::Section;
 pub use image_reader::{ImageError, ImageReader};
 pub use items::Item;
 pub use model::{EpochModel, EpochPart};
@@ -67,7 +66,7 @@ use churn::Leaving;
 use cleaning::Values;
 use decisions::Decisions;
 use exchange::Outbox;
-use image::Capture;
+use image::Image;
 use items::Items;
 use users::Users;
 
@@ -230,7 +229,7 @@ pub struct Shard {
     /// Rows changed since they were last published, in the order of their first change.
     dirty: std::collections::VecDeque<u32>,
     published: u64,
-    capture: Option<Capture>,
+    capture: Option<Box<Image>>,
     scratch: Scratch,
 }
 

@@ -47,9 +47,7 @@ impl EpochModel {
         }
         for part in &self.parts {
             out.count(part.dim).u64(self.ids.len() as u64);
-            for value in part.gram.iter().chain(&part.factors) {
-                out.f32(*value);
-            }
+            out.f32s(&part.gram).f32s(&part.factors);
         }
         bytes
     }

@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::Shard;
 use super::contrast::contrast_observed;
-use super::exchange::{Observation, Parcel, put_column, take_column};
+use super::exchange::{Observation, Parcel, take_column};
 use super::users::{decode_attributes, encode_attributes};
 use crate::base::CursorError;
 use crate::base::cursor::{Reader, Writer};
@@ -24,7 +24,7 @@ impl Shard {
             let mut out = Writer::new(bytes);
             observation.encode(&mut out);
             for arm in arms.iter().filter(|arm| arm.shape.items == ItemSide::Learned) {
-                put_column(&mut out, &arm.users.col(slot)[..arm.shape.user_rows]);
+                out.f32s(&arm.users.col(slot)[..arm.shape.user_rows]);
             }
         });
     }
@@ -121,7 +121,7 @@ impl Shard {
         }
         encode_attributes(item.attributes.as_deref(), &mut out);
         for arm in self.arms.iter().filter(|arm| arm.shape.items == ItemSide::Learned) {
-            put_column(&mut out, &arm.items.col(row)[..arm.shape.item_rows]);
+            out.f32s(&arm.items.col(row)[..arm.shape.item_rows]);
         }
     }
 

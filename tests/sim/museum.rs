@@ -133,8 +133,8 @@ const MUTANTS: [Mutant; 20] = [
     mutant(
         "an image takes users as they are later",
         "src/state/image.rs",
-        "            self.save_user(slot);\n",
-        "            let _ = slot;\n",
+        "            && image.users.take(slot)\n",
+        "            && slot == usize::MAX\n            && image.users.take(slot)\n",
     ),
     mutant(
         "a machine is used on after a panic",

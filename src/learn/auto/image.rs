@@ -3,7 +3,7 @@
 use super::example::Example;
 use super::features::{FEATURES, STRIDE};
 use super::network::Network;
-use super::ranker::{Ranker, Weights, put, take};
+use super::ranker::{Ranker, Weights, take};
 use super::trainer::{REPLAY_MAX, Trainer};
 use crate::base::Rng;
 use crate::base::cursor::{CursorError, Reader, Writer};
@@ -21,7 +21,9 @@ impl Trainer {
         for learner in &self.learners {
             out.u64(learner.steps).u64(learner.examples);
             for network in [&learner.network, &learner.first, &learner.second] {
-                network.parts().into_iter().for_each(|part| put(out, part));
+                for part in network.parts() {
+                    out.f32s(part);
+                }
             }
         }
         out.count(self.next).count(self.ring.len());
@@ -29,7 +31,9 @@ impl Trainer {
             out.count(example.strangers).f32(example.stranger_log).f32(example.candidate_log);
             out.count(example.newcomers);
             out.count(example.rows.len() / STRIDE);
-            example.rows.chunks_exact(STRIDE).for_each(|row| put(out, &row[..FEATURES]));
+            for row in example.rows.chunks_exact(STRIDE) {
+                out.f32s(&row[..FEATURES]);
+            }
         }
         self.rng.words().iter().for_each(|word| {
             out.u64(*word);

@@ -27,10 +27,12 @@ impl Weights {
     /// Appends them.
     pub fn encode(&self, out: &mut Writer<'_>) {
         out.u64(self.examples).u64(self.standard.queries).count(FEATURES).count(self.networks.len());
-        put(out, &self.standard.mean);
-        put(out, &self.standard.square);
+        out.f32s(&self.standard.mean);
+        out.f32s(&self.standard.square);
         for network in &self.networks {
-            network.parts().into_iter().for_each(|part| put(out, part));
+            for part in network.parts() {
+                out.f32s(part);
+            }
         }
     }
 
@@ -64,13 +66,6 @@ impl Weights {
         let networks = (0..networks).map(|_| network(from)).collect::<Result<_, CursorError>>()?;
         Ok((Self { examples, standard, networks }, features))
     }
-}
-
-/// Appends floats.
-pub(super) fn put(out: &mut Writer<'_>, floats: &[f32]) {
-    floats.iter().for_each(|value| {
-        out.f32(*value);
-    });
 }
 
 /// Fills floats.

@@ -50,10 +50,7 @@ impl Alive {
 
     /// Appends it.
     pub fn encode(&self, out: &mut Writer<'_>) {
-        out.u64(self.due).count(self.items.len());
-        self.items.iter().for_each(|item| {
-            out.u32(*item);
-        });
+        out.u64(self.due).count(self.items.len()).u32s(&self.items);
     }
 
     /// Reads what [`Self::encode`] wrote.

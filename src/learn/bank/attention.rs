@@ -12,6 +12,7 @@ use super::loss::{NEGATIVES_MAX, bpr_max};
 use super::pretrained::PretrainedItem;
 use super::trails::Trail;
 use super::window::{Met, Window};
+use crate::base::capture::{Capture, Captured};
 use crate::base::cursor::{CursorError, Reader, Writer};
 use crate::base::{Id, Rng};
 use crate::linalg::attention::{Adam, DIM, LENGTH, NOTHING, PLACES, Pass, QUERY, ROWS, VALUE, Vector, Weights};
@@ -64,6 +65,7 @@ pub struct Attention {
     rng: Rng,
     pass: Box<Pass>,
     slopes: Box<[Vector; LENGTH]>,
+    capture: Option<Box<Capture>>,
 }
 
 impl Attention {
@@ -92,6 +94,7 @@ impl Attention {
             rng,
             pass: Box::default(),
             slopes: Box::new([[0.0; DIM]; LENGTH]),
+            capture: None,
         }
     }
 
@@ -147,6 +150,7 @@ impl Attention {
 
     /// Goes on from what was learned elsewhere of the item at `row`.
     pub fn install_item(&mut self, row: usize, item: &PretrainedItem) {
+        self.keep(row);
         self.vectors.col_mut(row).copy_from_slice(&item.vector);
         self.sides[row] = Side { bias: item.bias, squares: item.squares };
     }
@@ -187,7 +191,10 @@ impl Attention {
     }
 
     /// One step for the first of `items` against the others, for the user in `pass`, whose newest items are `newest`.
-    fn step(&mut self, newest: impl Iterator<Item = u32>, items: &[u32]) {
+    fn step(&mut self, newest: impl Iterator<Item = u32> + Clone, items: &[u32]) {
+        if self.capture.is_some() {
+            items.iter().copied().chain(newest.clone()).for_each(|item| self.keep(item as usize));
+        }
         let Self { weights, adam, vectors, sides, pass, slopes, .. } = self;
         pass.forward(weights);
         let mut scores = [0.0; NEGATIVES + 1];
@@ -245,9 +252,7 @@ impl Attention {
         out.u64(self.stamp).u32(self.adam.pending).f32(self.adam.missing[0]).f32(self.adam.missing[1]);
         let Adam { gradient, mean, square, .. } = &self.adam;
         for table in [&self.weights, gradient, mean, square] {
-            table.as_flattened().iter().for_each(|value| {
-                out.f32(*value);
-            });
+            out.f32s(table.as_flattened());
         }
     }
 
@@ -269,20 +274,23 @@ impl Attention {
         }
         Ok(())
     }
+}
 
-    /// Appends what is kept of one item.
-    pub fn encode_item(&self, item: usize, out: &mut Writer<'_>) {
-        let Side { bias, squares } = self.sides[item];
-        self.vectors.col(item).iter().chain(&[bias, squares[0], squares[1]]).for_each(|value| {
-            out.f32(*value);
-        });
+impl Captured for Attention {
+    fn capture(&mut self) -> &mut Option<Box<Capture>> {
+        &mut self.capture
     }
 
-    /// Adds an item as [`Self::encode_item`] wrote it.
-    ///
-    /// # Errors
-    /// [`CursorError`] for too few bytes.
-    pub fn decode_item(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
+    fn count(&self) -> usize {
+        self.sides.len()
+    }
+
+    fn encode_one(&self, item: usize, out: &mut Writer<'_>) {
+        let Side { bias, squares } = self.sides[item];
+        out.f32s(self.vectors.col(item)).f32s(&[bias, squares[0], squares[1]]);
+    }
+
+    fn decode_one(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
         let column = self.vectors.push();
         for value in self.vectors.col_mut(column) {
             *value = from.f32()?;
@@ -341,14 +349,14 @@ mod tests {
         let encode = |attention: &Attention| {
             let mut bytes = Vec::new();
             attention.encode_head(&mut Writer::new(&mut bytes));
-            (0..attention.vectors().len()).for_each(|item| attention.encode_item(item, &mut Writer::new(&mut bytes)));
+            (0..attention.vectors().len()).for_each(|item| attention.encode_one(item, &mut Writer::new(&mut bytes)));
             bytes
         };
         let bytes = encode(&one);
         let mut two = Attention::new(99, ALL);
         let mut from = Reader::new(&bytes);
         two.decode_head(&mut from).expect("whole");
-        (0..60).for_each(|_| two.decode_item(&mut from).expect("whole"));
+        (0..60).for_each(|_| two.decode_one(&mut from).expect("whole"));
         from.finish().expect("nothing left");
         assert_eq!(encode(&two), bytes);
         let mut window = Window::default();

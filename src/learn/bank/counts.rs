@@ -5,6 +5,7 @@
 //! survives streams with coarse time stamps. Sums are scaled forward (an event weighs `2^((x - base) / half_life)`), so
 //! that only the item of the event changes; the base moves on before the scale leaves the range of `f32`.
 
+use crate::base::capture::{Capture, Captured};
 use crate::base::cursor::{CursorError, Reader, Writer};
 
 /// Half-lives of decayed popularity, in events; a last grid point that never decays comes with them.
@@ -49,6 +50,7 @@ pub struct Counts {
     totals: [f32; GRID],
     cohort_totals: [f32; COHORTS],
     bases: [u64; GRID],
+    capture: Option<Box<Capture>>,
 }
 
 /// What turns a stored sum into its value at one moment.
@@ -86,6 +88,7 @@ impl Counts {
     /// Counts event `x` (from 0) of a user in `cohort` on `item`. Says whether sums were rescaled first.
     pub fn learn(&mut self, item: usize, cohort: usize, x: u64) -> bool {
         let rescaled = self.rescale(x);
+        self.keep(item);
         let counts = &mut self.items[item];
         for (at, half_life) in HALF_LIVES.iter().enumerate() {
             let weight = scale(x, self.bases[at], *half_life);
@@ -115,6 +118,7 @@ impl Counts {
                 continue;
             }
             any = true;
+            (0..self.items.len()).for_each(|item| self.keep(item));
             let factor = (-exponent).exp2() as f32;
             self.bases[at] = x;
             if at < HALF_LIVES.len() {
@@ -126,12 +130,6 @@ impl Counts {
             }
         }
         any
-    }
-
-    /// Whether event `x` moves a base, and with it the sums of all items.
-    #[must_use]
-    pub fn rescales_at(&self, x: u64) -> bool {
-        (0..GRID).any(|at| (x - self.bases[at]) as f64 / half_life(at) > EXPONENT_MAX)
     }
 
     /// How sums read at event number `x`.
@@ -165,9 +163,7 @@ fn scale(x: u64, base: u64, half_life: f64) -> f32 {
 impl Counts {
     /// Appends what is counted over all items.
     pub fn encode_head(&self, out: &mut Writer<'_>) {
-        self.totals.iter().chain(&self.cohort_totals).for_each(|total| {
-            out.f32(*total);
-        });
+        out.f32s(&self.totals).f32s(&self.cohort_totals);
         self.bases.iter().for_each(|base| {
             out.u64(*base);
         });
@@ -186,21 +182,24 @@ impl Counts {
         }
         Ok(())
     }
+}
 
-    /// Appends the counts of one item.
-    pub fn encode_item(&self, item: usize, out: &mut Writer<'_>) {
+impl Captured for Counts {
+    fn capture(&mut self) -> &mut Option<Box<Capture>> {
+        &mut self.capture
+    }
+
+    fn count(&self) -> usize {
+        self.items.len()
+    }
+
+    fn encode_one(&self, item: usize, out: &mut Writer<'_>) {
         let counts = &self.items[item];
-        counts.popularity.iter().chain(&counts.cohorts).for_each(|sum| {
-            out.f32(*sum);
-        });
+        out.f32s(&counts.popularity).f32s(&counts.cohorts);
         out.u32(counts.events).u64(counts.first).u64(counts.last);
     }
 
-    /// Adds an item as [`Self::encode_item`] wrote it.
-    ///
-    /// # Errors
-    /// [`CursorError`] for too few bytes.
-    pub fn decode_item(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
+    fn decode_one(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
         let mut counts = ItemCounts::default();
         for sum in counts.popularity.iter_mut().chain(&mut counts.cohorts) {
             *sum = from.f32()?;

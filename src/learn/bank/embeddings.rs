@@ -183,10 +183,7 @@ impl Embeddings {
         self.rng.words().iter().for_each(|word| {
             out.u64(*word);
         });
-        out.count(self.fresh.len());
-        self.fresh.iter().for_each(|item| {
-            out.u32(*item);
-        });
+        out.count(self.fresh.len()).u32s(&self.fresh);
         out.count(self.spaces.len());
         self.spaces.iter().for_each(|space| space.encode_head(out));
     }

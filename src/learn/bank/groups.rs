@@ -141,10 +141,7 @@ impl Groups {
                 out.u32(item).u32(events);
             }
         }
-        out.u32(self.events).count(self.met.len());
-        self.met.iter().for_each(|met| {
-            out.u32(*met);
-        });
+        out.u32(self.events).count(self.met.len()).u32s(&self.met);
     }
 
     /// Reads what [`Self::encode_head`] wrote.
@@ -169,10 +166,7 @@ impl Groups {
     /// Appends what is kept of one user.
     pub fn encode_user(&self, user: usize, out: &mut Writer<'_>) {
         let groups = self.users.get(user).map_or(&[][..], |groups| &groups[..]);
-        out.count(groups.len());
-        groups.iter().for_each(|number| {
-            out.u32(*number);
-        });
+        out.count(groups.len()).u32s(groups);
     }
 
     /// Adds a user as [`Self::encode_user`] wrote it.

@@ -35,11 +35,15 @@ use trails::Trail;
 use visitors::{Visit, Visitors};
 use window::{Met, Window};
 
+use crate::base::Captured;
 use crate::base::cursor::{CursorError, Reader, Writer};
 use crate::base::ids::mix;
 
 /// Grid points of decayed popularity whose best items are kept in lists: 100, 1,600 and 25,600 events, and plain.
 pub const LISTED: [usize; 4] = [0, 2, 4, GRID - 1];
+
+/// Parts that an image takes apart.
+pub const PARTS: usize = 5;
 
 /// The grid point that says which items are alive: 25,600 events.
 const SLOW: usize = 4;
@@ -198,11 +202,6 @@ impl Bank {
         self.trails[user] = trail;
     }
 
-    /// The items beside its own whose sums the next event of `user` changes.
-    pub fn touched_by(&self, user: usize) -> impl Iterator<Item = u32> + '_ {
-        self.trails[user].newest(pairs::PAIRED)
-    }
-
     /// Learns that `user` met `item`.
     pub fn learn(&mut self, user: usize, item: usize, time_ms: i64) {
         let x = self.events;
@@ -262,8 +261,19 @@ impl Bank {
 }
 
 impl Bank {
-    /// Appends what is kept over all users and items; the vectors of the sequence embedding and of attention come with it,
-    /// as an event changes those of many items.
+    /// Parts of which an event changes more than what is of its user and its item, so that an image takes them apart.
+    pub fn parts(&self) -> [Option<&dyn Captured>; PARTS] {
+        let attention = self.attention.as_deref().map(|attention| attention as &dyn Captured);
+        [Some(&self.pairs), Some(&self.sequence), Some(&self.counts), attention, Some(&self.window)]
+    }
+
+    /// The same, to be captured or read.
+    pub fn parts_mut(&mut self) -> [Option<&mut dyn Captured>; PARTS] {
+        let attention = self.attention.as_deref_mut().map(|attention| attention as &mut dyn Captured);
+        [Some(&mut self.pairs), Some(&mut self.sequence), Some(&mut self.counts), attention, Some(&mut self.window)]
+    }
+
+    /// Appends what is kept over all users and items.
     pub fn encode_head(&self, out: &mut Writer<'_>) {
         out.u64(self.events).f64(self.spacing_ms).i64(self.latest_ms);
         self.counts.encode_head(out);
@@ -276,20 +286,18 @@ impl Bank {
         self.alive.encode(out);
         self.tags.encode_head(out);
         self.sequence.encode_head(out);
-        out.count(self.items());
-        (0..self.items()).for_each(|item| self.sequence.encode_item(item, out));
-        self.window.encode(out);
+        self.window.encode_head(out);
         if let Some(attention) = &self.attention {
             attention.encode_head(out);
-            (0..self.items()).for_each(|item| attention.encode_item(item, out));
         }
     }
 
-    /// Reads what [`Self::encode_head`] wrote, into a bank that has learned nothing.
+    /// Reads what [`Self::encode_head`] wrote, into a bank that has learned nothing. With the `whole`, as images up to version
+    /// 5 have it: vectors and window stand in it.
     ///
     /// # Errors
     /// [`CursorError`] for bytes that are not a bank.
-    pub fn decode_head(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
+    pub fn decode_head(&mut self, from: &mut Reader<'_>, whole: bool) -> Result<(), CursorError> {
         (self.events, self.spacing_ms, self.latest_ms) = (from.u64()?, from.f64()?, from.i64()?);
         self.counts.decode_head(from)?;
         for list in &mut self.lists {
@@ -300,12 +308,15 @@ impl Bank {
         self.alive = Alive::decode(from)?;
         self.tags.decode_head(from)?;
         self.sequence.decode_head(from)?;
-        let items = from.count(4, usize::MAX)?;
-        (0..items).try_for_each(|_| self.sequence.decode_item(from))?;
-        self.window = Window::decode(from)?;
+        let items = if whole { from.count(4, usize::MAX)? } else { 0 };
+        (0..items).try_for_each(|_| self.sequence.decode_one(from))?;
+        match whole {
+            true => self.window = Window::decode_whole(from)?,
+            false => self.window.decode_head(from)?,
+        }
         if let Some(attention) = &mut self.attention {
             attention.decode_head(from)?;
-            (0..items).try_for_each(|_| attention.decode_item(from))?;
+            (0..items).try_for_each(|_| attention.decode_one(from))?;
         }
         Ok(())
     }
@@ -324,21 +335,22 @@ impl Bank {
         Ok(())
     }
 
-    /// Appends what is kept of one item, but for its vectors.
+    /// Appends what is kept of one item, but for its [parts](Self::parts).
     pub fn encode_item(&self, item: usize, out: &mut Writer<'_>) {
-        self.counts.encode_item(item, out);
-        self.pairs.encode_item(item, out);
         self.visitors.encode_item(item, out);
         self.tags.encode_item(item, out);
     }
 
-    /// Adds an item as [`Self::encode_item`] wrote it.
+    /// Adds an item as [`Self::encode_item`] wrote it; with the `whole`, as images up to version 5 have it: counts and pairs
+    /// stand in it.
     ///
     /// # Errors
     /// [`CursorError`] for bytes that are not an item.
-    pub fn decode_item(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
-        self.counts.decode_item(from)?;
-        self.pairs.decode_item(from)?;
+    pub fn decode_item(&mut self, from: &mut Reader<'_>, whole: bool) -> Result<(), CursorError> {
+        if whole {
+            self.counts.decode_one(from)?;
+            self.pairs.decode_one(from)?;
+        }
         self.visitors.decode_item(from)?;
         self.tags.decode_item(from)
     }

@@ -9,6 +9,7 @@
 //! Work is bounded: a user's newest [`PAIRED`] items are paired with the item of the event, whatever the length of the
 //! history; a row holds at most [`ROW_MAX`] neighbours and drops the weaker half when it is full.
 
+use crate::base::capture::{Capture, Captured};
 use crate::base::cursor::{CursorError, Reader, Writer};
 use crate::linalg::kernels;
 
@@ -18,6 +19,8 @@ pub const PAIRED: usize = 20;
 pub const ROW_MAX: usize = 512;
 /// Sums of a pair.
 pub const SUMS: usize = 4;
+/// Encoded bytes of a neighbour: which item, and its sums.
+const NEIGHBOUR_BYTES: usize = 4 + 4 * SUMS;
 /// Factor on the ordered sums by each step of distance.
 const DISTANCE: f32 = 0.7;
 /// What a pair counts whose items were not met in one sitting, in the sum that tells them apart.
@@ -148,6 +151,7 @@ fn power(events: f64, half_life: u64) -> f32 {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PairSums {
     rows: Vec<PairRow>,
+    capture: Option<Box<Capture>>,
 }
 
 impl PairSums {
@@ -171,6 +175,8 @@ impl PairSums {
         for (age, other) in before.take(PAIRED).enumerate() {
             if other != item {
                 let together = if age < sitting { 1.0 } else { APART };
+                self.keep(other as usize);
+                self.keep(item as usize);
                 self.rows[other as usize].add(item, &moment, ordered, together);
                 self.rows[item as usize].add(other, &moment, 0.0, together);
             }
@@ -178,25 +184,36 @@ impl PairSums {
         }
     }
 
-    /// Appends one row, as it stands.
-    pub fn encode_item(&self, item: usize, out: &mut Writer<'_>) {
-        let row = &self.rows[item];
-        out.u64(row.bases[0]).u64(row.bases[1]).count(row.items.len());
-        for (other, sums) in row.iter() {
-            out.u32(other);
-            sums.iter().for_each(|sum| {
-                out.f32(*sum);
-            });
-        }
+    /// Heap bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.rows.iter().map(PairRow::bytes).sum()
+    }
+}
+
+impl Captured for PairSums {
+    fn capture(&mut self) -> &mut Option<Box<Capture>> {
+        &mut self.capture
     }
 
-    /// Adds a row as [`Self::encode_item`] wrote it.
-    ///
-    /// # Errors
-    /// [`CursorError`] for bytes that are not a row.
-    pub fn decode_item(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
+    fn count(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn encode_one(&self, item: usize, out: &mut Writer<'_>) {
+        let row = &self.rows[item];
+        out.u64(row.bases[0]).u64(row.bases[1]).count(row.items.len());
+        out.each(row.items.iter().zip(&row.sums), |(other, sums)| {
+            let mut bytes = [0; NEIGHBOUR_BYTES];
+            bytes[..4].copy_from_slice(&other.to_le_bytes());
+            bytes[4..].as_chunks_mut().0.iter_mut().zip(sums).for_each(|(place, sum)| *place = sum.to_le_bytes());
+            bytes
+        });
+    }
+
+    fn decode_one(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
         let bases = [from.u64()?, from.u64()?];
-        let count = from.count(4 + 4 * SUMS, ROW_MAX)?;
+        let count = from.count(NEIGHBOUR_BYTES, ROW_MAX)?;
         let mut row = PairRow { items: Vec::with_capacity(count), sums: Vec::with_capacity(count), bases };
         for _ in 0..count {
             row.items.push(from.u32()?);
@@ -204,11 +221,5 @@ impl PairSums {
         }
         self.rows.push(row);
         Ok(())
-    }
-
-    /// Heap bytes.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.rows.iter().map(PairRow::bytes).sum()
     }
 }

@@ -69,15 +69,10 @@ impl Pretrained {
     /// Appends it.
     pub fn encode(&self, out: &mut Writer<'_>) {
         out.u64(self.stamp).u8(u8::from(self.weights.is_some()));
-        self.weights.iter().flat_map(|weights| weights.as_flattened()).for_each(|value| {
-            out.f32(*value);
-        });
+        out.f32s(self.weights.as_ref().map_or(&[][..], |weights| weights.as_flattened()));
         out.count(self.items.len());
         for PretrainedItem { id, vector, bias, squares } in &self.items {
-            out.owned_id(id);
-            vector.iter().chain([bias]).chain(squares).for_each(|value| {
-                out.f32(*value);
-            });
+            out.owned_id(id).f32s(vector).f32(*bias).f32s(squares);
         }
     }
 

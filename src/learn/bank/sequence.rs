@@ -8,6 +8,7 @@
 use super::trails::Trail;
 use super::window::{Met, Window};
 use crate::base::Rng;
+use crate::base::capture::{Capture, Captured};
 use crate::base::cursor::{CursorError, Reader, Writer};
 use crate::linalg::{Slab, kernels};
 
@@ -36,6 +37,7 @@ pub struct Sequence {
     rng: Rng,
     context: [f32; DIM],
     gradient: [f32; DIM],
+    capture: Option<Box<Capture>>,
 }
 
 impl Sequence {
@@ -49,6 +51,7 @@ impl Sequence {
             rng: Rng::new(seed),
             context: [0.0; DIM],
             gradient: [0.0; DIM],
+            capture: None,
         }
     }
 
@@ -117,6 +120,7 @@ impl Sequence {
             if item == u32::MAX || (at > 0 && item == met.item) {
                 continue;
             }
+            self.keep(item as usize);
             let output = self.output.col_mut(item as usize);
             let label = if at == 0 { 1.0 } else { 0.0 };
             let error = label - 1.0 / (1.0 + (-kernels::dot(&context, output)).exp());
@@ -137,6 +141,7 @@ impl Sequence {
         let square = kernels::squared_norm(&self.gradient) / DIM as f32;
         let mut weight = 1.0 / total;
         for item in before() {
+            self.keep(item as usize);
             let squares = &mut self.squares[item as usize][0];
             *squares += weight * weight * square;
             let step = weight * STEP / (*squares + 1e-6).sqrt();
@@ -162,19 +167,27 @@ impl Sequence {
         Ok(())
     }
 
-    /// Appends the vectors of one item.
-    pub fn encode_item(&self, item: usize, out: &mut Writer<'_>) {
-        let vectors = self.input.col(item).iter().chain(self.output.col(item));
-        vectors.chain(&self.squares[item]).for_each(|value| {
-            out.f32(*value);
-        });
+    /// Bytes mapped.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.input.bytes() + self.output.bytes()
+    }
+}
+
+impl Captured for Sequence {
+    fn capture(&mut self) -> &mut Option<Box<Capture>> {
+        &mut self.capture
     }
 
-    /// Adds an item as [`Self::encode_item`] wrote it.
-    ///
-    /// # Errors
-    /// [`CursorError`] for too few bytes.
-    pub fn decode_item(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
+    fn count(&self) -> usize {
+        self.squares.len()
+    }
+
+    fn encode_one(&self, item: usize, out: &mut Writer<'_>) {
+        out.f32s(self.input.col(item)).f32s(self.output.col(item)).f32s(&self.squares[item]);
+    }
+
+    fn decode_one(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
         let column = self.input.push();
         self.output.push();
         for value in self.input.col_mut(column) {
@@ -185,11 +198,5 @@ impl Sequence {
         }
         self.squares.push([from.f32()?, from.f32()?]);
         Ok(())
-    }
-
-    /// Bytes mapped.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.input.bytes() + self.output.bytes()
     }
 }

@@ -209,9 +209,7 @@ impl Space {
             (None, _) => drop(out.u8(TAKEN_AWAY).i64(time_ms)),
             (Some(_), _) => drop(out.u8(GIVEN).i64(time_ms)),
         }
-        vector.into_iter().flat_map(|vector| &vector[..self.dim]).for_each(|value| {
-            out.f32(*value);
-        });
+        out.f32s(vector.map_or(&[][..], |vector| &vector[..self.dim]));
     }
 
     pub(super) fn decode_item(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {

@@ -146,10 +146,7 @@ impl Tags {
     pub fn encode_head(&self, out: &mut Writer<'_>) {
         out.u32(self.events);
         for list in [&self.met, &self.fresh] {
-            out.count(list.len());
-            list.iter().for_each(|value| {
-                out.u32(*value);
-            });
+            out.count(list.len()).u32s(list);
         }
     }
 
@@ -167,10 +164,7 @@ impl Tags {
     /// Appends the tags of one item.
     pub fn encode_item(&self, item: usize, out: &mut Writer<'_>) {
         let tags = self.of(item);
-        out.count(tags.len());
-        tags.iter().for_each(|tag| {
-            out.u32(*tag);
-        });
+        out.count(tags.len()).u32s(tags);
     }
 
     /// Adds an item as [`Self::encode_item`] wrote it.

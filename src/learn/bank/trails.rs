@@ -66,7 +66,7 @@ impl Trail {
 
     /// The newest `n` items before event `position`, newest first.
     #[inline]
-    pub fn before(&self, position: usize, n: usize) -> impl Iterator<Item = u32> + '_ {
+    pub fn before(&self, position: usize, n: usize) -> impl Iterator<Item = u32> + Clone + '_ {
         // A trail that was made anew is shorter than the places that others remember of it.
         let position = position.min(self.count());
         let oldest = position.saturating_sub(n).max(self.count() - self.items.len());
@@ -101,9 +101,7 @@ impl Trail {
     /// Appends it, as it stands.
     pub fn encode(&self, out: &mut Writer<'_>) {
         out.u32(self.count).u32(self.before_sitting).i64(self.last_ms).count(self.items.len());
-        for item in &self.items {
-            out.u32(*item);
-        }
+        out.u32s(&self.items);
     }
 
     /// Reads what [`Self::encode`] wrote.

@@ -50,9 +50,7 @@ impl Visitors {
     pub fn encode_item(&self, item: usize, out: &mut Writer<'_>) {
         let (ring, next) = &self.rings[item];
         out.u32(*next).count(ring.len());
-        for visit in ring {
-            out.u32(visit.user).u32(visit.position);
-        }
+        out.each(ring.iter(), |visit| (u64::from(visit.position) << 32 | u64::from(visit.user)).to_le_bytes());
     }
 
     /// Adds a ring as [`Self::encode_item`] wrote it.

@@ -1,6 +1,7 @@
 //! The newest events of all users, in order: what is replayed, drawn as negatives, and refitted.
 
 use crate::base::Rng;
+use crate::base::capture::{Capture, Captured};
 use crate::base::cursor::{CursorError, Reader, Writer};
 
 /// One event: who met what.
@@ -24,11 +25,13 @@ const DRAWN_MAX: usize = 200_000;
 pub struct Window {
     ring: Vec<Met>,
     next: usize,
+    capture: Option<Box<Capture>>,
 }
 
 impl Window {
     /// Remembers an event; forgets the oldest if the ring is full.
     pub fn push(&mut self, met: Met) {
+        self.keep(self.next);
         match self.ring.get_mut(self.next) {
             Some(place) => *place = met,
             None => self.ring.push(met),
@@ -56,28 +59,66 @@ impl Window {
         older.iter().chain(newer).skip(self.ring.len().saturating_sub(n)).copied()
     }
 
-    /// Appends it, as it stands.
-    pub fn encode(&self, out: &mut Writer<'_>) {
-        out.count(self.next).count(self.ring.len());
-        for met in &self.ring {
-            out.u32(met.user).u32(met.item).u32(met.position);
-        }
+    /// Appends where the next event goes; the events are [`Captured`] one by one.
+    pub fn encode_head(&self, out: &mut Writer<'_>) {
+        out.count(self.next);
     }
 
-    /// Reads what [`Self::encode`] wrote.
+    /// Reads what [`Self::encode_head`] wrote, into a window without events.
+    ///
+    /// # Errors
+    /// [`CursorError`] for too few bytes or a place outside.
+    pub fn decode_head(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
+        self.next = from.count(0, WINDOW_MAX)?;
+        Ok(())
+    }
+
+    /// Reads a window as images up to version 5 have it: in one piece.
     ///
     /// # Errors
     /// [`CursorError`] for bytes that are not a window.
-    pub fn decode(from: &mut Reader<'_>) -> Result<Self, CursorError> {
+    pub fn decode_whole(from: &mut Reader<'_>) -> Result<Self, CursorError> {
         let next = from.count(0, WINDOW_MAX)?;
         let count = from.count(12, WINDOW_MAX)?;
-        let met = |from: &mut Reader<'_>| Ok(Met { user: from.u32()?, item: from.u32()?, position: from.u32()? });
-        let mut ring = (0..count).map(|_| met(from)).collect::<Result<Vec<_>, CursorError>>()?;
+        let mut ring = (0..count).map(|_| Met::decode(from)).collect::<Result<Vec<_>, CursorError>>()?;
         if count < WINDOW_MAX && next < count {
             // A ring that was full when it was smaller (500,000 in images of version 2): the oldest comes first.
             ring.rotate_left(next);
         }
-        Ok(Self { ring, next: if count < WINDOW_MAX { count } else { next } })
+        Ok(Self { ring, next: if count < WINDOW_MAX { count } else { next }, capture: None })
+    }
+}
+
+impl Met {
+    fn decode(from: &mut Reader<'_>) -> Result<Self, CursorError> {
+        Ok(Self { user: from.u32()?, item: from.u32()?, position: from.u32()? })
+    }
+}
+
+impl Captured for Window {
+    fn capture(&mut self) -> &mut Option<Box<Capture>> {
+        &mut self.capture
+    }
+
+    fn count(&self) -> usize {
+        self.ring.len()
+    }
+
+    fn encode_one(&self, at: usize, out: &mut Writer<'_>) {
+        let Met { user, item, position } = self.ring[at];
+        out.u32(user).u32(item).u32(position);
+    }
+
+    fn decode_one(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
+        let offset = from.at();
+        self.ring.push(Met::decode(from)?);
+        match self.ring.len() {
+            held if held > WINDOW_MAX => {
+                let allowed = "at most as many as a window holds";
+                Err(CursorError::Bad { what: "events of a window", offset, found: held as u64, allowed })
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -89,10 +130,13 @@ mod tests {
     #[test]
     fn a_smaller_ring_goes_on_in_its_order() {
         let met = |position| Met { user: 1, item: 2, position };
-        let full = Window { ring: vec![met(5), met(3), met(4)], next: 1 };
         let mut bytes = Vec::new();
-        full.encode(&mut Writer::new(&mut bytes));
-        let mut window = Window::decode(&mut Reader::new(&bytes)).expect("a window");
+        let mut out = Writer::new(&mut bytes);
+        out.u32(1).u32(3);
+        for position in [5, 3, 4] {
+            out.u32(1).u32(2).u32(position);
+        }
+        let mut window = Window::decode_whole(&mut Reader::new(&bytes)).expect("a window");
         window.push(met(6));
         assert!(window.newest(9).map(|met| met.position).eq([3, 4, 5, 6]));
         assert!(window.newest(2).map(|met| met.position).eq([5, 6]));

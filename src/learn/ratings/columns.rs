@@ -85,9 +85,7 @@ impl Columns {
     }
 
     pub fn encode(&self, column: usize, out: &mut Writer<'_>) {
-        for value in self.get(column) {
-            out.f32(*value);
-        }
+        out.f32s(self.get(column));
     }
 
     pub fn decode(&mut self, column: usize, from: &mut Reader<'_>) -> Result<(), CursorError> {

@@ -124,8 +124,8 @@ impl Net {
     pub fn encode(&self, out: &mut Writer<'_>) {
         out.f32(self.seen).f32(self.trust[0]).f32(self.trust[1]);
         let parts: [&[f32]; 5] = [&self.means, &self.variances, &self.trained, &self.powers, &self.answering];
-        for value in parts.into_iter().flatten() {
-            out.f32(*value);
+        for part in parts {
+            out.f32s(part);
         }
     }
 
