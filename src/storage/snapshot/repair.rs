@@ -24,7 +24,7 @@ const SEGMENT_BYTES: usize = 8 << 20;
 /// How sled says that a database is in use.
 const IN_USE: &str = "could not acquire lock";
 /// How often and how long an opening waits for that to end.
-const WAITS: u32 = 100;
+const WAITS: u32 = 1_000;
 const WAIT: Duration = Duration::from_millis(10);
 
 /// Says exactly what was done to open the store.
@@ -146,8 +146,8 @@ pub(super) fn quietly<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, St
     }
 }
 
-/// Tries for a second while the store is in use: threads of sled let go of a database a moment after it was dropped, and
-/// nobody else opens it, as the data directory has a lock of its own.
+/// Tries for ten seconds while the store is in use: threads of sled let go of a database a moment after it was dropped (a long
+/// one where they come after everybody else), and nobody else opens it, as the data directory has a lock of its own.
 fn when_free<T>(mut try_open: impl FnMut() -> Result<T, Refusal>) -> Result<T, Refusal> {
     for _ in 0..WAITS {
         match try_open() {
