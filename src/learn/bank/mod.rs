@@ -198,6 +198,11 @@ impl Bank {
         self.trails[user] = trail;
     }
 
+    /// Puts this trail in the place of a user's, as it was kept elsewhere.
+    pub fn put_trail(&mut self, user: usize, trail: Trail) {
+        self.trails[user] = trail;
+    }
+
     /// The items beside its own whose sums the next event of `user` changes.
     pub fn touched_by(&self, user: usize) -> impl Iterator<Item = u32> + '_ {
         self.trails[user].newest(pairs::PAIRED)
