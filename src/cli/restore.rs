@@ -24,7 +24,7 @@ use crate::state;
 use crate::storage::archive::journal_parts;
 use crate::storage::files::sync_dir;
 use crate::storage::{
-    ArchiveReader, DataDir, DirSource, Manifest, OsDisk, Part, Restored, SnapshotStore, Staging, StorageError,
+    ArchiveReader, DataDir, DirSource, Manifest, Meta, OsDisk, Part, Restored, SnapshotStore, Staging, StorageError,
 };
 
 /// Runs it.
@@ -39,7 +39,7 @@ pub(super) fn run(args: &SnapshotRestoreArgs, config_file: Option<&Path>) -> Res
     let make_staging =
         || tempfile::Builder::new().prefix(&format!(".{name}.restoring-")).tempdir_in(&parent).map_err(CliError::from);
     let (source, (staging, restored)) = match (&args.from, &args.data_dir) {
-        (Some(file), _) => (file, from_archive(args, file, &make_staging)?),
+        (Some(file), _) => (file, from_archive(args, file, wanted.as_ref(), &make_staging)?),
         (None, Some(data_dir)) => (data_dir, from_data_dir(args, data_dir, wanted.as_ref(), &make_staging)?),
         (None, None) => return Err(CliError::Usage("give --data-dir or --from".to_owned())),
     };
@@ -65,8 +65,10 @@ type MakeStaging<'a> = &'a dyn Fn() -> Result<TempDir, CliError>;
 fn from_archive(
     args: &SnapshotRestoreArgs,
     file: &Path,
+    wanted: Option<&Wanted>,
     make_staging: MakeStaging<'_>,
 ) -> Result<(TempDir, Restored), CliError> {
+    wanted.map_or(Ok(()), |wanted| wanted.check_archive(file))?;
     let mut archive = ArchiveReader::open(&OsDisk, file)?;
     let journal = args.journal_from.as_deref().map(|dir| same_cluster(dir, archive.cluster_id())).transpose()?;
     let own_journal = journal.is_none() && !args.taken.without_journal;
@@ -97,7 +99,9 @@ fn from_data_dir(
     make_staging: MakeStaging<'_>,
 ) -> Result<(TempDir, Restored), CliError> {
     let (dir, meta, store) = open_store(data_dir)?;
-    wanted.map_or(Ok(()), |wanted| wanted.check(&dir, data_dir))?;
+    if let Some(wanted) = wanted {
+        wanted.check(&meta, dir.read_schema()?.as_deref(), data_dir)?;
+    }
     let manifest = choose(&store, args.taken.generation, data_dir)?;
     let with_journal = !args.taken.without_journal;
     let source = DirSource { dir: &dir, meta: &meta, store: &store, manifest: &manifest, with_journal };
@@ -128,9 +132,23 @@ impl Wanted {
         Ok(Some(Self { shards, options: setup::state_options(&config) }))
     }
 
-    /// Refuses the data of a directory that was written under another configuration, before anything is copied.
-    fn check(&self, dir: &DataDir, source: &Path) -> Result<(), CliError> {
-        engine::adopt(dir, &mut self.options.clone()).map(drop).map_err(|error| config_error(error, source))
+    /// Refuses data that were written under another configuration, before anything is copied.
+    fn check(&self, meta: &Meta, schema: Option<&[u8]>, source: &Path) -> Result<(), CliError> {
+        let adopted = engine::adopt(meta, schema, &mut self.options.clone(), source);
+        adopted.map_err(|error| config_error(error, source))
+    }
+
+    /// As [`Self::check`], of what stands at the begin of an archive.
+    fn check_archive(&self, file: &Path) -> Result<(), CliError> {
+        let (mut archive, mut schema) = (ArchiveReader::open(&OsDisk, file)?, None);
+        loop {
+            match archive.next_part()? {
+                Some(Part::Meta(_)) => {}
+                Some(Part::Schema(bytes)) => schema = Some(bytes.to_vec()),
+                _ => break,
+            }
+        }
+        archive.meta().map_or(Ok(()), |meta| self.check(meta, schema.as_deref(), file))
     }
 
     fn reshard(&self, from: &Path, into: &Path, source: &Path) -> Result<ReshardReport, CliError> {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use super::bring_back::{Common, catch_up, recover_all};
 use super::snapshot::{GenerationPlan, write_generation};
-use super::start::{new_meta, read_meta};
+use super::start::{check_fingerprint, new_meta};
 use super::{EngineError, schema, state};
 use crate::shard::{Home, SnapshotPart};
 use crate::state::{Resharded, Shard};
@@ -67,21 +67,24 @@ pub fn reshard(
     Ok(ReshardReport { shards_before, users, items, events, sequence, taught, refitted, manifest })
 }
 
-/// Whether a directory was written under these options, with as many shards as it has; the options have so many then, and its
-/// schema.
+/// The options become those of data with this meta and schema: as many shards, what the journals begin with.
 ///
 /// # Errors
-/// [`EngineError::Fingerprint`] if not; [`StorageError::NoDataDir`] for a directory without data.
-pub fn adopt(dir: &DataDir, options: &mut state::Options) -> Result<Meta, EngineError> {
-    let none = || StorageError::NoDataDir { path: dir.path().to_path_buf() };
-    options.shards = dir.read_meta()?.ok_or_else(none)?.shards;
-    Ok(read_meta(dir, options)?.ok_or_else(none)?)
+/// [`EngineError::Fingerprint`] if the data at `path` were written under other options.
+pub fn adopt(meta: &Meta, schema: Option<&[u8]>, options: &mut state::Options, path: &Path) -> Result<(), EngineError> {
+    if let Some(bytes) = schema {
+        options.schema = schema::decode(bytes)?;
+    }
+    options.shards = meta.shards;
+    check_fingerprint(meta, options, path)
 }
 
 /// All shards of a directory, at one epoch and under one schema.
 fn bring_back(from: &Path, options: &mut state::Options) -> Result<(Home, Vec<Shard>), EngineError> {
     let dir = DataDir::open(from, false)?;
-    let meta = adopt(&dir, options)?;
+    let none = || StorageError::NoDataDir { path: from.to_path_buf() };
+    let meta = dir.read_meta()?.ok_or_else(none)?;
+    adopt(&meta, dir.read_schema()?.as_deref(), options, from)?;
     let home = open_home(dir, meta.cluster_id, SnapshotOptions::default())?;
     let recovered = recover_all(&home, options)?;
     let epoch = recovered.iter().map(|recovered| recovered.shard.epoch()).max().unwrap_or(0);

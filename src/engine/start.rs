@@ -1,6 +1,7 @@
 //! Start-up, in the order that makes it safe: lock, meta, snapshots, newest valid generation, journals, actors. The
 //! doors open after all of it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::Instant;
@@ -158,17 +159,23 @@ fn read_or_make_meta(dir: &DataDir, options: &mut state::Options, now_ms: i64) -
 
 /// What the data belongs to, if there is any; [`EngineError::Fingerprint`] if it was written under other options. The schema
 /// of `options` becomes the one that the journals begin with, if that is kept.
-pub(super) fn read_meta(dir: &DataDir, options: &mut state::Options) -> Result<Option<Meta>, EngineError> {
+fn read_meta(dir: &DataDir, options: &mut state::Options) -> Result<Option<Meta>, EngineError> {
     if let Some(bytes) = dir.read_schema()? {
         options.schema = schema::decode(&bytes)?;
     }
-    let Some(meta) = dir.read_meta()? else { return Ok(None) };
+    let known = dir.read_meta()?;
+    known.iter().try_for_each(|meta| check_fingerprint(meta, options, dir.path()))?;
+    Ok(known)
+}
+
+/// Whether the data at `path` were written under these options.
+pub(super) fn check_fingerprint(meta: &Meta, options: &state::Options, path: &Path) -> Result<(), EngineError> {
     let now = options.fingerprint();
     let same = meta.fingerprint == now || meta.fingerprint == options.fingerprint_1();
     if same && meta.routing_version == ROUTING_VERSION {
-        return Ok(Some(meta));
+        return Ok(());
     }
-    Err(EngineError::Fingerprint { path: dir.path().to_path_buf(), then: meta.fingerprint, now })
+    Err(EngineError::Fingerprint { path: path.to_path_buf(), then: meta.fingerprint.clone(), now })
 }
 
 /// What new data belong to: a cluster of their own.
