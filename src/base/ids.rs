@@ -80,9 +80,15 @@ impl<'a> IdRef<'a> {
     /// The shard, of `shards`, that owns this id. Multiply-shift keeps it uniform for any shard count.
     #[must_use]
     pub fn shard(self, shards: u16) -> u16 {
-        let wide = u128::from(self.stable_hash()) * u128::from(shards);
-        u16::try_from(wide >> 64).unwrap_or(0)
+        shard_of(self.stable_hash(), shards)
     }
+}
+
+/// The shard, of `shards`, that owns the id of this [`stable_hash`](IdRef::stable_hash).
+#[must_use]
+pub fn shard_of(hash: u64, shards: u16) -> u16 {
+    let wide = u128::from(hash) * u128::from(shards);
+    u16::try_from(wide >> 64).unwrap_or(0)
 }
 
 /// The finaliser of SplitMix64 (Steele, Lea & Flood 2014): a bijection of `u64` with full avalanche.

@@ -57,6 +57,18 @@ impl Moments {
         fits
     }
 
+    /// Takes the values of `part` out, if they can be among these, and gives what was taken.
+    #[must_use]
+    pub fn split_off(&mut self, part: &Self) -> Self {
+        let Some(count) = self.count.checked_sub(part.count) else { return Self::default() };
+        let left = Self { count, sum: self.sum - part.sum, squares: self.squares - part.squares };
+        if !left.is_possible() {
+            return Self::default();
+        }
+        *self = left;
+        *part
+    }
+
     /// Adds a value (`by` above 0), or takes it back (`by` below 0), as [`Self::add`] and [`Self::remove`] do.
     pub fn count_by(&mut self, value: f64, by: i64) -> bool {
         if by > 0 { self.add(value) } else { self.remove(value) }

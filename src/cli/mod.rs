@@ -186,7 +186,7 @@ fn dispatch(cli: &Cli) -> Result<(), CliError> {
         Command::Stats(args) => stats::run(args),
         Command::Rejects(args) => rejects::run(args),
         Command::Metrics(args) => metrics::run(args),
-        Command::Snapshot(args) => snapshot::run(args),
+        Command::Snapshot(args) => snapshot::run(args, cli.config.as_deref()),
         Command::Journal(args) => journal::run(args),
         Command::Evaluate(args) => evaluate_with_progress(args),
         Command::Generate(args) => generate::run(args),

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::journal::open_data_dir;
 use super::{CliError, OutputArgs, ServerAddress, ask, export, output, restore, when};
+use crate::base::limits::SHARDS_MAX;
 use crate::storage::{DataDir, Manifest, Meta, OpenReport, SnapshotOptions, SnapshotStore, StorageError};
 use crate::wire::commands::Snapshot;
 
@@ -116,6 +117,10 @@ pub struct SnapshotRestoreArgs {
     /// Directory to make; it must not exist or be empty.
     #[arg(long, value_name = "DIR")]
     pub into: PathBuf,
+    /// Divide the users among so many shards; without it there are as many as there were. Needs --config, the file that the
+    /// server of the data was started with: what they are read by is not in them.
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u16).range(1..=i64::from(SHARDS_MAX)))]
+    pub shards: Option<u16>,
     /// What of it.
     #[command(flatten)]
     pub taken: Taken,
@@ -128,7 +133,7 @@ pub struct SnapshotRestoreArgs {
 ///
 /// # Errors
 /// [`CliError`]: the server is not reached, the directory cannot be taken, or a generation is damaged.
-pub fn run(args: &SnapshotArgs) -> Result<(), CliError> {
+pub fn run(args: &SnapshotArgs, config_file: Option<&Path>) -> Result<(), CliError> {
     match &args.action {
         SnapshotAction::Create(args) => create(args),
         SnapshotAction::List(args) => list(args),
@@ -138,7 +143,7 @@ pub fn run(args: &SnapshotArgs) -> Result<(), CliError> {
             (None, None) => Err(CliError::Usage("give --data-dir or --file".to_owned())),
         },
         SnapshotAction::Export(args) => export::run(args),
-        SnapshotAction::Restore(args) => restore::run(args),
+        SnapshotAction::Restore(args) => restore::run(args, config_file),
     }
 }
 

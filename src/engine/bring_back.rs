@@ -9,7 +9,7 @@ use crate::shard::journaled::RECORD_OPS;
 use crate::shard::poison::Poison;
 use crate::shard::teacher::Sampler;
 use crate::shard::{Home, Journaled, Recovered, recover};
-use crate::storage::{JournalOptions, JournalWriter};
+use crate::storage::{JournalOptions, JournalWriter, StorageError};
 use crate::telemetry::Metrics;
 
 /// Brings all shards back at once, a thread each: their journals stand for themselves.
@@ -78,22 +78,11 @@ pub fn go_on(
     let mut journal = JournalWriter::open(&place, journal_next, *journal)?;
     // What peers have merged is skipped in the journal as well, from where a replay begins.
     journal.gap(shard.sequence() + 1)?;
-    let mut catch_up = |shard: &state::Shard, op: &state::Op<'_>| {
+    catch_up(home, &mut shard, common, &mut |shard, op| {
         let mut bytes = Vec::new();
         op.encode(&mut bytes);
         journal.append(RECORD_OPS, shard.sequence(), 1, clock.now_ms(), &[&bytes])
-    };
-    if shard.epoch() < common.epoch {
-        let model = home.model(common.epoch)?;
-        shard.install(&model);
-        catch_up(&shard, &state::Op::Epoch { epoch: model.epoch })?;
-    }
-    if shard.schema() != common.schema {
-        let bytes = common.schema.to_bytes();
-        let op = state::Op::Schema { schema: &bytes };
-        shard.apply(&op);
-        catch_up(&shard, &op)?;
-    }
+    })?;
     journal.write()?;
     Ok(Journaled {
         shard,
@@ -107,4 +96,28 @@ pub fn go_on(
         broken: false,
         rebuilds: 0,
     })
+}
+
+/// Brings a shard to what all have in common; each operation that it takes goes to `keep` after it was applied.
+///
+/// # Errors
+/// A missing item model; what `keep` says.
+pub(super) fn catch_up(
+    home: &Home,
+    shard: &mut state::Shard,
+    common: Common<'_>,
+    keep: &mut dyn FnMut(&state::Shard, &state::Op<'_>) -> Result<(), StorageError>,
+) -> Result<(), EngineError> {
+    if shard.epoch() < common.epoch {
+        let model = home.model(common.epoch)?;
+        shard.install(&model);
+        keep(shard, &state::Op::Epoch { epoch: model.epoch })?;
+    }
+    if shard.schema() != common.schema {
+        let bytes = common.schema.to_bytes();
+        let op = state::Op::Schema { schema: &bytes };
+        shard.apply(&op);
+        keep(shard, &op)?;
+    }
+    Ok(())
 }

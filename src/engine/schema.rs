@@ -117,10 +117,14 @@ fn check_formulas(schema: &Schema) -> Result<(), EngineError> {
     Ok(())
 }
 
+/// The newest schema that a shard has.
+pub(super) fn newest(recovered: &[Recovered]) -> Option<&Schema> {
+    recovered.iter().map(|recovered| recovered.shard.schema()).max_by_key(|schema| schema.version)
+}
+
 /// The schema that the shards shall have: the configured one, unless they have a newer one already.
 pub(super) fn at_start(recovered: &[Recovered], wanted: Schema) -> Result<Schema, EngineError> {
-    let newest = recovered.iter().map(|recovered| recovered.shard.schema()).max_by_key(|schema| schema.version);
-    let Some(newest) = newest else { return Ok(wanted) };
+    let Some(newest) = newest(recovered) else { return Ok(wanted) };
     if newest.version > wanted.version {
         let (kept, configured) = (newest.version, wanted.version);
         tracing::warn!(kept, configured, "the data hold a newer schema than the configuration: it stays in force");

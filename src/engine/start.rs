@@ -1,6 +1,7 @@
 //! Start-up, in the order that makes it safe: lock, meta, snapshots, newest valid generation, journals, actors. The
 //! doors open after all of it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::Instant;
@@ -13,7 +14,8 @@ use super::memory::{self, Memory};
 use super::merge::Aliases;
 use super::registry::Registry;
 use super::{
-    Engine, EngineError, Inner, Options, Peers, Queue, ShardActor, ShardHandle, pretrained, rejects, schema, teach,
+    Engine, EngineError, Inner, Options, Peers, Queue, ShardActor, ShardHandle, pretrained, rejects, schema, state,
+    teach,
 };
 use crate::base::Clock;
 use crate::base::ids::mix;
@@ -62,7 +64,7 @@ impl Engine {
         progress.begin(StartStep::Opening);
         let dir = Arc::new(DataDir::open(&options.data_dir, true)?);
         let wanted = options.state.schema.clone();
-        let meta = read_or_make_meta(&dir, &mut options, clock.now_ms())?;
+        let meta = read_or_make_meta(&dir, &mut options.state, clock.now_ms())?;
         let proven = SnapshotOptions { prove: true, ..SnapshotOptions::default() };
         let (store, opened) = SnapshotStore::open(&dir, meta.cluster_id, proven)?;
         progress.begin(StartStep::Checking);
@@ -142,32 +144,46 @@ impl Engine {
 
 /// What the data belongs to. The schema of `options` becomes the one that the journals begin with: what a replay starts
 /// from, whatever the configuration says today.
-fn read_or_make_meta(dir: &DataDir, options: &mut Options, now_ms: i64) -> Result<Meta, EngineError> {
-    let (known, first) = (dir.read_meta()?, dir.read_schema()?);
-    if let Some(bytes) = &first {
-        options.state.schema = schema::decode(bytes)?;
-    }
-    let fingerprint = options.state.fingerprint();
-    let fits = |meta: &Meta| {
-        (meta.fingerprint == fingerprint || meta.fingerprint == options.state.fingerprint_1())
-            && meta.routing_version == ROUTING_VERSION
-    };
-    if first.is_none() && known.as_ref().is_none_or(fits) {
-        dir.write_schema(&options.state.schema.to_bytes())?;
+fn read_or_make_meta(dir: &DataDir, options: &mut state::Options, now_ms: i64) -> Result<Meta, EngineError> {
+    let known = read_meta(dir, options)?;
+    if dir.read_schema()?.is_none() {
+        dir.write_schema(&options.schema.to_bytes())?;
     }
     if let Some(meta) = known {
-        if !fits(&meta) {
-            let path = options.data_dir.clone();
-            return Err(EngineError::Fingerprint { path, then: meta.fingerprint, now: fingerprint });
-        }
         return Ok(meta);
     }
-    // Not a secret: it keeps files of one directory from being taken for those of another.
-    let cluster_id = mix(now_ms.unsigned_abs() ^ mix(u64::from(std::process::id())));
-    let shards = options.state.shards;
-    let meta = Meta { cluster_id, shards, routing_version: ROUTING_VERSION, fingerprint, created_ms: now_ms };
+    let meta = new_meta(options, now_ms);
     dir.write_meta(&meta)?;
     Ok(meta)
+}
+
+/// What the data belongs to, if there is any; [`EngineError::Fingerprint`] if it was written under other options. The schema
+/// of `options` becomes the one that the journals begin with, if that is kept.
+fn read_meta(dir: &DataDir, options: &mut state::Options) -> Result<Option<Meta>, EngineError> {
+    if let Some(bytes) = dir.read_schema()? {
+        options.schema = schema::decode(&bytes)?;
+    }
+    let known = dir.read_meta()?;
+    known.iter().try_for_each(|meta| check_fingerprint(meta, options, dir.path()))?;
+    Ok(known)
+}
+
+/// Whether the data at `path` were written under these options.
+pub(super) fn check_fingerprint(meta: &Meta, options: &state::Options, path: &Path) -> Result<(), EngineError> {
+    let now = options.fingerprint();
+    let same = meta.fingerprint == now || meta.fingerprint == options.fingerprint_1();
+    if same && meta.routing_version == ROUTING_VERSION {
+        return Ok(());
+    }
+    Err(EngineError::Fingerprint { path: path.to_path_buf(), then: meta.fingerprint.clone(), now })
+}
+
+/// What new data belong to: a cluster of their own.
+pub(super) fn new_meta(options: &state::Options, now_ms: i64) -> Meta {
+    // Not a secret: it keeps files of one directory from being taken for those of another.
+    let cluster_id = mix(now_ms.unsigned_abs() ^ mix(u64::from(std::process::id())));
+    let (shards, routing_version, fingerprint) = (options.shards, ROUTING_VERSION, options.fingerprint());
+    Meta { cluster_id, shards, routing_version, fingerprint, created_ms: now_ms }
 }
 
 fn start_actors(

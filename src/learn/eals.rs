@@ -169,6 +169,12 @@ impl Learner for Eals {
         totals[1] += f32::from(u8::from(new[dim + 1] > 0.0)) - f32::from(u8::from(old[dim + 1] > 0.0));
     }
 
+    fn user_came(&self, user: &[f32], shared: &mut [f32]) {
+        let dim = self.factor();
+        let swept = f32::from(u8::from(user[dim] > 0.0));
+        replace_outer(self.parts(shared).of_users, (swept, &user[..dim]), (0.0, &user[..dim]));
+    }
+
     #[inline]
     fn query(&self, user: &[f32], _mean: f32, query: &mut [f32]) -> f32 {
         let dim = self.factor();

@@ -229,6 +229,9 @@ pub trait Learner {
     /// An item's column was replaced by what its owner published.
     fn item_replaced(&self, _old: &[f32], _new: &[f32], _shared: &mut [f32]) {}
 
+    /// A user's column was put there as another shard has swept it.
+    fn user_came(&self, _user: &[f32], _shared: &mut [f32]) {}
+
     /// Makes the query of this user: `score(item) = offset + query . item`; returns the offset. `query` is as long as an
     /// item column and comes zeroed; `mean` is the running mean of explicit values.
     fn query(&self, user: &[f32], mean: f32, query: &mut [f32]) -> f32;
@@ -330,6 +333,11 @@ macro_rules! strategies {
             /// See [`Learner::item_replaced`].
             pub fn item_replaced(&self, old: &[f32], new: &[f32], shared: &mut [f32]) {
                 match self { $(Self::$variant(inner) => inner.item_replaced(old, new, shared)),* }
+            }
+
+            /// See [`Learner::user_came`].
+            pub fn user_came(&self, user: &[f32], shared: &mut [f32]) {
+                match self { $(Self::$variant(inner) => inner.user_came(user, shared)),* }
             }
 
             /// See [`Learner::query`].

@@ -104,6 +104,16 @@ impl<V> Remembered<V> {
         }
     }
 
+    /// What is remembered, oldest first, each with its id.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &V)> {
+        self.order.iter().filter_map(|id| Some((*id, &self.values.get(id)?.as_ref()?.1)))
+    }
+
+    /// The ids of what was forgotten, oldest first.
+    pub fn forgotten(&self) -> impl Iterator<Item = u64> {
+        self.forgotten.iter().copied()
+    }
+
     /// What is remembered of a decision, to be changed.
     pub fn get_mut(&mut self, id: u64) -> Option<&mut V> {
         self.values.get_mut(&id).and_then(Option::as_mut).map(|(_, value)| value)
@@ -155,7 +165,8 @@ impl<V> Remembered<V> {
         self.note_forgotten(id);
     }
 
-    fn note_forgotten(&mut self, id: u64) {
+    /// Takes note that a decision was and had to give way.
+    pub fn note_forgotten(&mut self, id: u64) {
         self.values.insert(id, None);
         self.forgotten.push_back(id);
         if self.forgotten.len() > self.most

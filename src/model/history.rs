@@ -128,6 +128,12 @@ impl History {
         Some(entry)
     }
 
+    /// Changes every entry, oldest first; event ids stay as they are.
+    pub fn change_each(&mut self, mut change: impl FnMut(&mut Entry)) {
+        let (newer, older) = self.entries.split_at_mut(self.oldest);
+        older.iter_mut().chain(newer).for_each(&mut change);
+    }
+
     /// Asks memory for what [`Self::holds`] and [`Self::push`] will touch.
     #[inline]
     pub fn look_ahead(&self) {

@@ -7,7 +7,7 @@ use super::facets::Facets;
 use crate::base::IdRef;
 use crate::base::cursor::{CursorError, Reader, Writer};
 use crate::base::limits::CONTROLS_MAX;
-use crate::model::History;
+use crate::model::{Entry, History};
 
 /// A dimension of the profile that can be reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -158,6 +158,24 @@ impl Controls {
         self.less.retain(|(held, _)| *held != number);
         if share < 1.0 && self.less.len() < CONTROLS_MAX {
             self.less.push((number, share.max(0.0)));
+        }
+    }
+
+    /// Renames every facet, as another shard's table numbers it, every row, and what retained events say of their items.
+    pub fn renumber(
+        &mut self,
+        facet: impl Fn(u32) -> u32,
+        row: impl Fn(u32) -> u32,
+        mut entry: impl FnMut(&mut Entry),
+    ) {
+        self.muted_facets.iter_mut().for_each(|number| *number = facet(*number));
+        self.muted_items.iter_mut().for_each(|number| *number = row(*number));
+        self.muted_facets.sort_unstable();
+        self.muted_items.sort_unstable();
+        self.less.iter_mut().for_each(|(number, _)| *number = facet(*number));
+        for aside in &mut self.aside {
+            aside.person.facets.renumber(&facet);
+            aside.history.change_each(&mut entry);
         }
     }
 

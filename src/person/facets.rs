@@ -209,11 +209,8 @@ impl Population {
         }
         self.events = self.events.saturating_add_signed(by);
         for number in numbers {
-            let at = *number as usize;
-            if self.by_number.len() <= at {
-                self.by_number.resize(at + 1, 0);
-            }
-            self.by_number[at] = self.by_number[at].saturating_add_signed(by);
+            let held = self.counted(*number);
+            *held = held.saturating_add_signed(by);
         }
     }
 
@@ -222,12 +219,39 @@ impl Population {
     pub fn take(&mut self, facets: &Facets, by: i64) {
         self.events = self.events.saturating_add_signed(by * facets.events as i64);
         for facet in &facets.held {
-            let at = facet.number as usize;
-            if self.by_number.len() <= at {
-                self.by_number.resize(at + 1, 0);
-            }
-            self.by_number[at] = self.by_number[at].saturating_add_signed(by * i64::from(facet.events));
+            let held = self.counted(facet.number);
+            *held = held.saturating_add_signed(by * i64::from(facet.events));
         }
+    }
+
+    /// Adds what another table counted, whose facets have other numbers.
+    pub fn merge(&mut self, other: &Self, number_of: impl Fn(u32) -> u32) {
+        self.events = self.events.saturating_add(other.events);
+        for (number, met) in (0..).zip(&other.by_number).filter(|(_, met)| **met > 0) {
+            let held = self.counted(number_of(number));
+            *held = held.saturating_add(*met);
+        }
+    }
+
+    /// Takes `part` out, as far as it is there, and gives what was taken.
+    #[must_use]
+    pub fn split_off(&mut self, part: &Self) -> Self {
+        let take = |held: &mut u64, wanted: u64| {
+            let taken = wanted.min(*held);
+            *held -= taken;
+            taken
+        };
+        let events = take(&mut self.events, part.events);
+        let by_number = self.by_number.iter_mut().zip(&part.by_number).map(|(held, wanted)| take(held, *wanted));
+        Self { events, by_number: by_number.collect() }
+    }
+
+    fn counted(&mut self, number: u32) -> &mut u64 {
+        let at = number as usize;
+        if self.by_number.len() <= at {
+            self.by_number.resize(at + 1, 0);
+        }
+        &mut self.by_number[at]
     }
 
     /// Share of events that met a facet; 0 before any.
@@ -319,6 +343,23 @@ mod tests {
         let mut bytes = Vec::new();
         all.encode(&mut Writer::new(&mut bytes));
         assert_eq!(Facets::decode(&mut Reader::new(&bytes)), Ok(all));
+    }
+
+    #[test]
+    fn parts_of_a_population_are_taken_out_as_far_as_they_are_there() {
+        let counted = |events: &[&[u32]]| {
+            let mut population = Population::default();
+            events.iter().for_each(|numbers| population.count(numbers, 1));
+            population
+        };
+        let mut all = Population::default();
+        all.merge(&counted(&[&[0, 1], &[1]]), |number| number + 1);
+        all.merge(&counted(&[&[0]]), |_| 2);
+        assert_eq!(all, counted(&[&[1, 2], &[2], &[2]]));
+        let part = all.split_off(&counted(&[&[2], &[0, 2]]));
+        assert_eq!((part.events, part.by_number), (2, vec![0, 0, 2]));
+        assert_eq!(all, Population { events: 1, by_number: vec![0, 1, 1] });
+        assert_eq!(all.split_off(&counted(&[&[2], &[2]])), Population { events: 1, by_number: vec![0, 0, 1] });
     }
 
     #[test]

@@ -150,6 +150,17 @@ impl Grain {
         }
         let gap_ms = self.latest_ms.map_or(0, |latest_ms| latest_ms.abs_diff(time_ms));
         self.latest_ms = Some(time_ms);
+        self.refine(gap_ms);
+    }
+
+    /// Takes over what another source has proved: its stamps come with these from now on.
+    pub fn merge(&mut self, other: &Self) {
+        self.latest_ms = self.latest_ms.max(other.latest_ms);
+        self.refine(other.grain_ms);
+    }
+
+    /// Another number that the grain divides; 0 says nothing.
+    fn refine(&mut self, gap_ms: u64) {
         let (mut left, mut right) = (self.grain_ms, gap_ms);
         while right != 0 {
             (left, right) = (right, left % right);

@@ -210,7 +210,7 @@ impl Arm {
     }
 
     /// Puts a user last among those of an item; the one that came least lately falls out.
-    fn remember_user(&mut self, item: usize, user: u32) {
+    pub(super) fn remember_user(&mut self, item: usize, user: u32) {
         let most = self.sweeps.map_or(0, |sweeps| sweeps.audience);
         if item >= self.audiences.len() {
             self.audiences.resize(item + 1, Vec::new());

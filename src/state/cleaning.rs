@@ -30,14 +30,38 @@ pub(super) struct Values {
 impl Values {
     /// Counts a value (`by` 1), or takes it away (`by` -1).
     pub(super) fn count(&mut self, code: u8, value: f32, by: i64) {
-        if value.is_nan() {
-            return;
+        if !value.is_nan() {
+            self.of_mut(code).count_by(f64::from(value), by);
         }
+    }
+
+    /// Adds other values of a kind.
+    pub(super) fn merge(&mut self, code: u8, values: &Moments) {
+        if values.count() > 0 {
+            self.of_mut(code).merge(values);
+        }
+    }
+
+    /// Takes `part` out, kind by kind where it can be among these values, and gives what was taken.
+    pub(super) fn split_off(&mut self, part: &Self) -> Self {
+        let mut taken = Self::default();
+        for (code, values) in &part.by_kind {
+            taken.merge(*code, &self.of_mut(*code).split_off(values));
+        }
+        taken
+    }
+
+    /// All kinds that have values, by rising code.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &(u8, Moments)> {
+        self.by_kind.iter()
+    }
+
+    fn of_mut(&mut self, code: u8) -> &mut Moments {
         let place = self.by_kind.binary_search_by_key(&code, |(held, _)| *held).unwrap_or_else(|place| {
             self.by_kind.insert(place, (code, Moments::default()));
             place
         });
-        self.by_kind[place].1.count_by(f64::from(value), by);
+        &mut self.by_kind[place].1
     }
 
     fn of(&self, code: u8) -> Option<&Moments> {

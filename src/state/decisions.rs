@@ -7,6 +7,7 @@
 use super::{Outcome, OutcomeKind, Shard};
 use crate::base::IdRef;
 use crate::base::cursor::{CursorError, Reader, Writer};
+use crate::base::ids::shard_of;
 use crate::base::limits::{SHOWN_LISTS_MAX, TOP_K_MAX};
 use crate::evaluate::{Cohort, Joined, Joins};
 use crate::model::{Event, Recall, Remembered, ServedList};
@@ -94,6 +95,12 @@ impl Decisions {
         &self.joins[arm]
     }
 
+    /// Lists that are kept.
+    #[cfg(test)]
+    pub(super) fn kept_count(&self) -> usize {
+        self.kept.len()
+    }
+
     pub(super) fn missing(&self) -> Missing {
         self.missing
     }
@@ -112,6 +119,30 @@ impl Decisions {
     fn keep(&mut self, decision: u64, kept: Kept) {
         self.joins[kept.arm].record_shown(kept.cohort, kept.items.len());
         self.kept.insert(decision, kept.items.len(), kept);
+    }
+
+    /// What the shards of `before` know, for `shards` others: every list goes with its user, figures are added up in the
+    /// first, and what was forgotten is known in all.
+    pub(super) fn divided(before: &[&Self], shards: u16, fading: f64) -> Vec<Self> {
+        let arms = before.first().map_or(0, |one| one.joins.len());
+        let mut divided: Vec<Self> = (0..shards).map(|_| Self::new(arms, fading)).collect();
+        let mut lists: Vec<(u64, &Kept)> = before.iter().flat_map(|one| one.kept.iter()).collect();
+        lists.sort_by_key(|(_, kept)| kept.shown_ms); // stable: of one time, the first shard's first
+        for id in before.iter().flat_map(|one| one.kept.forgotten()) {
+            divided.iter_mut().for_each(|one| one.kept.note_forgotten(id));
+        }
+        for (id, kept) in lists {
+            let shard = usize::from(shard_of(kept.user, shards));
+            divided[shard].kept.insert(id, kept.items.len(), kept.clone());
+        }
+        if let Some(first) = divided.first_mut() {
+            for one in before {
+                first.joins.iter_mut().zip(&one.joins).for_each(|(sums, more)| sums.merge(more));
+                first.missing.expired += one.missing.expired;
+                first.missing.unknown += one.missing.unknown;
+            }
+        }
+        divided
     }
 
     /// Appends everything.

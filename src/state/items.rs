@@ -52,10 +52,10 @@ pub struct Item {
 }
 
 /// Most descriptions that are kept of an item. An event under a later one counts as under the last that is kept.
-const DESCRIPTIONS_MAX: usize = 1_024;
+pub const DESCRIPTIONS_MAX: usize = 1_024;
 
 /// What an item is of which nothing was stated.
-static NOTHING: Described = Described { facets: Vec::new(), log_price: f32::NAN };
+pub static NOTHING: Described = Described { facets: Vec::new(), log_price: f32::NAN };
 
 impl Item {
     /// What it was under this number.
@@ -68,6 +68,23 @@ impl Item {
     #[must_use]
     pub fn present(&self) -> &Described {
         self.described.last().unwrap_or(&NOTHING)
+    }
+
+    /// What it was to those who turned to it, the present last; empty where nothing was stated.
+    #[must_use]
+    pub fn descriptions(&self) -> &[Described] {
+        &self.described
+    }
+
+    /// Whether an event has counted with the present description.
+    #[must_use]
+    pub fn counted(&self) -> bool {
+        self.counted
+    }
+
+    /// Takes over what it was, as [`Self::descriptions`] and [`Self::counted`] tell it.
+    pub fn set_descriptions(&mut self, described: Vec<Described>, counted: bool) {
+        (self.described, self.counted) = (described, counted);
     }
 
     /// What it is, with its number; an event counts with it from now on.

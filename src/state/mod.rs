@@ -41,6 +41,7 @@ pub mod portrait;
 mod pretrained;
 mod query;
 mod repairs;
+mod reshard;
 mod select;
 mod trade;
 mod unseen;
@@ -58,6 +59,7 @@ pub use op::Op;
 pub use outcome::{Outcome, OutcomeKind};
 pub use portrait::Portrait;
 pub use query::{ArmView, Basis, Filter, ItemView, Prediction, ProfileView, Ranking, Scored, StrategyReport};
+pub use reshard::{Resharded, reshard};
 pub use users::User;
 
 use arm::Arm;

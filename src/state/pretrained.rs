@@ -12,8 +12,14 @@ impl Shard {
     /// not known become known. Nothing happens where no strategy has the neural step.
     pub(super) fn take_pretrained(&mut self, bytes: &[u8]) -> Outcome {
         let Ok(part) = Pretrained::decode(&mut Reader::new(bytes)) else { return Outcome::applied(0) };
+        self.go_on_from(&part);
+        Outcome::applied(0)
+    }
+
+    /// Attention goes on from what was learned elsewhere, if a strategy has the neural step.
+    pub(super) fn go_on_from(&mut self, part: &Pretrained) {
         if self.attention().is_none() {
-            return Outcome::applied(0);
+            return;
         }
         for item in &part.items {
             let row = self.known_item(item.id.as_ref());
@@ -21,10 +27,9 @@ impl Shard {
                 attention.install_item(row, item);
             }
         }
-        if let (Some(attention), Some(weights)) = (self.attention_mut(), part.weights) {
+        if let (Some(attention), Some(weights)) = (self.attention_mut(), part.weights.clone()) {
             attention.install(weights, part.stamp);
         }
-        Outcome::applied(0)
     }
 
     /// What attention has learned so far, if a strategy has the neural step: weights, and the items that had an event.

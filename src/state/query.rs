@@ -326,10 +326,16 @@ impl Shard {
         Some(self.best(k))
     }
 
+    /// Items that this shard owns.
+    #[must_use]
+    pub fn owned_items(&self) -> u64 {
+        self.items.iter().filter(|item| item.owner == self.index).count() as u64
+    }
+
     /// How every strategy has done.
     #[must_use]
     pub fn reports(&self) -> Vec<StrategyReport> {
-        let items = self.items.iter().filter(|item| item.owner == self.index).count() as u64;
+        let items = self.owned_items();
         let report = |(index, arm): (usize, &Arm)| StrategyReport {
             strategy: arm.strategy.name(),
             events: self.events,

@@ -25,7 +25,7 @@ impl Workload {
     }
 
     /// With embeddings.
-    fn embedding(seed: u64) -> Self {
+    pub(super) fn embedding(seed: u64) -> Self {
         Self { embeds: true, ..Self::new(seed) }
     }
 
@@ -227,7 +227,9 @@ fn item_counts_over_shards_are_exact_and_parcels_count_once() {
 
 /// Delivers everything, each parcel twice: what was merged must not count again.
 pub(super) fn trade(parts: &mut [Shard]) {
-    for (source, target) in [(0_u16, 1_u16), (1, 0)] {
+    let count = parts.len() as u16;
+    let pairs = || (0..count).flat_map(|one| (0..count).filter(move |two| *two != one).map(move |two| (one, two)));
+    for (source, target) in pairs() {
         while let Some(parcel) = parts[usize::from(source)].outbox(target).take() {
             let Parcel { upto, count, bytes } = &parcel;
             let mut encoded = Vec::new();
@@ -237,11 +239,13 @@ pub(super) fn trade(parts: &mut [Shard]) {
             parts[usize::from(source)].outbox(target).acknowledge(*upto);
         }
     }
-    for (owner, other) in [(0_u16, 1_u16), (1, 0)] {
+    for owner in 0..count {
         while let Some(Parcel { upto, count, bytes }) = parts[usize::from(owner)].publish(100) {
             let mut encoded = Vec::new();
             Op::Rows { owner, generation: upto, count, bytes: &bytes }.encode(&mut encoded);
-            apply(&mut parts[usize::from(other)], &encoded);
+            for (_, other) in pairs().filter(|(one, _)| *one == owner) {
+                apply(&mut parts[usize::from(other)], &encoded);
+            }
         }
     }
 }

@@ -20,6 +20,7 @@ mod planted;
 mod prepared;
 mod regression;
 mod rejects;
+mod reshard;
 mod same_figures;
 mod server_roundtrip;
 mod side;

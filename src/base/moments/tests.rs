@@ -30,6 +30,17 @@ proptest! {
     }
 
     #[test]
+    fn a_part_is_taken_out_if_it_is_there(values in values(1..60), at in 0_usize..60) {
+        let (left, right) = values.split_at(at.min(values.len()));
+        let mut whole = moments(&values);
+        prop_assert_eq!(whole.split_off(&moments(right)), moments(right));
+        prop_assert_eq!(whole, moments(left));
+        let more = moments(&[left, &[1.0][..]].concat());
+        prop_assert_eq!(whole.split_off(&more), Moments::default());
+        prop_assert_eq!(whole, moments(left));
+    }
+
+    #[test]
     fn mean_and_variance_are_those_of_the_definition(values in proptest::collection::vec(-1e3..1e3_f64, 2..50), base in -9e8..9e8_f64) {
         // Far from 0 the naive difference of sums would lose all digits.
         let rounded: Vec<f64> = values.iter().map(|value| ((value + base) * STEPS).round() / STEPS).collect();

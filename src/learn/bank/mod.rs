@@ -202,6 +202,11 @@ impl Bank {
         self.trails[user] = trail;
     }
 
+    /// Puts this trail in the place of a user's, as it was kept elsewhere.
+    pub fn put_trail(&mut self, user: usize, trail: Trail) {
+        self.trails[user] = trail;
+    }
+
     /// Learns that `user` met `item`.
     pub fn learn(&mut self, user: usize, item: usize, time_ms: i64) {
         let x = self.events;

@@ -95,6 +95,13 @@ impl Space {
         self.column(item).map(|column| self.vectors.col(column as usize))
     }
 
+    /// What was last said of an item and when it was so: its vector, or that it has none any more. `None` if nothing was.
+    #[must_use]
+    pub fn said(&self, item: usize) -> Option<(i64, Option<&[f32]>)> {
+        let time_ms = self.times_ms.get(item).copied().filter(|time_ms| *time_ms != NEVER)?;
+        Some((time_ms, self.vector(item).map(|vector| &vector[..self.dim])))
+    }
+
     /// The column of an item's vector.
     #[inline]
     pub(super) fn column(&self, item: usize) -> Option<u32> {

@@ -92,6 +92,11 @@ impl Trail {
         self.count += 1;
     }
 
+    /// Renames every item, as another bank numbers it.
+    pub fn renumber(&mut self, mut row_of: impl FnMut(u32) -> u32) {
+        self.items.iter_mut().for_each(|item| *item = row_of(*item));
+    }
+
     /// Heap bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {

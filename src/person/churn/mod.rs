@@ -221,6 +221,33 @@ impl Churn {
         i64::try_from(step + self.rng.below(2 * step + 1)).unwrap_or(i64::MAX)
     }
 
+    /// The model of a shard to which users of the shards of `models` have come: what the most experienced one has learned,
+    /// and of all probes that wait those whose user has come, the newest [`PENDING_MAX`]. `slot_of` gives the slot that a
+    /// user of a model's shard has now; a probe whose visitor went elsewhere stands for its own user. `None` without models.
+    #[must_use]
+    pub fn of_moved(models: &[&Self], slot_of: impl Fn(usize, u32) -> Option<u32>) -> Option<Self> {
+        // The first of equal ones.
+        let taught = models.iter().rev().max_by_key(|model| model.learner.labels())?;
+        let mut moved = Self { pending: VecDeque::new(), ..(*taught).clone() };
+        let latest = |time: fn(Clock) -> i64| models.iter().filter_map(|model| model.clock).map(time).max();
+        moved.clock = match (latest(|clock| clock.watermark_ms), latest(|clock| clock.due_ms)) {
+            (Some(watermark_ms), Some(due_ms)) => Some(Clock { watermark_ms, due_ms }),
+            _ => None,
+        };
+        let waiting =
+            models.iter().enumerate().flat_map(|(at, model)| model.pending.iter().map(move |probe| (at, probe)));
+        let mut pending: Vec<Probe> = waiting
+            .filter_map(|(at, probe)| {
+                let slot = slot_of(at, probe.slot)?;
+                Some(Probe { slot, visitor: slot_of(at, probe.visitor).unwrap_or(slot), ..probe.clone() })
+            })
+            .collect();
+        pending.sort_by_key(|probe| probe.at_ms);
+        pending.drain(..pending.len().saturating_sub(PENDING_MAX));
+        moved.pending = pending.into();
+        Some(moved)
+    }
+
     /// Drops what waits of a user: who was erased teaches nothing. What was learned are sums over many.
     pub fn forget(&mut self, slot: u32) {
         self.pending.retain(|probe| probe.slot != slot && probe.visitor != slot);

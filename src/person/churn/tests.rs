@@ -376,3 +376,27 @@ fn who_is_forgotten_teaches_nothing_and_what_cannot_be_told_is_dropped() {
     }
     assert_eq!(churn.labels(), labels);
 }
+
+/// Probes go with their users, to the bit, whatever slots they have then; what was learned is that of the model with most
+/// labels.
+#[test]
+fn what_waits_goes_with_its_user() {
+    let probe = |at_ms, slot, visitor| Probe { at_ms, slot, visitor, features: [slot as f32; FEATURES] };
+    let model = |labels: usize, times: &[(i64, u32, u32)]| {
+        let mut model = Churn::new(HORIZON_MS, 5);
+        (0..labels).for_each(|_| model.learner.learn(&[1.0; FEATURES], true));
+        model.pending = times.iter().map(|(at_ms, slot, visitor)| probe(*at_ms, *slot, *visitor)).collect();
+        let latest_ms = times.last().map_or(0, |(at_ms, ..)| *at_ms);
+        model.clock = Some(Clock { watermark_ms: latest_ms, due_ms: latest_ms + 10 });
+        model
+    };
+    let (one, two) = (model(3, &[(1, 0, 1), (4, 1, 0), (9, 2, 2)]), model(7, &[(2, 0, 0), (6, 1, 0)]));
+    // Of the first model users 0 and 2 have come, of the second user 1.
+    let places = [[Some(0), None, Some(1)], [None, Some(2), None]];
+    let moved = Churn::of_moved(&[&one, &two], |from, slot| places[from][slot as usize]).expect("there are models");
+    let waiting: Vec<_> = moved.pending.iter().map(|of| (of.at_ms, of.slot, of.visitor, of.features[0])).collect();
+    assert_eq!(waiting, [(1, 0, 0, 0.0), (6, 2, 2, 1.0), (9, 1, 1, 2.0)]);
+    assert_eq!(moved.clock, Some(Clock { watermark_ms: 9, due_ms: 19 }));
+    assert_eq!((moved.labels(), moved.learner == two.learner), ((7, 7), true));
+    assert!(Churn::of_moved(&[], |_, _| None).is_none());
+}

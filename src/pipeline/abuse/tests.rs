@@ -290,3 +290,18 @@ fn a_pulse_goes_on_from_its_bytes() {
     bytes[16..20].copy_from_slice(&f32::NAN.to_le_bytes());
     assert!(matches!(Pulse::decode(&mut Reader::new(&bytes)), Err(CursorError::Bad { offset: 16, .. })));
 }
+
+/// What two sources have proved together is as fine as what either has.
+#[test]
+fn grains_of_two_sources_divide_both() {
+    let grain = |times: &[i64]| {
+        let mut grain = Grain::default();
+        times.iter().for_each(|time_ms| grain.observe(*time_ms));
+        grain
+    };
+    let mut merged = grain(&[0, 6_000, 18_000]);
+    merged.merge(&grain(&[1, 4_001]));
+    assert_eq!(merged, Grain { latest_ms: Some(18_000), grain_ms: 2_000 });
+    merged.merge(&Grain::default());
+    assert_eq!(merged.ms(), Some(2_000));
+}
