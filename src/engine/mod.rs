@@ -45,7 +45,8 @@ use crate::shard::actor::Pace;
 use crate::shard::control::{Drain, Peers};
 use crate::shard::teacher::TeachingPace;
 use crate::shard::{
-    Answer, DecisionOptions, Home, Query, Queue, Refusal, RejectKeeper, ShardActor, StartProgress, Step, StepDone, Turn,
+    Answer, DecisionOptions, Home, Query, Queue, Refusal, RejectKeeper, ShardActor, Share, StartProgress, Step,
+    StepDone, Turn,
 };
 use crate::state::{self, Missing, StrategyReport};
 use crate::storage::JournalOptions;
@@ -257,16 +258,16 @@ impl Engine {
         steps: Vec<Step>,
         cost: usize,
     ) -> Result<oneshot::Receiver<Vec<StepDone>>, TurnError> {
-        self.submit_until(None, shard, ops, steps, cost)
+        self.submit_for(Caller::default(), shard, ops, steps, cost)
     }
 
-    /// As [`Self::submit`], for a caller who stops waiting at `expires`.
+    /// As [`Self::submit`], for a caller.
     ///
     /// # Errors
     /// [`TurnError`] at once, if it is not taken; nothing was carried out then.
-    pub fn submit_until(
+    pub fn submit_for(
         &self,
-        expires: Option<Instant>,
+        caller: Caller<'_>,
         shard: u16,
         ops: Vec<u8>,
         steps: Vec<Step>,
@@ -276,13 +277,14 @@ impl Engine {
             return Err(TurnError::Stopping);
         }
         let handle = &self.inner.shards[usize::from(shard)];
+        let Caller { share, expires } = caller;
         let within = expires.map(|expires| expires.saturating_duration_since(Instant::now()));
-        let credits = handle.queue.take(cost, within).map_err(|wait| {
+        let credits = handle.queue.take(cost, within, share).map_err(|wait| {
             handle.metrics.add(Metric::EventsOverloaded, cost as u64);
             TurnError::Overloaded { retry_after_ms: retry_after_ms(wait) }
         })?;
         let (reply, done) = oneshot::channel();
-        let turn = Turn { ops, steps, credits: Some(credits), expires, reply };
+        let turn = Turn { flow: share.map_or(0, Share::number), ops, steps, credits: Some(credits), expires, reply };
         match handle.address.try_send(turn) {
             Ok(()) => Ok(done),
             Err(actix::dev::SendError::Full(_)) => Err(TurnError::Overloaded { retry_after_ms: 1 }),
@@ -407,6 +409,15 @@ impl Engine {
     pub fn is_stopping(&self) -> bool {
         self.inner.stopping.load(Ordering::Relaxed)
     }
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Caller<'a> {
+    /// What its connection has waiting, if it has one: those with little come first.
+    pub share: Option<&'a Share>,
+    /// When it stops waiting.
+    pub expires: Option<Instant>,
 }
 
 /// Set while something runs that may run once at a time.

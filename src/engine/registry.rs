@@ -26,7 +26,7 @@ pub const OPERATORS_MAX: usize = 8;
 /// A connection that was let in.
 #[derive(Debug)]
 pub struct Admitted {
-    /// Its number.
+    /// Its number, above 0.
     pub number: u64,
     /// Where it tells how far its events have come.
     pub course: Arc<Course>,
@@ -89,7 +89,7 @@ impl Registry {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let number = 1 + self.next.fetch_add(1, Ordering::Relaxed);
         self.accepted.fetch_add(1, Ordering::Relaxed);
         let course = Arc::new(Course::new());
         self.connections.insert(number, (connection, Arc::clone(&course)));

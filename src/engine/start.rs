@@ -213,7 +213,8 @@ fn start_actors(
 }
 
 fn start_actor(core: Journaled, options: &Options, arbiter: ArbiterHandle) -> Result<ShardHandle, EngineError> {
-    let (queue, metrics) = (Queue::new(options.queue_events_max, options.queue_wait_max), Arc::clone(&core.metrics));
+    let queue = Queue::new(core.shard.index(), options.queue_events_max, options.queue_wait_max);
+    let metrics = Arc::clone(&core.metrics);
     let (pace, decisions) = (options.pace, options.decisions);
     let actor =
         ShardActor::new(ShardSetup { core, queue: queue.clone(), pace, decisions }).map_err(EngineError::Thread)?;

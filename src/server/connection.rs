@@ -25,8 +25,9 @@ use super::quota::Quota;
 use super::reply::{Failure, Replies};
 use super::{Door, admin, refused};
 use crate::base::limits::FRAME_BYTES_MAX;
-use crate::engine::{Admitted, Course, KnownSchema};
+use crate::engine::{Admitted, Caller, Course, KnownSchema};
 use crate::pipeline::Watermark;
+use crate::shard::Share;
 use crate::wire::commands::{COMMANDS, EventBatch, EventPut, Hello, Request, SessionSet, SessionSetReply};
 use crate::wire::{Class, Command, Header, Status, VERSION, put_error, put_reply, split};
 
@@ -68,6 +69,8 @@ pub(super) struct Session {
     operator: bool,
     /// How long a request may wait for its shard; zero: as long as it is let in to.
     deadline: Cell<Duration>,
+    /// What it has waiting for shards.
+    share: Share,
     quota: RefCell<Quota>,
     /// How long the queues took to empty when all that was planned last was refused.
     refused: Cell<Option<Duration>>,
@@ -138,6 +141,7 @@ impl Session {
             client: RefCell::new(Rc::from("")),
             operator,
             deadline: Cell::new(options.deadline),
+            share: Share::new(number, door.engine.shards()),
             quota: RefCell::new(Quota::new(options.connection_events_per_s, Instant::now())),
             refused: Cell::new(None),
             aside: Cell::new(0),
@@ -343,7 +347,7 @@ impl Session {
         let expires = (!deadline.is_zero()).then(|| now + deadline);
         // Submitted here in any case: the writes of one connection are carried out in the order of its frames.
         let wait = parts.wait(&self.door.engine);
-        let submitted = parts.submit(&self.door.engine, expires);
+        let submitted = parts.submit(&self.door.engine, Caller { share: Some(&self.share), expires });
         self.refused.set(submitted.is_refused().then_some(wait));
         let session = Rc::clone(self);
         let mut answer = Box::pin(async move { session.answer(submitted, requests).await });

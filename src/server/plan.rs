@@ -4,14 +4,14 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::oneshot::Receiver;
 
 use super::convert::{self, Invalid};
 use crate::base::limits::{EXPLAINED_EVENTS_MAX, TEXT_BYTES_MAX, TOP_K_MAX};
 use crate::base::{Id, IdRef};
-use crate::engine::{Engine, TurnError};
+use crate::engine::{Caller, Engine, TurnError};
 use crate::model::{Durability, Event, Recall, Reject, Schema};
 use crate::pipeline::{Arrival, Watermark};
 use crate::shard::messages::OwnedFilter;
@@ -425,9 +425,9 @@ impl Parts {
     }
 
     /// Hands every shard its part, at once: what is submitted later is carried out later.
-    pub(super) fn submit(self, engine: &Engine, expires: Option<Instant>) -> Submitted {
+    pub(super) fn submit(self, engine: &Engine, caller: Caller<'_>) -> Submitted {
         let submit = |(shard, part): (u16, Part)| {
-            (!part.steps.is_empty()).then(|| engine.submit_until(expires, shard, part.ops, part.steps, part.cost))
+            (!part.steps.is_empty()).then(|| engine.submit_for(caller, shard, part.ops, part.steps, part.cost))
         };
         Submitted((0..).zip(self.0).map(submit).collect())
     }

@@ -4,13 +4,15 @@
 //! the mailbox has been drained (so turns that wait together share one write) or a quantum has passed. `durable` goes on
 //! to the sync thread from there.
 //!
+//! *Order.* What comes waits in `waiting` until the mailbox is empty; then those have their turn first who ask for little
+//! (`fair`).
+//!
 //! *Quantum.* actix polls a mailbox until it is empty and starves timers and sockets meanwhile. After `quantum_us` of
-//! turns the actor puts what comes aside, lets its thread run once, and goes on.
+//! turns the actor lets its thread run once, and goes on.
 //!
 //! *Panics.* Every turn runs inside `catch_unwind`. Operations are appended after they have been applied, so what made
 //! the machine panic is not in the journal: the machine is dropped, made anew from disk, and the others never notice.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Context, Handler, Message};
@@ -18,6 +20,7 @@ use actix::{Actor, AsyncContext, Context, Handler, Message};
 use super::answer::answer;
 use super::decisions::{DecisionOptions, Served};
 use super::exchange::Exchange;
+use super::fair::Fair;
 use super::journaled::{Fate, Journaled};
 use super::messages::{Refusal, Step, StepDone, Turn};
 use super::queue::{Credits, Flow, Queue};
@@ -64,10 +67,9 @@ pub struct ShardActor {
     pub(super) pace: Pace,
     syncer: Syncer,
     held: Vec<Held>,
-    flush_due: bool,
-    pub(super) aside: VecDeque<Turn>,
-    pausing: bool,
-    quantum_began: Option<Instant>,
+    pub(super) waiting: Fair,
+    /// Whether a message is on its way at which the next turns are carried out.
+    called: bool,
     synced_at: Instant,
     pub(super) exchange: Exchange,
     pub(super) snapshot: Option<SnapshotRun>,
@@ -91,10 +93,8 @@ impl ShardActor {
             pace,
             syncer,
             held: Vec::new(),
-            flush_due: false,
-            aside: VecDeque::new(),
-            pausing: false,
-            quantum_began: None,
+            waiting: Fair::default(),
+            called: false,
             synced_at: Instant::now(),
             exchange,
             snapshot: None,
@@ -102,30 +102,28 @@ impl ShardActor {
         })
     }
 
-    fn take(&mut self, turn: Turn, ctx: &mut Context<Self>) {
-        let began = *self.quantum_began.get_or_insert_with(Instant::now);
-        self.carry_out(turn);
-        if began.elapsed() >= Duration::from_micros(self.pace.quantum_us) {
-            self.flush(ctx);
-            self.pause(ctx);
-        } else if !self.flush_due {
-            self.flush_due = true;
-            ctx.notify(Flush);
+    /// Carries out what waits, for a quantum, and writes the journal's buffer.
+    fn take_turns(&mut self, ctx: &mut Context<Self>) {
+        let (began, quantum) = (Instant::now(), Duration::from_micros(self.pace.quantum_us));
+        while let Some(turn) = self.waiting.pop() {
+            self.carry_out(turn);
+            if began.elapsed() >= quantum {
+                break;
+            }
+        }
+        self.flush(ctx);
+        self.called = !self.waiting.is_empty();
+        if self.called {
+            let me = ctx.address();
+            actix_rt::spawn(async move {
+                tokio::task::yield_now().await; // lets the thread run something else before the next turn
+                let _ = me.send(GoOn).await; // fails only when the actor is gone
+            });
         }
     }
 
-    /// Lets the thread run something else before the next turn.
-    fn pause(&mut self, ctx: &mut Context<Self>) {
-        self.pausing = true;
-        let me = ctx.address();
-        actix_rt::spawn(async move {
-            tokio::task::yield_now().await;
-            let _ = me.send(Resume).await; // fails only when the actor is gone
-        });
-    }
-
     pub(super) fn carry_out(&mut self, turn: Turn) {
-        let Turn { ops, steps, mut credits, expires, reply } = turn;
+        let Turn { ops, steps, mut credits, expires, reply, .. } = turn;
         let (began, units) = (Instant::now(), credits.as_ref().map_or(0, Credits::count));
         if let Some(credits) = &mut credits {
             credits.begin();
@@ -179,7 +177,6 @@ impl ShardActor {
 
     /// Writes the buffer and lets go what waited for it.
     pub(super) fn flush(&mut self, ctx: &mut Context<Self>) {
-        self.flush_due = false;
         if !self.held.is_empty() {
             let well = self.core.write_journal();
             let mut durable = Vec::new();
@@ -259,43 +256,23 @@ impl Handler<Turn> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, turn: Turn, ctx: &mut Self::Context) {
-        if self.pausing {
-            self.aside.push_back(turn);
-        } else {
-            self.take(turn, ctx);
+        self.waiting.push(turn);
+        if !self.called {
+            self.called = true;
+            ctx.notify(GoOn);
         }
     }
 }
 
-/// The mailbox was drained: write what waits.
+/// The mailbox was drained, or the thread has run something else: carry out what waits.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Flush;
+struct GoOn;
 
-impl Handler<Flush> for ShardActor {
+impl Handler<GoOn> for ShardActor {
     type Result = ();
 
-    fn handle(&mut self, _: Flush, ctx: &mut Self::Context) {
-        self.flush(ctx);
-        self.quantum_began = None;
-    }
-}
-
-/// The thread has run something else: go on.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Resume;
-
-impl Handler<Resume> for ShardActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Resume, ctx: &mut Self::Context) {
-        self.pausing = false;
-        self.quantum_began = None;
-        while !self.pausing
-            && let Some(turn) = self.aside.pop_front()
-        {
-            self.take(turn, ctx);
-        }
+    fn handle(&mut self, _: GoOn, ctx: &mut Self::Context) {
+        self.take_turns(ctx);
     }
 }

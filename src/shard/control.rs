@@ -24,7 +24,7 @@ impl Handler<Drain> for ShardActor {
     type Result = bool;
 
     fn handle(&mut self, _: Drain, ctx: &mut Context<Self>) -> bool {
-        while let Some(turn) = self.aside.pop_front() {
+        while let Some(turn) = self.waiting.pop() {
             self.carry_out(turn);
         }
         self.flush(ctx);

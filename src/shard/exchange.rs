@@ -87,7 +87,7 @@ impl ShardActor {
         op.encode(&mut ops);
         let (reply, done) = oneshot::channel();
         let steps = vec![Step::Write { bytes: ops.len(), count: 1, durability, each: false }];
-        let turn = Turn { ops, steps, credits: None, expires: None, reply };
+        let turn = Turn { flow: 0, ops, steps, credits: None, expires: None, reply };
         self.exchange.peer(target)?.try_send(turn).ok().map(|()| done)
     }
 }

@@ -19,6 +19,8 @@ use crate::storage::SyncHandle;
 /// What one read of one connection holds for one shard, in order; answered as a whole.
 #[derive(Debug)]
 pub struct Turn {
+    /// Which connection it is of; 0 for what the server does itself.
+    pub flow: u64,
     /// Encoded operations of all its writes, back to back.
     pub ops: Vec<u8>,
     /// Writes and questions, in order.

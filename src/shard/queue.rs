@@ -7,9 +7,12 @@
 //! *Time.* A count says little of how long the last in the queue waits: an event costs one to twenty microseconds, a list
 //! hundreds. So the shard tells how fast its queue moves (units done over the time that passed while any waited, sockets and
 //! snapshots included), and what would wait longer than it may is refused while it can still go elsewhere.
+//!
+//! *Shares.* A part of the queue is kept for who has little in it, since they come first (`fair`): while many ask without end,
+//! one who asks now and then is let in all the same, and hardly waits.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Units after which what was measured before counts half: some milliseconds of work.
@@ -20,9 +23,37 @@ const MEMORY_UNITS: u64 = 4_096;
 /// the price would stay.
 const BETWEEN_MAX: u32 = 2;
 
+/// Who asks for less than one part in so many of what others have waiting asks for little.
+const LITTLE: usize = 4;
+
+/// The part of a queue that is kept for who asks for little, one in so many.
+const KEPT: usize = 8;
+
+/// What one connection has waiting at each shard.
+#[derive(Clone, Debug)]
+pub struct Share {
+    number: u64,
+    waiting: Arc<[AtomicUsize]>,
+}
+
+impl Share {
+    /// Nothing waits of the connection with this number, above 0.
+    #[must_use]
+    pub fn new(number: u64, shards: u16) -> Self {
+        Self { number, waiting: (0..shards).map(|_| AtomicUsize::new(0)).collect() }
+    }
+
+    /// The connection.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+}
+
 /// The credits of one shard.
 #[derive(Clone, Debug)]
 pub struct Queue {
+    shard: usize,
     shared: Arc<Shared>,
     max: usize,
     wait_max: Duration,
@@ -34,6 +65,8 @@ struct Shared {
     unanswered: AtomicUsize,
     /// Of these, units that are not begun: the others wait for the journal or the device, and hold up nobody.
     waiting: AtomicUsize,
+    /// Connections that have units waiting.
+    flows: AtomicIsize,
     /// Nanoseconds that one unit has taken of late; 0: not known yet.
     unit_ns: AtomicU64,
 }
@@ -42,30 +75,55 @@ struct Shared {
 #[derive(Debug)]
 pub struct Credits {
     shared: Arc<Shared>,
+    share: Option<(Share, usize)>,
     count: usize,
     begun: bool,
 }
 
 impl Queue {
-    /// A queue of at most `max` events and questions, none of which waits longer than `wait_max`, as far as can be told.
+    /// The queue of a shard, of at most `max` events and questions, none of which waits longer than `wait_max`, as far as can be told.
     #[must_use]
-    pub fn new(max: usize, wait_max: Duration) -> Self {
-        Self { shared: Arc::default(), max, wait_max }
+    pub fn new(shard: u16, max: usize, wait_max: Duration) -> Self {
+        Self { shard: usize::from(shard), shared: Arc::default(), max, wait_max }
     }
 
-    /// Takes `count` credits for work that may wait `within`, if that is less than the queue's own limit. An empty queue
-    /// takes any count, so that no limit is too small for one request; what costs nothing (control) is always taken.
+    /// Takes `count` credits of a connection, if it is one's, for work that may wait `within`, if that is less than the queue's
+    /// own limit. An empty queue takes any count, so that no limit is too small for one request; what costs nothing (control) is
+    /// always taken.
     ///
     /// # Errors
     /// How long the queue takes to empty, where it has no room.
-    pub fn take(&self, count: usize, within: Option<Duration>) -> Result<Credits, Duration> {
+    pub fn take(&self, count: usize, within: Option<Duration>, share: Option<&Share>) -> Result<Credits, Duration> {
+        let (others, own) = self.load(share);
         let before = self.shared.unanswered.fetch_add(count, Ordering::Relaxed);
         let waiting = self.shared.waiting.fetch_add(count, Ordering::Relaxed);
-        let credits = Credits { shared: Arc::clone(&self.shared), count, begun: false };
+        let share = share.filter(|_| count > 0).cloned();
+        if let Some(share) = &share
+            && share.waiting[self.shard].fetch_add(count, Ordering::Relaxed) == 0
+        {
+            self.shared.flows.fetch_add(1, Ordering::Relaxed);
+        }
+        let share = share.map(|share| (share, self.shard));
+        let credits = Credits { shared: Arc::clone(&self.shared), share, count, begun: false };
         let wait = self.wait_behind(waiting);
         let allowed = within.map_or(self.wait_max, |within| within.min(self.wait_max));
-        let fits = count == 0 || before == 0 || before + count <= self.max && wait <= allowed;
+        // Who asks for little comes before the others, and waits for a part of what they wait for.
+        let (max, wait_max) = match others {
+            0 => (self.max, allowed),
+            each if (own + count) * LITTLE <= each => (self.max, 2 * allowed),
+            _ => (self.max - self.max / KEPT, allowed),
+        };
+        let fits = count == 0 || before == 0 || before + count <= max && wait <= wait_max;
         if fits { Ok(credits) } else { Err(wait) }
+    }
+
+    /// What each of the other connections has waiting, in the mean, and what this one has.
+    fn load(&self, share: Option<&Share>) -> (usize, usize) {
+        let own = share.map_or(0, |share| share.waiting[self.shard].load(Ordering::Relaxed));
+        // Others come and go meanwhile: what is read may be off by them, for a moment.
+        let flows = self.shared.flows.load(Ordering::Relaxed).max(0).unsigned_abs();
+        let waiting = self.shared.waiting.load(Ordering::Relaxed).saturating_sub(own);
+        (waiting.checked_div(flows - usize::from(own > 0 && flows > 0)).unwrap_or(0), own)
     }
 
     /// Events and questions that are not answered.
@@ -94,8 +152,14 @@ impl Credits {
 
     /// The work is begun: what comes behind it no longer waits for it to begin.
     pub fn begin(&mut self) {
-        if !std::mem::replace(&mut self.begun, true) {
-            self.shared.waiting.fetch_sub(self.count, Ordering::Relaxed);
+        if std::mem::replace(&mut self.begun, true) {
+            return;
+        }
+        self.shared.waiting.fetch_sub(self.count, Ordering::Relaxed);
+        if let Some((share, shard)) = &self.share
+            && share.waiting[*shard].fetch_sub(self.count, Ordering::Relaxed) == self.count
+        {
+            self.shared.flows.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -149,58 +213,58 @@ mod tests {
 
     #[test]
     fn never_more_than_the_limit_and_all_come_back() {
-        let queue = Queue::new(10, LONG);
-        let first = queue.take(7, None).expect("room for 7");
-        assert!(queue.take(4, None).is_err(), "11 are too many");
-        let second = queue.take(3, None).expect("room for 3");
+        let queue = Queue::new(0, 10, LONG);
+        let first = queue.take(7, None, None).expect("room for 7");
+        assert!(queue.take(4, None, None).is_err(), "11 are too many");
+        let second = queue.take(3, None, None).expect("room for 3");
         assert_eq!(queue.unanswered(), 10);
         drop((first, second));
         assert_eq!(queue.unanswered(), 0);
-        assert!(queue.take(1_000, None).is_ok(), "alone, any size goes");
+        assert!(queue.take(1_000, None, None).is_ok(), "alone, any size goes");
         assert_eq!(queue.unanswered(), 0);
     }
 
     #[test]
     fn nobody_is_let_in_to_wait_longer_than_allowed() {
-        let queue = Queue::new(1_000_000, Duration::from_millis(50));
+        let queue = Queue::new(0, 1_000_000, Duration::from_millis(50));
         let mut flow = Flow::new(queue.clone());
         let began = Instant::now();
         // 100 units in 10 ms: 100 microseconds each.
         flow.turn(100, began, began + Duration::from_millis(10));
-        let mut held = queue.take(400, None).expect("an empty queue");
+        let mut held = queue.take(400, None, None).expect("an empty queue");
         assert_eq!(queue.wait(), Duration::from_millis(40));
-        let more = queue.take(200, None).expect("40 ms are allowed, whatever it adds itself");
-        assert_eq!(queue.take(1, None).expect_err("60 ms are not"), Duration::from_millis(60));
+        let more = queue.take(200, None, None).expect("40 ms are allowed, whatever it adds itself");
+        assert_eq!(queue.take(1, None, None).expect_err("60 ms are not"), Duration::from_millis(60));
         drop(more);
         assert_eq!(
-            queue.take(1, Some(Duration::from_millis(30))).expect_err("not within 30"),
+            queue.take(1, Some(Duration::from_millis(30)), None).expect_err("not within 30"),
             Duration::from_millis(40)
         );
-        assert!(queue.take(1, Some(Duration::from_millis(45))).is_ok());
+        assert!(queue.take(1, Some(Duration::from_millis(45)), None).is_ok());
         held.begin();
         assert_eq!((queue.wait(), queue.unanswered()), (Duration::ZERO, 400), "what is begun is not waited for");
-        assert!(queue.take(1, Some(Duration::ZERO)).is_ok());
+        assert!(queue.take(1, Some(Duration::ZERO), None).is_ok());
     }
 
     /// While work waits, what the thread does between two turns is part of what a unit takes; while none waits, it is not.
     #[test]
     fn time_between_turns_counts_while_others_wait() {
-        let queue = Queue::new(1_000, LONG);
+        let queue = Queue::new(0, 1_000, LONG);
         let mut flow = Flow::new(queue.clone());
         let ms = |ms| Duration::from_millis(ms);
         let began = Instant::now();
         flow.turn(10, began, began + ms(1));
         flow.turn(10, began + ms(100), began + ms(101)); // idle in between
-        let credits = queue.take(30, None).expect("room");
+        let credits = queue.take(30, None, None).expect("room");
         assert_eq!(queue.wait(), ms(3));
         flow.turn(10, began + ms(200), began + ms(201)); // 20 more wait behind it
         flow.turn(10, began + ms(202), began + ms(203)); // 2 ms, not 1
         drop(credits);
-        let credits = queue.take(40, None).expect("room");
+        let credits = queue.take(40, None, None).expect("room");
         assert_eq!(queue.wait(), ms(5), "5 ms for 40 units");
         flow.turn(10, began + ms(303), began + ms(304)); // 3 ms, not 101: it was not the queue that took them
         drop(credits);
-        let _credits = queue.take(50, None).expect("room");
+        let _credits = queue.take(50, None, None).expect("room");
         assert_eq!(queue.wait(), ms(8), "8 ms for 50 units");
     }
 }

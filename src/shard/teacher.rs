@@ -84,7 +84,7 @@ impl Teacher {
             let (reply, _) = oneshot::channel();
             let steps = vec![Step::Write { bytes: ops.len(), count: 1, durability: Durability::Applied, each: false }];
             // A shard whose mailbox is full or that is gone does without this version; the next one holds all of it.
-            let _ = shard.try_send(Turn { ops: ops.clone(), steps, credits: None, expires: None, reply });
+            let _ = shard.try_send(Turn { flow: 0, ops: ops.clone(), steps, credits: None, expires: None, reply });
         }
     }
 }

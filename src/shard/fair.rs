@@ -1,0 +1,253 @@
+//! Whose turn is next: who asks for little at once comes first, and connections take turns.
+//!
+//! Turns of a few units ([`LITTLE`]) are of people who wait for an answer, larger ones of loaders and of crowds that pipeline.
+//! While both wait, three quarters of the work done are small turns: one hardly ever waits for more than the turn that is being
+//! carried out, and the large ones never stand still. Among small ones every connection has a turn a round, among large ones a
+//! quantum of units (deficit round robin, Shreedhar & Varghese 1996). Turns of one connection stay in their order: behind a
+//! large one the small ones of the same connection wait.
+
+use std::collections::VecDeque;
+
+use hashbrown::HashMap;
+
+use super::messages::Turn;
+use super::queue::Credits;
+
+/// Most units of a small turn.
+const LITTLE: i64 = 16;
+
+/// Units that a connection has in one round of the large ones: about what it sends at once.
+const QUANTUM: i64 = 64;
+
+/// What small turns have of the work, against one of the large ones.
+const WEIGHT: i64 = 3;
+
+/// Emptied queues that are kept for the next connections.
+const SPARE: usize = 64;
+
+/// Turns that wait, by connection.
+#[derive(Debug, Default)]
+pub(super) struct Fair {
+    flows: HashMap<u64, Flow, foldhash::fast::RandomState>,
+    /// Connections whose next turn is small when they come up.
+    small: VecDeque<u64>,
+    /// Connections with a large one.
+    large: VecDeque<u64>,
+    /// Units by which small turns are ahead of their part, while large ones wait.
+    ahead: i64,
+    spare: Vec<VecDeque<Turn>>,
+    held: usize,
+}
+
+/// What waits of one connection.
+#[derive(Debug)]
+struct Flow {
+    turns: VecDeque<Turn>,
+    /// Units that it has left in this round, among the large ones.
+    left: i64,
+}
+
+impl Flow {
+    /// Units of its next turn.
+    fn next(&self) -> Option<i64> {
+        self.turns.front().map(units)
+    }
+}
+
+fn units(turn: &Turn) -> i64 {
+    turn.credits.as_ref().map_or(1, Credits::count).max(1) as i64
+}
+
+impl Fair {
+    /// Puts a turn behind those of its connection.
+    pub(super) fn push(&mut self, turn: Turn) {
+        let Self { flows, small, large, spare, .. } = self;
+        let flow = flows.entry(turn.flow).or_insert_with_key(|number| {
+            if units(&turn) <= LITTLE { small } else { large }.push_back(*number);
+            Flow { turns: spare.pop().unwrap_or_default(), left: 0 }
+        });
+        flow.turns.push_back(turn);
+        self.held += 1;
+    }
+
+    /// Takes the next turn.
+    pub(super) fn pop(&mut self) -> Option<Turn> {
+        let turn = loop {
+            let of_small = !self.small.is_empty() && (self.large.is_empty() || self.ahead < WEIGHT * QUANTUM);
+            let found = if of_small { self.pop_small() } else { self.pop_large() };
+            if let Some(turn) = found {
+                let units = units(&turn);
+                self.ahead += if of_small { units } else { -WEIGHT * units };
+                break turn;
+            }
+            if self.small.is_empty() && self.large.is_empty() {
+                return None;
+            }
+        };
+        // Without large ones there is nobody to be ahead of.
+        self.ahead = if self.large.is_empty() { 0 } else { self.ahead.max(0) };
+        self.held -= 1;
+        Some(turn)
+    }
+
+    /// A turn of the connection that comes up; `None` if its next one is large: then it stands with those.
+    fn pop_small(&mut self) -> Option<Turn> {
+        let number = self.small.pop_front()?;
+        let flow = self.flows.get_mut(&number)?;
+        if flow.next().is_some_and(|units| units > LITTLE) {
+            self.large.push_back(number);
+            return None;
+        }
+        let turn = flow.turns.pop_front();
+        self.line_up(number);
+        turn
+    }
+
+    /// A turn of the connection that comes up, if it has units left in this round.
+    fn pop_large(&mut self) -> Option<Turn> {
+        let number = *self.large.front()?;
+        let flow = self.flows.get_mut(&number)?;
+        if flow.left <= 0 {
+            flow.left += QUANTUM;
+            self.large.rotate_left(1);
+            return None;
+        }
+        let turn = flow.turns.pop_front()?;
+        flow.left -= units(&turn);
+        if flow.next().is_none_or(|units| units <= LITTLE) {
+            self.large.pop_front();
+            self.line_up(number);
+        }
+        Some(turn)
+    }
+
+    /// Puts a connection that stands nowhere behind the others, or forgets it if nothing waits of it.
+    fn line_up(&mut self, number: u64) {
+        match self.flows.get(&number).and_then(Flow::next) {
+            Some(units) if units <= LITTLE => self.small.push_back(number),
+            Some(_) => self.large.push_back(number),
+            None => {
+                if let Some(flow) = self.flows.remove(&number)
+                    && self.spare.len() < SPARE
+                {
+                    self.spare.push(flow.turns);
+                }
+            }
+        }
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.held == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::queue::{Queue, Share};
+    use super::*;
+
+    /// Turns of connections, told apart by the number of their bytes.
+    struct World {
+        queue: Queue,
+        fair: Fair,
+        shares: HashMap<u64, Share>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let queue = Queue::new(0, 1 << 20, Duration::from_secs(3_600));
+            Self { queue, fair: Fair::default(), shares: HashMap::new() }
+        }
+
+        fn push(&mut self, flow: u64, units: usize, mark: usize) {
+            let share = self.shares.entry(flow).or_insert_with(|| Share::new(flow, 1));
+            let credits = self.queue.take(units, None, Some(share)).expect("room");
+            let (reply, _) = tokio::sync::oneshot::channel();
+            let (ops, steps, credits) = (vec![0; mark], Vec::new(), Some(credits));
+            self.fair.push(Turn { flow, ops, steps, credits, expires: None, reply });
+        }
+
+        fn pop(&mut self) -> Option<(u64, usize)> {
+            self.fair.pop().map(|turn| (turn.flow, turn.ops.len()))
+        }
+    }
+
+    #[test]
+    fn who_asks_for_little_does_not_wait_behind_a_crowd() {
+        let mut world = World::new();
+        for flow in 1..=500 {
+            (0..3).for_each(|mark| world.push(flow, 64, mark));
+        }
+        for asked in 0..100 {
+            world.push(501, 1, asked);
+            assert_eq!(world.pop(), Some((501, asked)), "at once");
+            assert_ne!(world.pop().expect("the crowd waits").0, 501);
+        }
+        let mut done = [0; 501];
+        while let Some((flow, mark)) = world.pop() {
+            let before = std::mem::replace(&mut done[flow as usize], mark + 1);
+            assert!(before <= mark, "in its order");
+        }
+        assert!(done[1..].iter().all(|done| *done == 3));
+        assert!(world.fair.is_empty() && world.fair.flows.is_empty(), "nothing is left of who has gone");
+    }
+
+    #[test]
+    fn rounds_are_of_equal_work_and_turns_in_their_order() {
+        let mut world = World::new();
+        for mark in 0..200 {
+            world.push(1, 96, mark);
+            (0..4).for_each(|part| world.push(2, 24, 4 * mark + part));
+        }
+        let (mut units, mut next) = ([0_usize; 2], [0_usize; 2]);
+        for _ in 0..900 {
+            let (flow, mark) = world.pop().expect("both wait");
+            let at = flow as usize - 1;
+            assert_eq!(mark, next[at], "in its order");
+            next[at] += 1;
+            units[at] += [96, 24][at];
+            assert!(units[0].abs_diff(units[1]) <= 4 * QUANTUM as usize, "{units:?}");
+        }
+    }
+
+    /// However many small turns there are, a quarter of the work are large ones; and the other way round.
+    #[test]
+    fn nobody_starves() {
+        let mut world = World::new();
+        let mut done = [0_i64; 2];
+        for asked in 0..4_000 {
+            world.push(1 + asked as u64 % 7, 8, asked);
+            world.push(100 + asked as u64 % 3, 64, asked);
+            let (flow, _) = world.pop().expect("both wait");
+            done[usize::from(flow >= 100)] += if flow >= 100 { 64 } else { 8 };
+        }
+        assert!((done[0] - WEIGHT * done[1]).abs() <= 2 * WEIGHT * QUANTUM, "{done:?}");
+    }
+
+    /// A small turn behind a large one of the same connection stays there.
+    #[test]
+    fn a_connection_is_answered_in_its_order() {
+        let (seed, mut world) = (3, World::new());
+        let mut rng = crate::base::Rng::new(seed);
+        let (mut pushed, mut popped) = ([0_usize; 6], [0_usize; 6]);
+        for step in 0..20_000 {
+            if step % 5_000 < 2_500 || rng.below(3) == 0 {
+                let flow = 1 + rng.below(5);
+                let units = if rng.below(2) == 0 { 1 + rng.below(16) } else { 17 + rng.below(200) };
+                world.push(flow, units as usize, pushed[flow as usize]);
+                pushed[flow as usize] += 1;
+            } else if let Some((flow, mark)) = world.pop() {
+                assert_eq!(mark, popped[flow as usize], "seed {seed}, step {step}");
+                popped[flow as usize] += 1;
+            }
+        }
+        while let Some((flow, mark)) = world.pop() {
+            assert_eq!(mark, popped[flow as usize], "seed {seed}");
+            popped[flow as usize] += 1;
+        }
+        assert!(pushed == popped && world.fair.is_empty());
+    }
+}
