@@ -54,6 +54,10 @@ pub struct Opened {
     pub report: StartReport,
 }
 
+/// Tasks after which a thread looks at its sockets. A task may be the answers to many questions, half a millisecond: with
+/// tokio's 61 who asks for little is noticed after 20 ms while many ask without end.
+const SOCKETS_EVERY: u32 = 8;
+
 impl Engine {
     /// Brings the data directory back and starts the shards. Must be called within an actix `System`.
     ///
@@ -200,7 +204,7 @@ fn start_actors(
         let pieces = Pieces { home, metrics: &metrics, clock, journal: options.journal };
         let mut core = go_on(recovered, &pieces, common, options.teaching.sample_share)?;
         core.room = Arc::clone(room);
-        let arbiter = Arbiter::new();
+        let arbiter = Arbiter::try_with_tokio_rt(runtime).map_err(EngineError::Thread)?;
         shards.push(start_actor(core, options, arbiter.handle())?);
         arbiters.push(arbiter);
     }
@@ -210,6 +214,11 @@ fn start_actors(
         debug_assert!(!full, "a mailbox that nobody has written to has room");
     }
     Ok((shards, arbiters))
+}
+
+/// What the thread of a shard runs on.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().event_interval(SOCKETS_EVERY).build()
 }
 
 fn start_actor(core: Journaled, options: &Options, arbiter: ArbiterHandle) -> Result<ShardHandle, EngineError> {

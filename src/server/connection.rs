@@ -42,9 +42,10 @@ const LINGER_BYTES: usize = FRAME_BYTES_MAX;
 /// it, and short enough that a refusal comes at once.
 const QUICK: Duration = Duration::from_millis(2);
 
-/// Events and questions that go to the shards together, unless one request holds more: some milliseconds of work, so that
-/// what finds room in a queue is taken and only what does not is refused.
-const PLAN_UNITS: usize = 64;
+/// More questions at once than these need a place, of which every thread has so many: however many connections ask without end,
+/// the others wait for the answers of these alone. What waits for one is not read on.
+const MANY: usize = 16;
+pub(super) const MANY_AT_ONCE: usize = 2;
 
 /// What a question counts among the requests in flight whose answers take long: an answer may have some ten kilobytes, and is
 /// held until the peer has read it.
@@ -228,7 +229,7 @@ impl Session {
             let mut frames = split(buffer);
             let (mut taken, mut well) = (0, true);
             while taken < most
-                && plan.cost() < PLAN_UNITS
+                && plan.has_room()
                 && let Some(frame) = frames.next()
             {
                 taken += 1;
@@ -240,7 +241,7 @@ impl Session {
                     }
                 }
             }
-            let (consumed, more) = (frames.consumed(), taken == most || plan.cost() >= PLAN_UNITS);
+            let (consumed, more) = (frames.consumed(), taken == most || !plan.has_room());
             buffer.drain(..consumed);
             if plan.mark != self.mark.get() {
                 self.mark.set(plan.mark);
@@ -341,16 +342,23 @@ impl Session {
 
     /// Hands the plan to the shards and replies, here or aside.
     async fn finish(self: &Rc<Self>, plan: Plan, now: Instant) {
-        let slow = plan.slow;
+        let (slow, questions) = (plan.slow, plan.questions);
+        let place = match questions > MANY {
+            true => Arc::clone(&self.door.many[usize::from(self.shard)]).acquire_owned().await.ok(),
+            false => None,
+        };
         let (parts, requests) = plan.split();
-        let (count, deadline) = (requests.len() + parts.questions() * QUESTION_WEIGHT, self.deadline.get());
+        let (count, deadline) = (requests.len() + questions * QUESTION_WEIGHT, self.deadline.get());
         let expires = (!deadline.is_zero()).then(|| now + deadline);
         // Submitted here in any case: the writes of one connection are carried out in the order of its frames.
         let wait = parts.wait(&self.door.engine);
         let submitted = parts.submit(&self.door.engine, Caller { share: Some(&self.share), expires });
         self.refused.set(submitted.is_refused().then_some(wait));
         let session = Rc::clone(self);
-        let mut answer = Box::pin(async move { session.answer(submitted, requests).await });
+        let mut answer = Box::pin(async move {
+            session.answer(submitted, requests).await;
+            drop(place);
+        });
         if slow || wait > QUICK || tokio::time::timeout(QUICK, &mut answer).await.is_err() {
             self.go_aside(count, answer);
         }

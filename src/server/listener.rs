@@ -16,6 +16,9 @@ use super::{Door, Options, ServerError};
 use crate::engine::{Connection, Engine, OPERATORS_MAX};
 use crate::wire::types::ShardAddr;
 
+/// Bytes of replies, and of requests, that the system holds of one connection (Linux counts as much again for its own).
+const SOCKET_BYTES: usize = 256 << 10;
+
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1_024;
 
@@ -120,6 +123,10 @@ fn listen_on(addr: SocketAddr) -> Result<StdListener, ServerError> {
         socket.set_reuse_port(true)?;
         socket.set_nonblocking(true)?;
         socket.set_reuse_address(true)?; // or a restart would wait for old connections to be forgotten
+        // Connections have it from here. Left to itself the system holds many megabytes of each that is not read, and once that
+        // is all it has for sockets, everybody's packets are dropped.
+        socket.set_send_buffer_size(SOCKET_BYTES)?;
+        socket.set_recv_buffer_size(SOCKET_BYTES)?;
         socket.bind(&addr.into())?;
         socket.listen(BACKLOG)?;
         Ok(socket.into())

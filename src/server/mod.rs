@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use self::refusing::Refusing;
 use crate::base::limits::{BATCH_EVENTS_MAX, FRAME_BYTES_MAX};
@@ -142,6 +142,8 @@ pub(crate) struct Door {
     stop: watch::Sender<bool>,
     stopped: Notify,
     refusing: Refusing,
+    /// By shard: places on its thread for connections that have many questions at once.
+    many: Vec<Arc<Semaphore>>,
     /// Bytes of replies that wait in all connections.
     unread: Arc<AtomicUsize>,
     /// Peers that are being told that there is no room.
@@ -166,6 +168,7 @@ impl Server {
             stop: watch::Sender::new(false),
             stopped: Notify::new(),
             refusing: Refusing::new(bound.shards(), Instant::now()),
+            many: (0..bound.shards()).map(|_| Arc::new(Semaphore::new(connection::MANY_AT_ONCE))).collect(),
             unread: Arc::default(),
             turned_away: AtomicUsize::new(0),
             refused_told_ms: AtomicU64::new(0),

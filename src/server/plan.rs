@@ -23,6 +23,14 @@ use crate::wire::message::cut_text;
 use crate::wire::types::EventError;
 use crate::wire::{EventRef, Status, WireError};
 
+/// Events and questions that go to the shards together, unless one request holds more: some milliseconds of work, so that
+/// what finds room in a queue is taken and only what does not is refused.
+const PLAN_UNITS: usize = 64;
+
+/// Questions that go to the shards together, unless one request holds more: their answers are large, and encoded and written
+/// on the same thread.
+const PLAN_QUESTIONS: usize = 64;
+
 /// Where the answer to something will be: which shard, which of its steps, which outcome of that step.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
@@ -95,6 +103,8 @@ pub(super) struct Plan {
     pub(super) requests: Vec<Planned>,
     /// Whether an answer waits for the device: then others should not wait with it.
     pub(super) slow: bool,
+    /// Questions to shards.
+    pub(super) questions: usize,
     now_ms: i64,
     pub(super) schema: Arc<Schema>,
     /// What the client calls itself.
@@ -145,7 +155,7 @@ impl Plan {
         (mark, source_late_ms): (Watermark, u64),
     ) -> Self {
         let parts = (0..shards).map(|_| Part::default()).collect();
-        Self { parts, requests: Vec::new(), slow: false, now_ms, schema, client, mark, source_late_ms }
+        Self { parts, requests: Vec::new(), slow: false, questions: 0, now_ms, schema, client, mark, source_late_ms }
     }
 
     pub(super) fn now_ms(&self) -> i64 {
@@ -391,11 +401,17 @@ impl Plan {
         Ok(Place { shard, step: part.steps.len() - 1, outcome: 0, at: 0 })
     }
 
+    /// Whether more requests may go with these.
+    pub(super) fn has_room(&self) -> bool {
+        self.cost() < PLAN_UNITS && self.questions < PLAN_QUESTIONS
+    }
+
     pub(super) fn ask(&mut self, engine: &Engine, id: IdRef<'_>, query: Query) -> Place {
         let shard = engine.route(id);
         let part = &mut self.parts[usize::from(shard)];
         part.steps.push(Step::Ask(query));
         part.cost += 1;
+        self.questions += 1;
         Place { shard, step: part.steps.len() - 1, outcome: 0, at: 0 }
     }
 
@@ -413,11 +429,6 @@ pub(super) struct Parts(Vec<Part>);
 pub(super) struct Submitted(Vec<Option<Result<Receiver<Vec<StepDone>>, TurnError>>>);
 
 impl Parts {
-    /// Questions among all steps.
-    pub(super) fn questions(&self) -> usize {
-        self.0.iter().flat_map(|part| &part.steps).filter(|step| matches!(step, Step::Ask(_))).count()
-    }
-
     /// How long the parts will wait for their shards, by the pace of late.
     pub(super) fn wait(&self, engine: &Engine) -> Duration {
         let wait = |(shard, part): (u16, &Part)| (!part.steps.is_empty()).then(|| engine.queue_wait(shard));
