@@ -11,10 +11,7 @@ use std::collections::VecDeque;
 use hashbrown::HashMap;
 
 use super::messages::Turn;
-use super::queue::Credits;
-
-/// Most units of a small turn.
-const LITTLE: i64 = 16;
+use super::queue::{Credits, LITTLE};
 
 /// Units that a connection has in one round of the large ones: about what it sends at once.
 const QUANTUM: i64 = 64;
@@ -58,12 +55,16 @@ fn units(turn: &Turn) -> i64 {
     turn.credits.as_ref().map_or(1, Credits::count).max(1) as i64
 }
 
+fn is_small(units: i64) -> bool {
+    units <= LITTLE as i64
+}
+
 impl Fair {
     /// Puts a turn behind those of its connection.
     pub(super) fn push(&mut self, turn: Turn) {
         let Self { flows, small, large, spare, .. } = self;
         let flow = flows.entry(turn.flow).or_insert_with_key(|number| {
-            if units(&turn) <= LITTLE { small } else { large }.push_back(*number);
+            if is_small(units(&turn)) { small } else { large }.push_back(*number);
             Flow { turns: spare.pop().unwrap_or_default(), left: 0 }
         });
         flow.turns.push_back(turn);
@@ -94,7 +95,7 @@ impl Fair {
     fn pop_small(&mut self) -> Option<Turn> {
         let number = self.small.pop_front()?;
         let flow = self.flows.get_mut(&number)?;
-        if flow.next().is_some_and(|units| units > LITTLE) {
+        if flow.next().is_some_and(|units| !is_small(units)) {
             self.large.push_back(number);
             return None;
         }
@@ -114,7 +115,7 @@ impl Fair {
         }
         let turn = flow.turns.pop_front()?;
         flow.left -= units(&turn);
-        if flow.next().is_none_or(|units| units <= LITTLE) {
+        if flow.next().is_none_or(is_small) {
             self.large.pop_front();
             self.line_up(number);
         }
@@ -124,7 +125,7 @@ impl Fair {
     /// Puts a connection that stands nowhere behind the others, or forgets it if nothing waits of it.
     fn line_up(&mut self, number: u64) {
         match self.flows.get(&number).and_then(Flow::next) {
-            Some(units) if units <= LITTLE => self.small.push_back(number),
+            Some(units) if is_small(units) => self.small.push_back(number),
             Some(_) => self.large.push_back(number),
             None => {
                 if let Some(flow) = self.flows.remove(&number)
@@ -219,10 +220,10 @@ mod tests {
         let mut world = World::new();
         let mut done = [0_i64; 2];
         for asked in 0..4_000 {
-            world.push(1 + asked as u64 % 7, 8, asked);
+            world.push(1 + asked as u64 % 7, 4, asked);
             world.push(100 + asked as u64 % 3, 64, asked);
             let (flow, _) = world.pop().expect("both wait");
-            done[usize::from(flow >= 100)] += if flow >= 100 { 64 } else { 8 };
+            done[usize::from(flow >= 100)] += if flow >= 100 { 64 } else { 4 };
         }
         assert!((done[0] - WEIGHT * done[1]).abs() <= 2 * WEIGHT * QUANTUM, "{done:?}");
     }
@@ -236,7 +237,7 @@ mod tests {
         for step in 0..20_000 {
             if step % 5_000 < 2_500 || rng.below(3) == 0 {
                 let flow = 1 + rng.below(5);
-                let units = if rng.below(2) == 0 { 1 + rng.below(16) } else { 17 + rng.below(200) };
+                let units = if rng.below(2) == 0 { 1 + rng.below(4) } else { 5 + rng.below(200) };
                 world.push(flow, units as usize, pushed[flow as usize]);
                 pushed[flow as usize] += 1;
             } else if let Some((flow, mark)) = world.pop() {

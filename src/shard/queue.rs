@@ -8,7 +8,7 @@
 //! hundreds. So the shard tells how fast its queue moves (units done over the time that passed while any waited, sockets and
 //! snapshots included), and what would wait longer than it may is refused while it can still go elsewhere.
 //!
-//! *Shares.* A part of the queue is kept for who has little in it, since they come first (`fair`): while many ask without end,
+//! *Shares.* A part of the queue is kept for who has little in it, as they come first (`fair`): while many ask without end,
 //! one who asks now and then is let in all the same, and hardly waits.
 
 use std::sync::Arc;
@@ -23,8 +23,11 @@ const MEMORY_UNITS: u64 = 4_096;
 /// the price would stay.
 const BETWEEN_MAX: u32 = 2;
 
-/// Who asks for less than one part in so many of what others have waiting asks for little.
-const LITTLE: usize = 4;
+/// Most units that a connection has waiting who asks for little: its turns come first (`fair`).
+pub(super) const LITTLE: usize = 4;
+
+/// Others ask for much who have so many times as much waiting.
+const MUCH: usize = 4;
 
 /// The part of a queue that is kept for who asks for little, one in so many.
 const KEPT: usize = 8;
@@ -110,7 +113,7 @@ impl Queue {
         // Who asks for little comes before the others, and waits for a part of what they wait for.
         let (max, wait_max) = match others {
             0 => (self.max, allowed),
-            each if (own + count) * LITTLE <= each => (self.max, 2 * allowed),
+            each if own + count <= LITTLE && (own + count) * MUCH <= each => (self.max, 2 * allowed),
             _ => (self.max - self.max / KEPT, allowed),
         };
         let fits = count == 0 || before == 0 || before + count <= max && wait <= wait_max;
@@ -244,6 +247,26 @@ mod tests {
         held.begin();
         assert_eq!((queue.wait(), queue.unanswered()), (Duration::ZERO, 400), "what is begun is not waited for");
         assert!(queue.take(1, Some(Duration::ZERO), None).is_ok());
+    }
+
+    #[test]
+    fn who_asks_for_little_is_let_in_while_others_ask_for_much() {
+        let queue = Queue::new(0, 800, Duration::from_millis(50));
+        let mut flow = Flow::new(queue.clone());
+        let began = Instant::now();
+        flow.turn(100, began, began + Duration::from_millis(10)); // 100 microseconds each
+        let many: Vec<Share> = (1..=9).map(|number| Share::new(number, 1)).collect();
+        let held: Vec<Credits> = many.iter().map(|share| queue.take(60, None, Some(share)).expect("50 ms")).collect();
+        assert!(queue.take(60, None, Some(&many[0])).is_err(), "54 ms are too long for who has 60 waiting");
+        let (one, two) = (Share::new(10, 1), Share::new(11, 1));
+        assert!(queue.take(60, None, Some(&one)).is_err(), "and for who asks for as much");
+        let little: Vec<Credits> = (0..4).map(|_| queue.take(1, None, Some(&one)).expect("little")).collect();
+        assert!(queue.take(1, None, Some(&one)).is_err(), "five are not little");
+        assert!(queue.take(1, None, Some(&two)).is_ok());
+        drop(held);
+        assert!(queue.take(60, None, Some(&many[0])).is_ok());
+        drop(little);
+        assert_eq!((queue.unanswered(), queue.shared.flows.load(Ordering::Relaxed)), (0, 0));
     }
 
     /// While work waits, what the thread does between two turns is part of what a unit takes; while none waits, it is not.
