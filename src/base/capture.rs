@@ -83,9 +83,11 @@ impl Capture {
         put_section(piece, self.kind, range.clone(), |out| range.for_each(|at| encode(at, out)));
     }
 
-    /// Hands over what is written down.
-    pub fn drain(&mut self, into: &mut Vec<Sections>) {
+    /// Hands over the buffers that are full; the last one too, if that is `all` that comes.
+    pub fn drain(&mut self, all: bool, into: &mut Vec<Sections>) {
+        let begun = self.done.pop_if(|piece| !all && piece.len() < PIECE_BYTES);
         into.append(&mut self.done);
+        self.done.extend(begun);
     }
 }
 
@@ -181,8 +183,9 @@ mod tests {
                     }
                 }
                 numbers.0.push(9); // comes later, and has no part in it
-                numbers.capture().as_mut().expect("it goes on").drain(&mut pieces);
+                numbers.capture().as_mut().expect("it goes on").drain(rng.below(2) == 0, &mut pieces);
             }
+            numbers.capture().as_mut().expect("it goes on").drain(true, &mut pieces);
             let mut found = vec![None; count];
             for piece in &pieces {
                 let mut from = Reader::new(piece);

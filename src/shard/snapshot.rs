@@ -89,7 +89,9 @@ impl Handler<Capture> for ShardActor {
                 None => run.captured = true,
             }
         }
-        run.waiting.push_back(SnapshotPart::Sections(index, all));
+        if !all.is_empty() {
+            run.waiting.push_back(SnapshotPart::Sections(index, all));
+        }
         if run.captured {
             run.waiting.push_back(SnapshotPart::End(index));
         }

@@ -75,23 +75,19 @@ impl Shard {
         }
     }
 
-    /// Encodes up to `runs` more runs and hands out what is ready; what changes most goes first. `None` when the image is
-    /// complete and all of it has been handed out.
+    /// Encodes up to `runs` more runs and hands out what fills a buffer, which may be nothing; what changes most goes first.
+    /// `None` when the image is complete and all of it has been handed out.
     pub fn capture_some(&mut self, runs: usize) -> Option<Vec<Sections>> {
         self.capture.as_ref()?;
-        for _ in 0..runs {
-            if !self.capture_run() {
-                break;
-            }
-        }
+        let all = (0..runs).any(|_| !self.capture_run());
         let mut done = Vec::new();
-        self.parts_mut().filter_map(|part| part.capture().as_mut()).for_each(|capture| capture.drain(&mut done));
+        self.parts_mut().filter_map(|part| part.capture().as_mut()).for_each(|capture| capture.drain(all, &mut done));
         if let Some(image) = &mut self.capture {
             done.append(&mut image.done);
-            image.items.drain(&mut done);
-            image.users.drain(&mut done);
+            image.items.drain(all, &mut done);
+            image.users.drain(all, &mut done);
         }
-        if done.is_empty() {
+        if all && done.is_empty() {
             self.capture_stop();
             return None;
         }
