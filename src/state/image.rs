@@ -70,7 +70,10 @@ impl Shard {
         let users = Capture::new(USERS, self.users.len(), RUN);
         let items = Capture::new(ITEMS, self.items.len(), RUN);
         self.capture = Some(Box::new(Image { users, items, done: vec![head] }));
-        for ((kind, run), part) in (PARTS_FIRST..).zip(PART_RUNS).zip(self.parts_mut()) {
+        let parts = self.banked.iter_mut().flat_map(|banked| banked.bank.parts_mut());
+        for ((kind, run), part) in (PARTS_FIRST..).zip(PART_RUNS).zip(parts) {
+            // One that is not there keeps its number.
+            let Some(part) = part else { continue };
             part.set_capture(Some(Capture::new(kind, part.count(), run)));
         }
     }

@@ -234,16 +234,21 @@ fn item_rows(arm: &Arm, version: u8) -> usize {
     if version < 3 && matches!(arm.strategy, Strategy::Auto(_)) { gather::DIM } else { arm.shape.item_rows }
 }
 
+/// What the parts of a bank are.
+const PART_NAMES: [&str; PARTS] =
+    ["pairs of items", "sequence vectors", "counts of items", "attention vectors", "events of the window"];
+
 /// Reads the parts of the bank, of which there should be so many.
 fn take_parts(shard: &mut Shard, sections: [Vec<Section>; PARTS], counts: [u32; PARTS]) -> Result<(), ImageError> {
     let items = shard.items.len();
     let Some(banked) = &mut shard.banked else { return Ok(()) };
-    for ((sections, wanted), part) in sections.into_iter().zip(counts).zip(banked.bank.parts_mut()) {
+    let parts = PART_NAMES.into_iter().zip(banked.bank.parts_mut());
+    for ((sections, wanted), (what, part)) in sections.into_iter().zip(counts).zip(parts) {
         let Some(part) = part else { continue };
         for (first, count, body) in in_order(sections) {
             if first as usize != part.count() {
                 let (found, expected) = (first as usize, part.count());
-                return Err(ImageError::Incomplete { what: "next of a part", found, expected });
+                return Err(ImageError::Incomplete { what, found, expected });
             }
             let mut from = Reader::new(&body);
             (0..count).try_for_each(|_| part.decode_one(&mut from))?;
@@ -251,7 +256,7 @@ fn take_parts(shard: &mut Shard, sections: [Vec<Section>; PARTS], counts: [u32; 
         }
         let (found, expected) = (part.count(), wanted as usize);
         if found != expected {
-            return Err(ImageError::Incomplete { what: "things of a part", found, expected });
+            return Err(ImageError::Incomplete { what, found, expected });
         }
     }
     // All but the window have one thing of each item.

@@ -151,6 +151,12 @@ fn an_image_of_attention_taken_under_way_is_the_moment_it_began() {
     image_under_way(&options_of(1, &["attention"]));
 }
 
+/// A bank without attention: the parts behind it keep their kinds.
+#[test]
+fn an_image_of_a_bank_without_attention_is_the_moment_it_began() {
+    image_under_way(&options_of(1, &["content"]));
+}
+
 fn image_under_way(options: &Options) {
     let mut workload = Workload::embedding(37);
     let mut shard = Shard::new(0, options.clone());
