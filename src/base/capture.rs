@@ -123,6 +123,11 @@ pub trait Captured {
         }
     }
 
+    /// To be called before all change.
+    fn keep_all(&mut self) {
+        while self.keep_run() {}
+    }
+
     /// Writes down the next run; says whether there was one.
     fn keep_run(&mut self) -> bool {
         let Some(range) = self.capture().as_mut().and_then(|capture| capture.take_run()) else { return false };
@@ -177,7 +182,10 @@ mod tests {
             while numbers.keep_run() {
                 for _ in 0..rng.below(8) {
                     let at = rng.below(count as u64 + 5) as usize;
-                    numbers.keep(at);
+                    match rng.below(40) {
+                        0 => numbers.keep_all(),
+                        _ => numbers.keep(at),
+                    }
                     if let Some(number) = numbers.0.get_mut(at) {
                         *number += 1_000;
                     }

@@ -79,6 +79,16 @@ impl<'a> Reader<'a> {
 
     take_numbers!(u8: u8, u16: u16, u32: u32, u64: u64, i64: i64, f32: f32, f64: f64);
 
+    /// Takes as many `f32`s as there are places.
+    ///
+    /// # Errors
+    /// [`CursorError::Short`] if too few bytes are left: then no place is filled.
+    pub fn f32s(&mut self, places: &mut [f32]) -> Result<(), CursorError> {
+        let (raw, _) = self.bytes(size_of_val(places))?.as_chunks();
+        places.iter_mut().zip(raw).for_each(|(place, raw)| *place = f32::from_le_bytes(*raw));
+        Ok(())
+    }
+
     /// Offset of the next byte.
     #[must_use]
     pub fn at(&self) -> usize {
@@ -312,6 +322,12 @@ mod tests {
             out.u64(u64::from(value));
         }
         assert_eq!(bytes, singly);
+        let (mut from, mut read) = (Reader::new(&bytes[12..]), [7.0; 3]);
+        assert_eq!(from.f32s(&mut read), Ok(()));
+        assert_eq!((read.map(f32::to_bits), from.at()), (parts.map(f32::to_bits), 12));
+        let mut short = Reader::new(&bytes[..11]);
+        assert!(matches!(short.f32s(&mut read), Err(CursorError::Short { need: 12, have: 11, .. })));
+        assert_eq!((read.map(f32::to_bits), short.at()), (parts.map(f32::to_bits), 0));
     }
 
     #[test]

@@ -18,8 +18,8 @@ use crate::storage::{
     DataDir, JournalOptions, JournalWriter, Manifest, Meta, SnapshotOptions, SnapshotStore, StorageError,
 };
 
-/// Leaves of an image that are encoded together.
-const LEAVES_A_STEP: usize = 64;
+/// Runs of an image that are encoded together.
+const RUNS_A_STEP: usize = 64;
 
 /// What was put into a new directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,7 +129,7 @@ fn write(into: &Path, shards: Vec<Shard>, model: Option<&[u8]>, now_ms: i64) -> 
 fn parts((mut shard, journal): (Shard, &JournalWriter)) -> impl Iterator<Item = SnapshotPart> + use<> {
     let (index, sequence, epoch) = (shard.index(), shard.sequence(), shard.epoch());
     shard.capture_begin();
-    let sections = std::iter::from_fn(move || shard.capture_some(LEAVES_A_STEP));
+    let sections = std::iter::from_fn(move || shard.capture_some(RUNS_A_STEP));
     std::iter::once(SnapshotPart::Begin { shard: index, sequence, epoch, sync: journal.sync_handle() })
         .chain(sections.map(move |sections| SnapshotPart::Sections(index, sections)))
         .chain(std::iter::once(SnapshotPart::End(index)))

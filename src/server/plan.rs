@@ -27,10 +27,6 @@ use crate::wire::{EventRef, Status, WireError};
 /// what finds room in a queue is taken and only what does not is refused.
 const PLAN_UNITS: usize = 64;
 
-/// Questions that go to the shards together, unless one request holds more: their answers are large, and encoded and written
-/// on the same thread.
-const PLAN_QUESTIONS: usize = 64;
-
 /// Where the answer to something will be: which shard, which of its steps, which outcome of that step.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
@@ -403,7 +399,7 @@ impl Plan {
 
     /// Whether more requests may go with these.
     pub(super) fn has_room(&self) -> bool {
-        self.cost() < PLAN_UNITS && self.questions < PLAN_QUESTIONS
+        self.cost() < PLAN_UNITS
     }
 
     pub(super) fn ask(&mut self, engine: &Engine, id: IdRef<'_>, query: Query) -> Place {

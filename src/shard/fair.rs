@@ -26,14 +26,13 @@ const SPARE: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Fair {
     flows: HashMap<u64, Flow, foldhash::fast::RandomState>,
-    /// Connections whose next turn is small when they come up.
+    /// Connections whose next turn is small.
     small: VecDeque<u64>,
-    /// Connections with a large one.
+    /// Connections whose next turn is large.
     large: VecDeque<u64>,
     /// Units by which small turns are ahead of their part, while large ones wait.
     ahead: i64,
     spare: Vec<VecDeque<Turn>>,
-    held: usize,
 }
 
 /// What waits of one connection.
@@ -68,51 +67,37 @@ impl Fair {
             Flow { turns: spare.pop().unwrap_or_default(), left: 0 }
         });
         flow.turns.push_back(turn);
-        self.held += 1;
     }
 
     /// Takes the next turn.
     pub(super) fn pop(&mut self) -> Option<Turn> {
-        let turn = loop {
-            let of_small = !self.small.is_empty() && (self.large.is_empty() || self.ahead < WEIGHT * QUANTUM);
-            let found = if of_small { self.pop_small() } else { self.pop_large() };
-            if let Some(turn) = found {
-                let units = units(&turn);
-                self.ahead += if of_small { units } else { -WEIGHT * units };
-                break turn;
-            }
-            if self.small.is_empty() && self.large.is_empty() {
-                return None;
-            }
-        };
+        let of_small = !self.small.is_empty() && (self.large.is_empty() || self.ahead < WEIGHT * QUANTUM);
+        let turn = if of_small { self.pop_small()? } else { self.pop_large()? };
+        let ahead = self.ahead + if of_small { units(&turn) } else { -WEIGHT * units(&turn) };
         // Without large ones there is nobody to be ahead of.
-        self.ahead = if self.large.is_empty() { 0 } else { self.ahead.max(0) };
-        self.held -= 1;
+        self.ahead = if self.large.is_empty() { 0 } else { ahead.max(0) };
         Some(turn)
     }
 
-    /// A turn of the connection that comes up; `None` if its next one is large: then it stands with those.
+    /// A turn of the connection that comes up.
     fn pop_small(&mut self) -> Option<Turn> {
         let number = self.small.pop_front()?;
-        let flow = self.flows.get_mut(&number)?;
-        if flow.next().is_some_and(|units| !is_small(units)) {
-            self.large.push_back(number);
-            return None;
-        }
-        let turn = flow.turns.pop_front();
+        let turn = self.flows.get_mut(&number)?.turns.pop_front();
         self.line_up(number);
         turn
     }
 
-    /// A turn of the connection that comes up, if it has units left in this round.
+    /// A turn of the connection that comes up with units left in its round.
     fn pop_large(&mut self) -> Option<Turn> {
-        let number = *self.large.front()?;
-        let flow = self.flows.get_mut(&number)?;
-        if flow.left <= 0 {
+        let (number, flow) = loop {
+            let number = *self.large.front()?;
+            let flow = self.flows.get_mut(&number)?;
+            if flow.left > 0 {
+                break (number, flow);
+            }
             flow.left += QUANTUM;
             self.large.rotate_left(1);
-            return None;
-        }
+        };
         let turn = flow.turns.pop_front()?;
         flow.left -= units(&turn);
         if flow.next().is_none_or(is_small) {
@@ -139,7 +124,7 @@ impl Fair {
 
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.held == 0
+        self.flows.is_empty()
     }
 }
 

@@ -102,7 +102,11 @@ impl Banked {
 
     /// Reads what [`Self::encode`] wrote in an image of this version, into an empty bank of the same options. Says how many
     /// there are of each part that the image takes apart.
-    pub(super) fn decode(&mut self, from: &mut Reader<'_>, image: u8) -> Result<Option<[u32; PARTS]>, CursorError> {
+    pub(super) fn decode(
+        &mut self,
+        from: &mut Reader<'_>,
+        image: u8,
+    ) -> Result<Option<[u32; PARTS.len()]>, CursorError> {
         self.next_fit = from.u64()?;
         self.rng = Rng::from_words([from.u64()?, from.u64()?, from.u64()?, from.u64()?]);
         self.bank.decode_head(from, image < 6)?;
@@ -118,7 +122,7 @@ impl Banked {
         if image < 6 {
             return Ok(None);
         }
-        let mut counts = [0; PARTS];
+        let mut counts = [0; PARTS.len()];
         counts.iter_mut().try_for_each(|count| from.u32().map(|told| *count = told))?;
         Ok(Some(counts))
     }

@@ -153,18 +153,6 @@ impl<'a> Observation<'a> {
     }
 }
 
-/// Reads `rows` values into the front of a padded column.
-///
-/// # Errors
-/// [`CursorError::Short`] if they are not there.
-pub fn take_column(from: &mut Reader<'_>, column: &mut [f32], rows: usize) -> Result<(), CursorError> {
-    let raw = from.bytes(rows * size_of::<f32>())?;
-    for (value, bytes) in column.iter_mut().zip(raw.as_chunks::<4>().0) {
-        *value = f32::from_le_bytes(*bytes);
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -37,8 +37,6 @@ use crate::learn::bank::PARTS;
 
 /// Users and items of one section where nobody is in a hurry.
 const RUN: usize = 16;
-/// The same of the [parts](crate::learn::bank::Bank::parts) of a bank.
-const PART_RUNS: [usize; PARTS] = [RUN, 64, 256, 64, 4096];
 pub(super) const VERSION: u8 = 6;
 pub(super) const HEAD: u8 = 1;
 pub(super) const USERS: u8 = 2;
@@ -71,7 +69,7 @@ impl Shard {
         let items = Capture::new(ITEMS, self.items.len(), RUN);
         self.capture = Some(Box::new(Image { users, items, done: vec![head] }));
         let parts = self.banked.iter_mut().flat_map(|banked| banked.bank.parts_mut());
-        for ((kind, run), part) in (PARTS_FIRST..).zip(PART_RUNS).zip(parts) {
+        for ((kind, (_, run)), part) in (PARTS_FIRST..).zip(PARTS).zip(parts) {
             // One that is not there keeps its number.
             let Some(part) = part else { continue };
             part.set_capture(Some(Capture::new(kind, part.count(), run)));

@@ -4,7 +4,7 @@ use super::arm::Arm;
 use super::churn::Leaving;
 use super::cleaning::Values;
 use super::decisions::Decisions;
-use super::exchange::{Outbox, take_column};
+use super::exchange::Outbox;
 use super::image::{DECISIONS, HEAD, ITEMS, PARTS_FIRST, USERS, VERSION};
 use super::items::Item;
 use super::portrait::formulas;
@@ -59,7 +59,7 @@ pub struct ImageReader {
     users: Vec<Section>,
     items: Vec<Section>,
     /// Of the bank, by kind.
-    parts: [Vec<Section>; PARTS],
+    parts: [Vec<Section>; PARTS.len()],
 }
 
 /// What is kept of a section until all have come: its first, how many, and its body.
@@ -161,7 +161,7 @@ struct Head {
     users: usize,
     items: usize,
     /// The same of the bank's parts, where they stand apart.
-    parts: Option<[u32; PARTS]>,
+    parts: Option<[u32; PARTS.len()]>,
 }
 
 fn take_head(from: &mut Reader<'_>, options: Options) -> Result<Head, ImageError> {
@@ -219,13 +219,12 @@ fn take_arm(arm: &mut Arm, version: u8, from: &mut Reader<'_>) -> Result<(), Ima
     (arm.model.epoch, arm.model.items) = (from.u32()?, from.u64()?);
     let length = from.count(4, DIM_MAX * DIM_MAX)?;
     arm.model.gram = vec![0.0; length];
-    take_column(from, &mut arm.model.gram, length)?;
+    from.f32s(&mut arm.model.gram)?;
     if length == item_rows(arm, version) {
         arm.model.gram.resize(arm.shape.item_rows, 0.0);
     }
     arm.prequential = Prequential::decode(from)?;
-    let shared = arm.shared.len();
-    Ok(take_column(from, &mut arm.shared, shared)?)
+    Ok(from.f32s(&mut arm.shared)?)
 }
 
 /// Numbers that an image of some version holds of an item's column.
@@ -234,16 +233,16 @@ fn item_rows(arm: &Arm, version: u8) -> usize {
     if version < 3 && matches!(arm.strategy, Strategy::Auto(_)) { gather::DIM } else { arm.shape.item_rows }
 }
 
-/// What the parts of a bank are.
-const PART_NAMES: [&str; PARTS] =
-    ["pairs of items", "sequence vectors", "counts of items", "attention vectors", "events of the window"];
-
 /// Reads the parts of the bank, of which there should be so many.
-fn take_parts(shard: &mut Shard, sections: [Vec<Section>; PARTS], counts: [u32; PARTS]) -> Result<(), ImageError> {
+fn take_parts(
+    shard: &mut Shard,
+    sections: [Vec<Section>; PARTS.len()],
+    counts: [u32; PARTS.len()],
+) -> Result<(), ImageError> {
     let items = shard.items.len();
     let Some(banked) = &mut shard.banked else { return Ok(()) };
-    let parts = PART_NAMES.into_iter().zip(banked.bank.parts_mut());
-    for ((sections, wanted), (what, part)) in sections.into_iter().zip(counts).zip(parts) {
+    let parts = PARTS.into_iter().zip(banked.bank.parts_mut());
+    for ((sections, wanted), ((what, _), part)) in sections.into_iter().zip(counts).zip(parts) {
         let Some(part) = part else { continue };
         for (first, count, body) in in_order(sections) {
             if first as usize != part.count() {
@@ -260,7 +259,7 @@ fn take_parts(shard: &mut Shard, sections: [Vec<Section>; PARTS], counts: [u32; 
         }
     }
     // All but the window have one thing of each item.
-    let of_items = banked.bank.parts().into_iter().take(PARTS - 1).flatten();
+    let of_items = banked.bank.parts().into_iter().take(PARTS.len() - 1).flatten();
     match of_items.map(Captured::count).find(|count| *count != items) {
         Some(found) => Err(ImageError::Incomplete { what: "items in a part", found, expected: items }),
         None => Ok(()),
@@ -274,7 +273,7 @@ fn take_users(shard: &mut Shard, version: u8, count: u32, from: &mut Reader<'_>)
         shard.users.restore(user);
         for arm in &mut shard.arms {
             let (column, rows) = (arm.users.push(), arm.shape.user_rows);
-            take_column(from, arm.users.col_mut(column), rows)?;
+            from.f32s(&mut arm.users.col_mut(column)[..rows])?;
         }
         if let Some(banked) = &mut shard.banked {
             banked.decode_user(hash, from, version)?;
@@ -292,7 +291,7 @@ fn take_items(shard: &mut Shard, version: u8, count: u32, from: &mut Reader<'_>)
             let column = arm.items.push();
             debug_assert_eq!(arm.items.stride(), padded(arm.shape.item_rows));
             let rows = item_rows(arm, version);
-            take_column(from, arm.items.col_mut(column), rows)?;
+            from.f32s(&mut arm.items.col_mut(column)[..rows])?;
             if let Some(unseen) = &mut arm.unseen {
                 unseen.restore(from.u64()?);
             }

@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::Shard;
 use super::contrast::contrast_observed;
-use super::exchange::{Observation, Parcel, take_column};
+use super::exchange::{Observation, Parcel};
 use super::users::{decode_attributes, encode_attributes};
 use crate::base::CursorError;
 use crate::base::cursor::{Reader, Writer};
@@ -64,7 +64,7 @@ impl Shard {
             for arm in self.arms.iter_mut().filter(|arm| arm.shape.items == ItemSide::Learned) {
                 column.clear();
                 column.resize(arm.users.stride(), 0.0);
-                if take_column(&mut from, &mut column, arm.shape.user_rows).is_err() || !fresh {
+                if from.f32s(&mut column[..arm.shape.user_rows]).is_err() || !fresh {
                     continue;
                 }
                 match arm.sweeps {
@@ -167,7 +167,7 @@ impl Shard {
         }
         for arm in self.arms.iter_mut().filter(|arm| arm.shape.items == ItemSide::Learned) {
             let (rows, old) = (arm.shape.item_rows, arm.sweeps.is_some().then(|| arm.items.col(row).to_vec()));
-            take_column(from, arm.items.col_mut(row), rows)?;
+            from.f32s(&mut arm.items.col_mut(row)[..rows])?;
             if let Some(old) = old {
                 arm.strategy.item_replaced(&old, arm.items.col(row), &mut arm.shared);
             }

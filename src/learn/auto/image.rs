@@ -3,7 +3,7 @@
 use super::example::Example;
 use super::features::{FEATURES, STRIDE};
 use super::network::Network;
-use super::ranker::{Ranker, Weights, take};
+use super::ranker::{Ranker, Weights};
 use super::trainer::{REPLAY_MAX, Trainer};
 use crate::base::Rng;
 use crate::base::cursor::{CursorError, Reader, Writer};
@@ -75,7 +75,7 @@ impl Trainer {
             example.strangers = example.strangers.min((rows - example.newcomers).saturating_sub(1));
             example.rows.resize(rows * STRIDE, 0.0);
             for row in example.rows.chunks_exact_mut(STRIDE) {
-                take(from, &mut row[..features])?;
+                from.f32s(&mut row[..features])?;
             }
             self.ring.push(example);
         }
@@ -85,7 +85,7 @@ impl Trainer {
 }
 
 fn take_network(from: &mut Reader<'_>, network: &mut Network, features: usize) -> Result<(), CursorError> {
-    network.parts_of_mut(features).into_iter().try_for_each(|part| take(from, part))
+    network.parts_of_mut(features).into_iter().try_for_each(|part| from.f32s(part))
 }
 
 impl Ranker {

@@ -55,25 +55,17 @@ impl Weights {
         }
         let networks = from.count(4 * WIDTH * features, NETWORKS_MAX)?;
         let mut standard = Standard { queries, ..Standard::default() };
-        take(from, &mut standard.mean)?;
-        take(from, &mut standard.square)?;
+        from.f32s(&mut standard.mean)?;
+        from.f32s(&mut standard.square)?;
         standard.square[features..FEATURES].fill(1.0);
         let network = |from: &mut Reader<'_>| {
             let mut network = Network::zero();
-            network.parts_of_mut(features).into_iter().try_for_each(|part| take(from, part))?;
+            network.parts_of_mut(features).into_iter().try_for_each(|part| from.f32s(part))?;
             Ok(network)
         };
         let networks = (0..networks).map(|_| network(from)).collect::<Result<_, CursorError>>()?;
         Ok((Self { examples, standard, networks }, features))
     }
-}
-
-/// Fills floats.
-pub(super) fn take(from: &mut Reader<'_>, floats: &mut [f32]) -> Result<(), CursorError> {
-    floats.iter_mut().try_for_each(|value| {
-        *value = from.f32()?;
-        Ok(())
-    })
 }
 
 /// What scores candidates.

@@ -267,10 +267,7 @@ impl Attention {
         self.adam.missing = [from.f32()?, from.f32()?];
         let Adam { gradient, mean, square, .. } = &mut self.adam;
         for table in [&mut self.weights, gradient, mean, square] {
-            table.as_flattened_mut().iter_mut().try_for_each(|value| {
-                *value = from.f32()?;
-                Ok(())
-            })?;
+            from.f32s(table.as_flattened_mut())?;
         }
         Ok(())
     }
@@ -292,9 +289,7 @@ impl Captured for Attention {
 
     fn decode_one(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
         let column = self.vectors.push();
-        for value in self.vectors.col_mut(column) {
-            *value = from.f32()?;
-        }
+        from.f32s(self.vectors.col_mut(column))?;
         self.sides.push(Side { bias: from.f32()?, squares: [from.f32()?, from.f32()?] });
         Ok(())
     }

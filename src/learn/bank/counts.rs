@@ -118,7 +118,7 @@ impl Counts {
                 continue;
             }
             any = true;
-            (0..self.items.len()).for_each(|item| self.keep(item));
+            self.keep_all();
             let factor = (-exponent).exp2() as f32;
             self.bases[at] = x;
             if at < HALF_LIVES.len() {
@@ -174,9 +174,8 @@ impl Counts {
     /// # Errors
     /// [`CursorError`] for too few bytes.
     pub fn decode_head(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
-        for total in self.totals.iter_mut().chain(&mut self.cohort_totals) {
-            *total = from.f32()?;
-        }
+        from.f32s(&mut self.totals)?;
+        from.f32s(&mut self.cohort_totals)?;
         for base in &mut self.bases {
             *base = from.u64()?;
         }
@@ -201,9 +200,8 @@ impl Captured for Counts {
 
     fn decode_one(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
         let mut counts = ItemCounts::default();
-        for sum in counts.popularity.iter_mut().chain(&mut counts.cohorts) {
-            *sum = from.f32()?;
-        }
+        from.f32s(&mut counts.popularity)?;
+        from.f32s(&mut counts.cohorts)?;
         (counts.events, counts.first, counts.last) = (from.u32()?, from.u64()?, from.u64()?);
         counts.log_events = (counts.events.max(1) as f32).ln();
         self.items.push(counts);

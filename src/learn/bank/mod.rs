@@ -42,8 +42,15 @@ use crate::base::ids::mix;
 /// Grid points of decayed popularity whose best items are kept in lists: 100, 1,600 and 25,600 events, and plain.
 pub const LISTED: [usize; 4] = [0, 2, 4, GRID - 1];
 
-/// Parts that an image takes apart.
-pub const PARTS: usize = 5;
+/// What an image takes apart of a bank, in the order of [`Bank::parts`]: what it is, and how many stand in one section where
+/// nobody is in a hurry.
+pub const PARTS: [(&str, usize); 5] = [
+    ("pairs of items", 16),
+    ("sequence vectors", 64),
+    ("counts of items", 256),
+    ("attention vectors", 64),
+    ("events of the window", 4_096),
+];
 
 /// The grid point that says which items are alive: 25,600 events.
 const SLOW: usize = 4;
@@ -267,13 +274,13 @@ impl Bank {
 
 impl Bank {
     /// Parts of which an event changes more than what is of its user and its item, so that an image takes them apart.
-    pub fn parts(&self) -> [Option<&dyn Captured>; PARTS] {
+    pub fn parts(&self) -> [Option<&dyn Captured>; PARTS.len()] {
         let attention = self.attention.as_deref().map(|attention| attention as &dyn Captured);
         [Some(&self.pairs), Some(&self.sequence), Some(&self.counts), attention, Some(&self.window)]
     }
 
     /// The same, to be captured or read.
-    pub fn parts_mut(&mut self) -> [Option<&mut dyn Captured>; PARTS] {
+    pub fn parts_mut(&mut self) -> [Option<&mut dyn Captured>; PARTS.len()] {
         let attention = self.attention.as_deref_mut().map(|attention| attention as &mut dyn Captured);
         [Some(&mut self.pairs), Some(&mut self.sequence), Some(&mut self.counts), attention, Some(&mut self.window)]
     }

@@ -172,11 +172,11 @@ impl PairSums {
     pub fn learn(&mut self, item: u32, before: impl Iterator<Item = u32>, sitting: usize, x: u64) {
         let moment = Moment::of(x);
         let mut ordered = 1.0;
+        self.keep(item as usize);
         for (age, other) in before.take(PAIRED).enumerate() {
             if other != item {
                 let together = if age < sitting { 1.0 } else { APART };
                 self.keep(other as usize);
-                self.keep(item as usize);
                 self.rows[other as usize].add(item, &moment, ordered, together);
                 self.rows[item as usize].add(other, &moment, 0.0, together);
             }

@@ -86,27 +86,20 @@ impl Pretrained {
             None
         } else {
             let mut weights: Box<Weights> = Box::new([[0.0; DIM]; ROWS]);
-            fill(weights.as_flattened_mut(), from)?;
+            from.f32s(weights.as_flattened_mut())?;
             Some(weights)
         };
         let count = from.count(ITEM_BYTES_MIN, usize::MAX)?;
         let item = |from: &mut Reader<'_>| {
             let id = from.id().map(IdRef::to_owned)?;
             let (mut vector, mut rest) = ([0.0; DIM], [0.0; 3]);
-            fill(&mut vector, from)?;
-            fill(&mut rest, from)?;
+            from.f32s(&mut vector)?;
+            from.f32s(&mut rest)?;
             Ok(PretrainedItem { id, vector, bias: rest[0], squares: [rest[1], rest[2]] })
         };
         let items = (0..count).map(|_| item(from)).collect::<Result<_, CursorError>>()?;
         Ok(Self { stamp, weights, items })
     }
-}
-
-fn fill(values: &mut [f32], from: &mut Reader<'_>) -> Result<(), CursorError> {
-    values.iter_mut().try_for_each(|value| {
-        *value = from.f32()?;
-        Ok(())
-    })
 }
 
 #[cfg(test)]

@@ -190,12 +190,8 @@ impl Captured for Sequence {
     fn decode_one(&mut self, from: &mut Reader<'_>) -> Result<(), CursorError> {
         let column = self.input.push();
         self.output.push();
-        for value in self.input.col_mut(column) {
-            *value = from.f32()?;
-        }
-        for value in self.output.col_mut(column) {
-            *value = from.f32()?;
-        }
+        from.f32s(self.input.col_mut(column))?;
+        from.f32s(self.output.col_mut(column))?;
         self.squares.push([from.f32()?, from.f32()?]);
         Ok(())
     }

@@ -234,9 +234,7 @@ impl Space {
         self.times_ms[item] = time_ms;
         if state == GIVEN {
             let column = self.vectors.push();
-            for value in &mut self.vectors.col_mut(column)[..self.dim] {
-                *value = from.f32()?;
-            }
+            from.f32s(&mut self.vectors.col_mut(column)[..self.dim])?;
             self.columns[item] = column as u32;
             self.count += 1; // the sum stands in the head
         }

@@ -89,9 +89,6 @@ impl Columns {
     }
 
     pub fn decode(&mut self, column: usize, from: &mut Reader<'_>) -> Result<(), CursorError> {
-        for value in self.slab.col_mut(column) {
-            *value = from.f32()?;
-        }
-        Ok(())
+        from.f32s(self.slab.col_mut(column))
     }
 }

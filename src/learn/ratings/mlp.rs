@@ -134,10 +134,7 @@ impl Net {
         self.trust = [from.f32()?, from.f32()?];
         let Self { means, variances, trained, powers, answering, .. } = self;
         let parts: [&mut [f32]; 5] = [means, variances, trained, powers, answering];
-        for value in parts.into_iter().flatten() {
-            *value = from.f32()?;
-        }
-        Ok(())
+        parts.into_iter().try_for_each(|part| from.f32s(part))
     }
 }
 

@@ -305,9 +305,7 @@ impl Churn {
                 return Err(bad("time of a probe", offset, at_ms.cast_unsigned(), "not before the one in front"));
             }
             let mut features = [0.0; FEATURES];
-            for feature in &mut features {
-                *feature = from.f32()?;
-            }
+            from.f32s(&mut features)?;
             pending.push_back(Probe { at_ms, slot, visitor, features });
         }
         Ok(Self { horizon_ms, rng, clock, pending, learner: Learner::decode(from)? })
