@@ -22,9 +22,10 @@ use super::solve::{SpdSolver, gram};
 use crate::base::Rng;
 use crate::base::limits::DIM_MAX;
 
-/// Multiplications between two calls of the progress function: a few milliseconds of work, whatever the dimension and
-/// however many pairs a row has.
-const WORK_PER_REPORT: usize = 1 << 24;
+/// Multiplications between two calls of the progress function: half a millisecond of work, whatever the dimension and
+/// however many pairs a row has. Who shares a core with others gives way there: left to itself the system takes the core
+/// from it after milliseconds.
+const WORK_PER_REPORT: usize = 1 << 21;
 
 /// What [`fit`] is asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,7 +104,7 @@ impl ItemFactors {
     }
 }
 
-/// Fits item factors to `interactions`. `report` is called every few milliseconds and can stop the fit.
+/// Fits item factors to `interactions`. `report` is called every millisecond or so and can stop the fit.
 ///
 /// # Errors
 /// [`LinalgError::BadOption`], [`LinalgError::NoPairs`], [`LinalgError::Stopped`] if `report` said so,
