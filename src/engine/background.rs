@@ -150,7 +150,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Begins no refit any more and has the one under way end at its next block, a few milliseconds on: to be called first
+    /// Begins no refit any more and has the one under way end at its next block, a millisecond on: to be called first
     /// when the server is about to stop, so that nobody waits for a model that nobody will use.
     pub fn give_up_refits(&self) {
         self.inner.no_refits.store(true, Ordering::Relaxed);

@@ -98,7 +98,7 @@ impl Options {
         Self {
             data_dir: data_dir.into(),
             state: state::Options { training: Training::Apart, ..state::Options::default() },
-            pace: Pace { quantum_us: 1_000, flush_ms: 5, sync_interval_ms: 50, publish_ms: 10, rows_max: 1_024 },
+            pace: Pace { quantum_us: 500, flush_ms: 5, sync_interval_ms: 50, publish_ms: 10, rows_max: 1_024 },
             queue_events_max: 65_536,
             queue_wait_max: Duration::from_millis(250),
             journal: JournalOptions::default(),
@@ -278,7 +278,8 @@ impl Engine {
         }
         let handle = &self.inner.shards[usize::from(shard)];
         let Caller { share, expires } = caller;
-        let within = expires.map(|expires| expires.saturating_duration_since(Instant::now()));
+        // Half of the time that is left is for the wait: the pace of late is no promise, and the work and the way back take time, too.
+        let within = expires.map(|expires| expires.saturating_duration_since(Instant::now()) / 2);
         let credits = handle.queue.take(cost, within, share).map_err(|wait| {
             handle.metrics.add(Metric::EventsOverloaded, cost as u64);
             TurnError::Overloaded { retry_after_ms: retry_after_ms(wait) }

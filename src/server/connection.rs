@@ -42,11 +42,6 @@ const LINGER_BYTES: usize = FRAME_BYTES_MAX;
 /// it, and short enough that a refusal comes at once.
 const QUICK: Duration = Duration::from_millis(2);
 
-/// More questions at once than these need a place, of which every thread has so many: however many connections ask without end,
-/// the others wait for the answers of these alone. What waits for one is not read on.
-const MANY: usize = 16;
-pub(super) const MANY_AT_ONCE: usize = 2;
-
 /// What a question counts among the requests in flight whose answers take long: an answer may have some ten kilobytes, and is
 /// held until the peer has read it.
 const QUESTION_WEIGHT: usize = 64;
@@ -73,8 +68,8 @@ pub(super) struct Session {
     /// What it has waiting for shards.
     share: Share,
     quota: RefCell<Quota>,
-    /// How long the queues took to empty when all that was planned last was refused.
-    refused: Cell<Option<Duration>>,
+    /// When what was planned last was begun, and how long the queues took to empty, if all of it was refused.
+    refused: Cell<Option<(Instant, Duration)>>,
     /// Requests whose answers come from tasks of their own.
     aside: Cell<usize>,
     aside_done: Notify,
@@ -184,8 +179,8 @@ impl Session {
             if !well {
                 break;
             }
-            if let Some(wait) = self.refused.take() {
-                tokio::time::sleep(self.door.refusing.pause(self.shard, now, Instant::now(), wait)).await;
+            if let Some((began, wait)) = self.refused.take() {
+                tokio::time::sleep(self.door.refusing.pause(self.shard, began, Instant::now(), wait)).await;
             }
         }
         while self.aside.get() > 0 {
@@ -214,12 +209,14 @@ impl Session {
 
     /// Carries out every whole frame of the buffer, which was read at `now`; false if the connection must end.
     async fn carry_out(self: &Rc<Self>, buffer: &mut Vec<u8>, now: Instant) -> bool {
+        let mut began = now;
         loop {
-            self.output.room().await;
             let most = self.door.options.in_flight_max;
             while self.aside.get() >= most {
                 self.aside_done.notified().await;
             }
+            // Behind it: what came aside stands in the output by now.
+            self.output.room().await;
             let most = most - self.aside.get();
             let now_ms = self.door.engine.clock().now_ms();
             let schema = self.door.engine.follow_schema(&mut self.schema.borrow_mut());
@@ -248,11 +245,12 @@ impl Session {
                 self.course.tell(&plan.mark);
             }
             if !plan.is_empty() {
-                self.finish(plan, now).await;
+                self.finish(plan, now, began).await;
             }
             if !well || !more {
                 return well;
             }
+            began = Instant::now();
         }
     }
 
@@ -340,26 +338,25 @@ impl Session {
         self.output.send(&self.stream, |out| put_error(out, request_id, status, 0, &message));
     }
 
-    /// Hands the plan to the shards and replies, here or aside.
-    async fn finish(self: &Rc<Self>, plan: Plan, now: Instant) {
+    /// Hands the plan to the shards and replies, here or aside. What it holds was read at `now`, and planned from `began` on.
+    async fn finish(self: &Rc<Self>, plan: Plan, now: Instant, began: Instant) {
         let (slow, questions) = (plan.slow, plan.questions);
-        let place = match questions > MANY {
-            true => Arc::clone(&self.door.many[usize::from(self.shard)]).acquire_owned().await.ok(),
-            false => None,
-        };
+        let place = self.door.places.take(self.shard, questions, !plan.has_room()).await;
         let (parts, requests) = plan.split();
         let (count, deadline) = (requests.len() + questions * QUESTION_WEIGHT, self.deadline.get());
         let expires = (!deadline.is_zero()).then(|| now + deadline);
         // Submitted here in any case: the writes of one connection are carried out in the order of its frames.
         let wait = parts.wait(&self.door.engine);
         let submitted = parts.submit(&self.door.engine, Caller { share: Some(&self.share), expires });
-        self.refused.set(submitted.is_refused().then_some(wait));
+        self.refused.set(submitted.is_refused().then_some((began, wait)));
         let session = Rc::clone(self);
         let mut answer = Box::pin(async move {
             session.answer(submitted, requests).await;
             drop(place);
         });
-        if slow || wait > QUICK || tokio::time::timeout(QUICK, &mut answer).await.is_err() {
+        // One patience for all plans of a read: what comes behind the last of them has waited for the first.
+        let until = now + QUICK;
+        if slow || wait > QUICK || tokio::time::timeout_at(until.into(), &mut answer).await.is_err() {
             self.go_aside(count, answer);
         }
     }

@@ -17,6 +17,7 @@ mod metrics;
 mod output;
 mod patience;
 mod person;
+mod places;
 mod plan;
 mod quota;
 mod refused;
@@ -29,8 +30,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 
+use self::places::Places;
 use self::refusing::Refusing;
 use crate::base::limits::{BATCH_EVENTS_MAX, FRAME_BYTES_MAX};
 use crate::engine::Engine;
@@ -142,8 +144,7 @@ pub(crate) struct Door {
     stop: watch::Sender<bool>,
     stopped: Notify,
     refusing: Refusing,
-    /// By shard: places on its thread for connections that have many questions at once.
-    many: Vec<Arc<Semaphore>>,
+    places: Places,
     /// Bytes of replies that wait in all connections.
     unread: Arc<AtomicUsize>,
     /// Peers that are being told that there is no room.
@@ -168,7 +169,7 @@ impl Server {
             stop: watch::Sender::new(false),
             stopped: Notify::new(),
             refusing: Refusing::new(bound.shards(), Instant::now()),
-            many: (0..bound.shards()).map(|_| Arc::new(Semaphore::new(connection::MANY_AT_ONCE))).collect(),
+            places: Places::new(bound.shards()),
             unread: Arc::default(),
             turned_away: AtomicUsize::new(0),
             refused_told_ms: AtomicU64::new(0),

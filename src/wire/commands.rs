@@ -69,8 +69,9 @@ commands! {
         stats: Vec<Stat>,
     };
 
-    /// Says how long requests of this connection may wait for their shard, from now on. A request that would wait longer is
-    /// answered OVERLOADED at once; one that has waited longer is answered DEADLINE, and nothing of it was done.
+    /// Says how long requests of this connection may wait for their shard, from now on. A request that would
+    /// wait more than half of it, by the pace of late, is answered OVERLOADED at once; one that has waited for all of it is
+    /// answered DEADLINE, and nothing of it was done.
     0x0004 Session SESSION_SET SessionSet {
         /// Most milliseconds between the reading of a request and its beginning; 0: as the server's configuration says.
         deadline_ms: u32,
