@@ -94,6 +94,8 @@ pub fn go_on(
         poison: Poison::default(),
         sampler: Sampler::new(sample_share),
         broken: false,
+        leaves: false,
+        ruin: None,
         rebuilds: 0,
     })
 }

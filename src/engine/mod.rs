@@ -4,6 +4,8 @@
 //! [`Engine::start`] brings a data directory back and starts one arbiter (an OS thread) a shard. An [`Engine`] is a
 //! handle: clones are cheap and go to every thread. It lives inside an actix `System`; [`run`] makes one.
 
+#[cfg(test)]
+mod away_tests;
 mod background;
 pub mod bring_back;
 mod error;
@@ -394,7 +396,8 @@ impl Engine {
         self.inner.stopping.store(true, Ordering::Relaxed);
         let mut well = true;
         for handle in &self.inner.shards {
-            well &= handle.address.send(Drain).await.unwrap_or(false);
+            let (reply, drained) = oneshot::channel();
+            well &= handle.address.send(Drain { reply }).await.is_ok() && drained.await.unwrap_or(false);
         }
         self.inner.rejects.stop();
         let arbiters = std::mem::take(&mut *self.inner.arbiters.lock().unwrap_or_else(PoisonError::into_inner));

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use crossbeam::channel::bounded;
 use tokio::sync::oneshot;
 
-use super::background::give_way_to_all;
 use super::{Busy, Engine, EngineError, spawn_thread};
 use crate::base::ids::mix;
+use crate::shard::priority::give_way_to_all;
 use crate::shard::{Home, Snapshot, SnapshotPart};
 use crate::storage::journal::trim;
 use crate::storage::{GenerationWriter, Manifest, ShardManifest, StorageError, SyncHandle};

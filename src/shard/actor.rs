@@ -11,18 +11,20 @@
 //! turns the actor lets its thread run once, and goes on.
 //!
 //! *Panics.* Every turn runs inside `catch_unwind`. Operations are appended after they have been applied, so what made
-//! the machine panic is not in the journal: the machine is dropped, made anew from disk, and the others never notice.
+//! the machine panic is not in the journal: the machine is dropped and made anew from disk, on a thread of its own (`away`),
+//! and the others never notice.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Context, Handler, Message};
 
-use super::answer::answer;
+use super::away::{Core, Later, Work};
 use super::decisions::{DecisionOptions, Served};
 use super::exchange::Exchange;
 use super::fair::Fair;
 use super::journaled::{Fate, Journaled};
-use super::messages::{Refusal, Step, StepDone, Turn};
+use super::messages::{Refusal, StepDone, Turn};
 use super::queue::{Credits, Flow, Queue};
 use super::snapshot::SnapshotRun;
 use super::sync::{Held, SyncRequest, Syncer};
@@ -61,13 +63,15 @@ pub struct ShardSetup {
 
 /// One shard.
 pub struct ShardActor {
-    pub(super) core: Journaled,
-    queue: Queue,
+    pub(super) core: Core,
+    pub(super) queue: Queue,
     flow: Flow,
     pub(super) pace: Pace,
     syncer: Syncer,
-    held: Vec<Held>,
+    pub(super) held: Vec<Held>,
     pub(super) waiting: Fair,
+    /// What else waits while the machine is away.
+    pub(super) later: VecDeque<Later>,
     /// Whether a message is on its way at which the next turns are carried out.
     called: bool,
     synced_at: Instant,
@@ -87,13 +91,14 @@ impl ShardActor {
         let exchange = Exchange::new(core.shard.options().shards);
         let served = Served::new(decisions, core.shard.index(), core.clock.now_ms());
         Ok(Self {
-            core,
+            core: Core::new(core),
             flow: Flow::new(queue.clone()),
             queue,
             pace,
             syncer,
             held: Vec::new(),
             waiting: Fair::default(),
+            later: VecDeque::new(),
             called: false,
             synced_at: Instant::now(),
             exchange,
@@ -103,15 +108,24 @@ impl ShardActor {
     }
 
     /// Carries out what waits, for a quantum, and writes the journal's buffer.
-    fn take_turns(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn take_turns(&mut self, ctx: &mut Context<Self>) {
+        if self.core.is_away() {
+            return; // what comes meanwhile calls nobody: it has its turn when the machine is back
+        }
         let (began, quantum) = (Instant::now(), Duration::from_micros(self.pace.quantum_us));
+        let mut broken = None;
         while let Some(turn) = self.waiting.pop() {
-            self.carry_out(turn);
-            if began.elapsed() >= quantum {
+            broken = self.carry_out(turn);
+            if self.core.is_ruined() || began.elapsed() >= quantum {
                 break;
             }
         }
         self.flush(ctx);
+        self.called = true;
+        self.send_away_if_ruined(broken, ctx);
+        if self.core.is_away() {
+            return;
+        }
         self.called = !self.waiting.is_empty();
         if self.called {
             let me = ctx.address();
@@ -122,52 +136,25 @@ impl ShardActor {
         }
     }
 
-    pub(super) fn carry_out(&mut self, turn: Turn) {
-        let Turn { ops, steps, mut credits, expires, reply, .. } = turn;
-        let (began, units) = (Instant::now(), credits.as_ref().map_or(0, Credits::count));
-        if let Some(credits) = &mut credits {
+    /// Carries out a turn, unless its time is over; gives it back if the machine broke at it.
+    #[must_use]
+    pub(super) fn carry_out(&mut self, mut turn: Turn) -> Option<Work> {
+        let (began, units) = (Instant::now(), turn.credits.as_ref().map_or(0, Credits::count));
+        if let Some(credits) = &mut turn.credits {
             credits.begin();
         }
-        if expires.is_some_and(|expires| expires <= began) {
+        if turn.expires.is_some_and(|expires| expires <= began) {
+            let Turn { steps, credits, reply, .. } = turn;
             self.core.metrics.add(Metric::EventsExpired, units as u64);
             let steps = steps.iter().map(|_| StepDone::Refused(Refusal::Expired)).collect();
-            return Held { steps, durability: Durability::Applied, credits, reply }.release(Durability::Applied);
+            Held { steps, durability: Durability::Applied, credits, reply }.release(Durability::Applied);
+            return None;
         }
         self.core.metrics.add(Metric::Turns, 1);
         self.core.sampler.begin();
-        let mut done = Vec::with_capacity(steps.len());
-        let mut durability = Durability::Applied;
-        let mut at = 0;
-        for step in steps {
-            done.push(match step {
-                Step::Write { bytes, count, durability: wanted, each } => {
-                    durability = durability.max(wanted);
-                    at += bytes;
-                    self.write(&ops[at - bytes..at], count, each)
-                }
-                Step::Join { bytes, durability: wanted } => {
-                    durability = durability.max(wanted);
-                    at += bytes;
-                    self.join(&ops[at - bytes..at])
-                }
-                Step::Ask(query) => {
-                    self.core.metrics.add(Metric::Queries, 1);
-                    match self.core.guarded(|core| answer(&mut core.shard, &query)) {
-                        Ok(mut answer) => {
-                            self.number(&query, &mut answer);
-                            StepDone::Answered(answer)
-                        }
-                        Err(refusal) => StepDone::Refused(refusal),
-                    }
-                }
-            });
-        }
+        let broken = self.go_through(Work::new(turn));
         self.flow.turn(units, began, Instant::now());
-        let held = Held { steps: done, durability, credits, reply };
-        match durability {
-            Durability::Applied => held.release(Durability::Applied),
-            Durability::Journaled | Durability::Durable => self.held.push(held),
-        }
+        broken
     }
 
     /// Applies operations and appends them to the journal's buffer as one record.
@@ -205,6 +192,9 @@ impl ShardActor {
     }
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
+        if self.core.is_away() {
+            return;
+        }
         if self.core.journal.buffered_bytes() > 0 || !self.held.is_empty() {
             self.core.write_journal();
             self.flush(ctx);
@@ -227,7 +217,7 @@ impl ShardActor {
     }
 
     fn gauges(&self) {
-        let Journaled { shard, journal, metrics, .. } = &self.core;
+        let Journaled { shard, journal, metrics, .. } = &*self.core;
         metrics.set(Metric::Queued, self.queue.unanswered() as u64);
         metrics.set(Metric::QueueWaitUs, u64::try_from(self.queue.wait().as_micros()).unwrap_or(u64::MAX));
         metrics.set(Metric::Users, shard.user_count() as u64);

@@ -1,6 +1,7 @@
 //! What the engine tells a shard beside turns: who its peers are, a new item model, the end.
 
 use actix::{Addr, Context, Handler, Message};
+use tokio::sync::oneshot;
 
 use super::actor::ShardActor;
 use super::messages::Install;
@@ -8,27 +9,36 @@ use super::messages::Install;
 impl Handler<Install> for ShardActor {
     type Result = ();
 
-    fn handle(&mut self, install: Install, _: &mut Context<Self>) {
+    fn handle(&mut self, install: Install, ctx: &mut Context<Self>) {
         let Install { model, reply } = install;
-        let installed = self.core.install(&model);
-        let _ = reply.send(installed);
+        self.when_here(ctx, move |this, _| {
+            let installed = this.core.install(&model);
+            let _ = reply.send(installed);
+        });
     }
 }
 
 /// Write and sync what is left, answer everybody, and say so: the last message before the arbiter stops.
-#[derive(Message)]
-#[rtype(result = "bool")]
-pub struct Drain;
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Drain {
+    /// Whether everything is kept.
+    pub reply: oneshot::Sender<bool>,
+}
 
 impl Handler<Drain> for ShardActor {
-    type Result = bool;
+    type Result = ();
 
-    fn handle(&mut self, _: Drain, ctx: &mut Context<Self>) -> bool {
-        while let Some(turn) = self.waiting.pop() {
-            self.carry_out(turn);
-        }
-        self.flush(ctx);
-        self.core.drain()
+    fn handle(&mut self, drain: Drain, ctx: &mut Context<Self>) {
+        self.when_here(ctx, move |this, ctx| {
+            this.core.leaves = false; // nothing else waits for this thread
+            while let Some(turn) = this.waiting.pop() {
+                let broken = this.carry_out(turn);
+                debug_assert!(broken.is_none(), "a machine that does not leave is back when the turn ends");
+            }
+            this.flush(ctx);
+            let _ = drain.reply.send(this.core.drain());
+        });
     }
 }
 
@@ -40,8 +50,8 @@ pub struct Peers(pub Vec<Addr<ShardActor>>);
 impl Handler<Peers> for ShardActor {
     type Result = ();
 
-    fn handle(&mut self, peers: Peers, _: &mut Context<Self>) {
+    fn handle(&mut self, peers: Peers, ctx: &mut Context<Self>) {
         self.exchange.meet(peers.0);
-        self.core.shard.publish_all();
+        self.when_here(ctx, |this, _| this.core.shard.publish_all());
     }
 }

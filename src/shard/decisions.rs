@@ -94,12 +94,17 @@ impl ShardActor {
             Ok(_) | Err(_) => return StepDone::Refused(Refusal::Broken), // encoded by the door: a fault of ours
         };
         let done = self.write(&bytes, 1, true);
-        if let StepDone::Written(written) = &done
+        self.joined(decision, &done);
+        done
+    }
+
+    /// An exposure or an outcome of a decision was carried out, or was not.
+    pub(super) fn joined(&mut self, decision: u64, done: &StepDone) {
+        if let StepDone::Written(written) = done
             && let Some(outcome) = written.outcomes.first()
         {
             let metric = match outcome.join {
-                Join::None => return done,
-                Join::Shown { again: true, .. } => return done,
+                Join::None | Join::Shown { again: true, .. } => return,
                 Join::Shown { .. } => Metric::ListsShown,
                 Join::Listed { .. } => Metric::OutcomesListed,
                 Join::NotListed { .. } => Metric::OutcomesNotListed,
@@ -111,7 +116,6 @@ impl ShardActor {
                 self.served.lists.take(decision); // the state has it
             }
         }
-        done
     }
 
     pub(super) fn served_gauge(&self) {

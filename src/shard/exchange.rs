@@ -38,6 +38,9 @@ impl Exchange {
 impl ShardActor {
     /// Sends every peer what waits for it, if nothing is on its way there.
     pub(super) fn pump_exchange(&mut self, ctx: &mut Context<Self>) {
+        if self.core.is_ruined() {
+            return; // nothing of a machine that broke is believed
+        }
         for target in 0..self.exchange.shards {
             if target == self.core.shard.index() || self.exchange.peer(target).is_none() {
                 continue;
@@ -63,7 +66,7 @@ impl ShardActor {
 
     /// Publishes changed rows to all peers, if the last publication has been taken by all.
     pub(super) fn publish(&mut self, ctx: &mut Context<Self>) {
-        if self.exchange.publications > 0 || self.exchange.peers.is_empty() {
+        if self.exchange.publications > 0 || self.exchange.peers.is_empty() || self.core.is_away() {
             return;
         }
         let Some(Parcel { upto, count, bytes }) = self.core.shard.publish(self.pace.rows_max) else { return };
@@ -105,13 +108,16 @@ impl Handler<ParcelDone> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, done: ParcelDone, ctx: &mut Self::Context) {
-        let outbox = self.core.shard.outbox(done.target);
-        if done.merged {
-            outbox.acknowledge(done.upto);
-            self.pump_exchange(ctx);
-        } else {
-            outbox.unsend(); // goes again with the next tick
-        }
+        let ParcelDone { target, upto, merged } = done;
+        self.when_here(ctx, move |this, ctx| {
+            let outbox = this.core.shard.outbox(target);
+            if merged {
+                outbox.acknowledge(upto);
+                this.pump_exchange(ctx);
+            } else {
+                outbox.unsend(); // goes again with the next tick
+            }
+        });
     }
 }
 
@@ -125,10 +131,10 @@ struct RowsDone {
 impl Handler<RowsDone> for ShardActor {
     type Result = ();
 
-    fn handle(&mut self, done: RowsDone, _: &mut Self::Context) {
+    fn handle(&mut self, done: RowsDone, ctx: &mut Self::Context) {
         self.exchange.publications -= 1;
         if !done.taken {
-            self.core.shard.publish_all(); // which rows it missed is not known: all go again
+            self.when_here(ctx, |this, _| this.core.shard.publish_all()); // which rows it missed is not known: all go again
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::messages::{Refusal, Refused, SnapshotPart, Written};
 use super::poison::Poison;
 use super::recovery::{Home, recover};
-use super::room::{self, Level, Room, sift};
+use super::room::{self, Level, Room, Sifted, sift};
 use super::teacher::Sampler;
 use crate::base::{Clock, Reader};
 use crate::model::{Durability, RejectReason, SentEvent};
@@ -47,8 +47,26 @@ pub struct Journaled {
     pub sampler: Sampler,
     /// Whether the machine could not be made anew.
     pub broken: bool,
+    /// Whether a machine that panicked is left to whoever drives this ([`Self::mend`]), instead of being made anew at once.
+    pub leaves: bool,
+    /// What panicked and waits for [`Self::mend`].
+    pub ruin: Option<Ruin>,
     /// How often it was made anew: an image that was begun before is of a machine that is gone.
     pub rebuilds: u64,
+}
+
+/// A machine that panicked, and what is still to be done with the write that it panicked at.
+#[derive(Debug, Default)]
+pub struct Ruin(Option<Unfinished>);
+
+/// A write that broke a machine.
+#[derive(Debug)]
+struct Unfinished {
+    ops: Vec<u8>,
+    count: u32,
+    each: bool,
+    /// What was left out of it before.
+    sifted: Option<Sifted>,
 }
 
 /// What becomes of an answer that waited for the journal, once its buffer was written.
@@ -82,25 +100,29 @@ impl Journaled {
     /// [`Refusal`]: then nothing of them is kept.
     pub fn write(&mut self, ops: &[u8], count: u32, each: bool) -> Result<Written, Refusal> {
         let level = self.room.level();
-        if level == Level::Free && self.poison.is_empty() {
-            return self.write_or_split(ops, count, each);
-        }
-        match self.guarded(|this| sift(&this.shard, level, &this.poison, ops, count))? {
-            None => self.write_or_split(ops, count, each),
-            Some(sifted) if sifted.count == 0 => Ok(sifted.complete(Written::nothing(self.shard.sequence() + 1), each)),
-            Some(sifted) => {
-                let written = self.write_or_split(&sifted.ops, sifted.count, each)?;
-                Ok(sifted.complete(written, each))
+        let sifted = match level == Level::Free && self.poison.is_empty() {
+            true => None,
+            false => self.guarded(|this| sift(&this.shard, level, &this.poison, ops, count))?,
+        };
+        let (ops, count) = sifted.as_ref().map_or((ops, count), |sifted| (&sifted.ops, sifted.count));
+        let written = match self.write_unless_empty(ops, count, each) {
+            // What is between shards may not be left out: who sent it sends it again.
+            Err(Refusal::Broken) if self.broken || is_exchange(ops) => return Err(Refusal::Broken),
+            Err(Refusal::Broken) if self.ruin.is_some() => {
+                self.ruin = Some(Ruin(Some(Unfinished { ops: ops.to_vec(), count, each, sifted })));
+                return Err(Refusal::Broken);
             }
-        }
+            Err(Refusal::Broken) => self.write_singly(ops, count, each)?,
+            done => done?,
+        };
+        Ok(match sifted {
+            Some(sifted) => sifted.complete(written, each),
+            None => written,
+        })
     }
 
-    fn write_or_split(&mut self, ops: &[u8], count: u32, each: bool) -> Result<Written, Refusal> {
-        match self.write_all(ops, count, each) {
-            // What is between shards may not be left out: who sent it sends it again.
-            Err(Refusal::Broken) if !self.broken && !is_exchange(ops) => self.write_singly(ops, count, each),
-            done => done,
-        }
+    fn write_unless_empty(&mut self, ops: &[u8], count: u32, each: bool) -> Result<Written, Refusal> {
+        if count == 0 { Ok(Written::nothing(self.shard.sequence() + 1)) } else { self.write_all(ops, count, each) }
     }
 
     /// After a panic: each operation on its own, without the one that panics again.
@@ -176,7 +198,7 @@ impl Journaled {
     /// # Errors
     /// [`Refusal::Broken`] after a panic, or if the machine could not be made anew after an earlier one.
     pub fn guarded<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> Result<T, Refusal> {
-        if self.broken {
+        if self.broken || self.ruin.is_some() {
             return Err(Refusal::Broken);
         }
         // After a panic nothing of the machine is used again: it is replaced whole.
@@ -189,15 +211,47 @@ impl Journaled {
     fn rebuild(&mut self) {
         self.metrics.add(Metric::Panics, 1);
         tracing::error!(shard = self.shard.index(), "a turn panicked: the shard is made anew from disk");
+        self.ruin = Some(Ruin::default());
+        if !self.leaves {
+            self.mend();
+        }
+    }
+
+    /// Whether the machine panicked and waits for [`Self::mend`]: nothing of it is to be believed.
+    #[must_use]
+    pub fn is_ruined(&self) -> bool {
+        self.ruin.is_some()
+    }
+
+    /// Makes a machine anew that panicked, and finishes the write that it panicked at: each operation on its own, without the one
+    /// that panics again. Gives what became of that write, if it was one.
+    pub fn mend(&mut self) -> Option<Result<Written, Refusal>> {
+        let Ruin(unfinished) = self.ruin.take()?;
+        self.make_anew();
+        let Unfinished { ops, count, each, sifted } = unfinished?;
+        let leaves = std::mem::replace(&mut self.leaves, false);
+        let written = self.write_singly(&ops, count, each);
+        self.leaves = leaves;
+        Some(match sifted {
+            Some(sifted) => written.map(|written| sifted.complete(written, each)),
+            None => written,
+        })
+    }
+
+    fn make_anew(&mut self) {
         self.write_journal();
         self.rebuilds += 1;
-        match recover(&self.home, self.shard.index(), self.shard.options().clone()) {
-            Ok(recovered) => self.shard = recovered.shard,
-            Err(error) => {
-                tracing::error!(shard = self.shard.index(), error = %error, "the shard could not be made anew");
-                self.broken = true;
-            }
-        }
+        let (index, options) = (self.shard.index(), self.shard.options().clone());
+        // The old one goes first: there may be no room for two.
+        self.shard = Shard::new(index, options.clone());
+        let recovered = catch_unwind(AssertUnwindSafe(|| recover(&self.home, index, options)));
+        let error = match recovered {
+            Ok(Ok(recovered)) => return self.shard = recovered.shard,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "what is on disk panics, too".to_owned(),
+        };
+        tracing::error!(shard = index, error, "the shard could not be made anew");
+        self.broken = true;
     }
 
     /// Writes the journal's buffer; says whether the journal is well.

@@ -63,6 +63,26 @@ pub enum Step {
     Ask(Query),
 }
 
+impl Step {
+    /// Bytes of its operations.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Write { bytes, .. } | Self::Join { bytes, .. } => *bytes,
+            Self::Ask(_) => 0,
+        }
+    }
+
+    /// What its answer must mean.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        match self {
+            Self::Write { durability, .. } | Self::Join { durability, .. } => *durability,
+            Self::Ask(_) => Durability::Applied,
+        }
+    }
+}
+
 /// The answer to one step.
 #[derive(Debug)]
 pub enum StepDone {

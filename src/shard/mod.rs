@@ -5,9 +5,11 @@
 //! * [`journaled`]: a machine and its journal: apply, append, write, come back.
 //! * [`actor`]: the turn around it: mailbox, pace, answers.
 //! * [`control`]: what the engine tells an actor beside turns.
+//! * `away`: a machine that is made anew elsewhere.
 //! * [`decisions`]: what was served, until an outcome names it.
 //! * [`teacher`]: trains the ranker of `auto` off the path of events.
 //! * [`poison`]: operations that a shard broke at.
+//! * [`priority`]: how much threads of the background give way.
 //! * [`rejects`]: counts refused events, and the thread that keeps them.
 //! * [`room`]: what a full memory still takes.
 //! * `sync`: the thread that syncs the journal and then lets durable answers go.
@@ -16,6 +18,7 @@
 
 pub mod actor;
 mod answer;
+mod away;
 pub mod control;
 pub mod decisions;
 mod exchange;
@@ -23,6 +26,7 @@ mod fair;
 pub mod journaled;
 pub mod messages;
 pub mod poison;
+pub mod priority;
 pub mod progress;
 pub mod queue;
 pub mod recovery;

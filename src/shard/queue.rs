@@ -72,6 +72,19 @@ struct Shared {
     flows: AtomicIsize,
     /// Nanoseconds that one unit has taken of late; 0: not known yet.
     unit_ns: AtomicU64,
+    /// Since when nothing moves, in nanoseconds since `opened`; 0: it moves.
+    still_ns: AtomicU64,
+    opened: Opened,
+}
+
+/// When a queue was made.
+#[derive(Debug)]
+struct Opened(Instant);
+
+impl Default for Opened {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
 }
 
 /// Credits taken; given back when dropped, which is when the work is answered or thrown away.
@@ -142,7 +155,26 @@ impl Queue {
     }
 
     fn wait_behind(&self, units: usize) -> Duration {
-        Duration::from_nanos((units as u64).saturating_mul(self.shared.unit_ns.load(Ordering::Relaxed)))
+        let moving_ns = (units as u64).saturating_mul(self.shared.unit_ns.load(Ordering::Relaxed));
+        let still_ns = match self.shared.still_ns.load(Ordering::Relaxed) {
+            0 => 0,
+            // How long it still takes is not known: as long as it took so far.
+            since_ns => self.shared.opened.ns().saturating_sub(since_ns),
+        };
+        Duration::from_nanos(moving_ns.max(still_ns))
+    }
+
+    /// Nothing moves from now on, or it moves again.
+    pub(super) fn stands_still(&self, still: bool) {
+        let since_ns = if still { self.shared.opened.ns() } else { 0 };
+        self.shared.still_ns.store(since_ns, Ordering::Relaxed);
+    }
+}
+
+impl Opened {
+    /// Nanoseconds since then, at least 1.
+    fn ns(&self) -> u64 {
+        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1)
     }
 }
 
@@ -267,6 +299,19 @@ mod tests {
         assert!(queue.take(60, None, Some(&many[0])).is_ok());
         drop(little);
         assert_eq!((queue.unanswered(), queue.shared.flows.load(Ordering::Relaxed)), (0, 0));
+    }
+
+    #[test]
+    fn nobody_is_let_in_to_a_queue_that_has_stood_still_for_longer_than_allowed() {
+        let queue = Queue::new(0, 1_000, Duration::from_millis(20));
+        let held = queue.take(1, None, None).expect("an empty queue");
+        queue.stands_still(true);
+        std::thread::sleep(Duration::from_millis(30));
+        let wait = queue.take(1, None, None).expect_err("it may take as long again");
+        assert!(wait >= Duration::from_millis(30), "{wait:?}");
+        queue.stands_still(false);
+        assert!(queue.take(1, None, None).is_ok());
+        drop(held);
     }
 
     /// While work waits, what the thread does between two turns is part of what a unit takes; while none waits, it is not.

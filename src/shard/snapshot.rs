@@ -29,11 +29,13 @@ impl Handler<Snapshot> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, snapshot: Snapshot, ctx: &mut Self::Context) {
-        // Without an image the sender is dropped, which tells the coordinator so.
-        let Some(begin) = self.core.begin_image() else { return };
-        let (waiting, rebuilds) = (VecDeque::from([begin]), self.core.rebuilds);
-        self.snapshot = Some(SnapshotRun { parts: snapshot.parts, waiting, captured: false, rebuilds });
-        self.go_on(ctx, Duration::ZERO);
+        self.when_here(ctx, move |this, ctx| {
+            // Without an image the sender is dropped, which tells the coordinator so.
+            let Some(begin) = this.core.begin_image() else { return };
+            let (waiting, rebuilds) = (VecDeque::from([begin]), this.core.rebuilds);
+            this.snapshot = Some(SnapshotRun { parts: snapshot.parts, waiting, captured: false, rebuilds });
+            this.go_on(ctx, Duration::ZERO);
+        });
     }
 }
 
@@ -60,7 +62,8 @@ impl Handler<Capture> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, _: Capture, ctx: &mut Self::Context) {
-        let Some(run) = self.snapshot.as_mut().filter(|run| run.rebuilds == self.core.rebuilds) else {
+        let here = !self.core.is_away();
+        let Some(run) = self.snapshot.as_mut().filter(|run| here && run.rebuilds == self.core.rebuilds) else {
             self.snapshot = None; // the machine that it was of is gone
             return;
         };

@@ -180,8 +180,8 @@ pub struct Taught(pub Addr<Teacher>);
 impl Handler<Taught> for ShardActor {
     type Result = ();
 
-    fn handle(&mut self, Taught(teacher): Taught, _: &mut Context<Self>) {
-        self.core.sampler.send_to(teacher);
+    fn handle(&mut self, Taught(teacher): Taught, ctx: &mut Context<Self>) {
+        self.when_here(ctx, |this, _| this.core.sampler.send_to(teacher));
     }
 }
 
