@@ -15,7 +15,7 @@ use crate::state::op;
 use crate::telemetry::Metric;
 
 /// How long a queue lets wait.
-const WAIT_MAX: Duration = Duration::from_millis(40);
+const WAIT_MAX: Duration = Duration::from_millis(250);
 
 fn options(dir: &std::path::Path) -> Options {
     let mut options = Options::new(dir);
@@ -126,4 +126,34 @@ fn a_stop_waits_for_it() {
         assert!(matches!(done(broken).await, StepDone::Refused(Refusal::Broken)));
         assert!(matches!(done(waiting).await, StepDone::Written(_)));
     });
+}
+
+/// r19: a shard that could not come back was imaged as the empty one that it was then, and two such generations would have been all
+/// that was kept of it.
+#[test]
+fn no_image_is_taken_of_a_shard_that_does_not_come_back() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let kept = run(options(dir.path()), Arc::new(SystemClock), |engine| async move {
+        assert!(matches!(write(&engine, 0, event(1)).await, StepDone::Written(_)));
+        let kept = engine.snapshot().await.expect("there is a generation").generation;
+        {
+            let mut newest = engine.inner.home.manifest.lock().expect("nobody panics with it");
+            newest.as_mut().expect("it is known").generation += 7; // which is not there
+        }
+        let broken = break_it(&engine).await;
+        assert!(matches!(done(broken).await, StepDone::Refused(Refusal::Broken)));
+        assert!(matches!(write(&engine, 0, event(2)).await, StepDone::Refused(Refusal::Broken)));
+        assert!(matches!(write(&engine, 1, event(2)).await, StepDone::Written(_)), "the other shard learns");
+        let snapshot = engine.snapshot().await;
+        assert!(snapshot.is_err(), "{snapshot:?}");
+        kept
+    });
+    let (kept, user) = (kept.expect("the engine starts"), Id::Int(1));
+    let opened = run(options(dir.path()), Arc::new(SystemClock), |engine| async move {
+        let newest = engine.inner.home.manifest.lock().expect("nobody panics with it").as_ref().map(|it| it.generation);
+        let query = Query::Profile { user, factors: false, recent_max: 10 };
+        let Ok(Ok(Answer::Profile(profile))) = engine.ask(0, query).await else { panic!("no profile") };
+        (newest, profile.events)
+    });
+    assert_eq!(opened.expect("it starts again"), (Some(kept), 1));
 }

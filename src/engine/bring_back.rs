@@ -94,8 +94,8 @@ pub fn go_on(
         poison: Poison::default(),
         sampler: Sampler::new(sample_share),
         broken: false,
-        leaves: false,
-        ruin: None,
+        defer_rebuild: false,
+        pending: None,
         rebuilds: 0,
     })
 }

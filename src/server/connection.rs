@@ -23,7 +23,7 @@ use super::patience::Timer;
 use super::plan::{Plan, Planned, Refused, Submitted, describe};
 use super::quota::Quota;
 use super::reply::{Failure, Replies};
-use super::{Door, admin, refused};
+use super::{Door, admin, places, refused};
 use crate::base::limits::FRAME_BYTES_MAX;
 use crate::engine::{Admitted, Caller, Course, KnownSchema};
 use crate::pipeline::Watermark;
@@ -68,8 +68,10 @@ pub(super) struct Session {
     /// What it has waiting for shards.
     share: Share,
     quota: RefCell<Quota>,
-    /// When what was planned last was begun, and how long the queues took to empty, if all of it was refused.
-    refused: Cell<Option<(Instant, Duration)>>,
+    /// How long the queues took to empty when all that was planned last was refused.
+    refused: Cell<Option<Duration>>,
+    /// What refusing took since the last pause.
+    refusing: Cell<Duration>,
     /// Requests whose answers come from tasks of their own.
     aside: Cell<usize>,
     aside_done: Notify,
@@ -140,6 +142,7 @@ impl Session {
             share: Share::new(number, door.engine.shards()),
             quota: RefCell::new(Quota::new(options.connection_events_per_s, Instant::now())),
             refused: Cell::new(None),
+            refusing: Cell::default(),
             aside: Cell::new(0),
             aside_done: Notify::new(),
             door,
@@ -179,8 +182,9 @@ impl Session {
             if !well {
                 break;
             }
-            if let Some((began, wait)) = self.refused.take() {
-                tokio::time::sleep(self.door.refusing.pause(self.shard, began, Instant::now(), wait)).await;
+            let refusing = self.refusing.take();
+            if let Some(wait) = self.refused.take() {
+                tokio::time::sleep(self.door.refusing.pause(self.shard, refusing, Instant::now(), wait)).await;
             }
         }
         while self.aside.get() > 0 {
@@ -209,7 +213,6 @@ impl Session {
 
     /// Carries out every whole frame of the buffer, which was read at `now`; false if the connection must end.
     async fn carry_out(self: &Rc<Self>, buffer: &mut Vec<u8>, now: Instant) -> bool {
-        let mut began = now;
         loop {
             let most = self.door.options.in_flight_max;
             while self.aside.get() >= most {
@@ -217,6 +220,7 @@ impl Session {
             }
             // Behind it: what came aside stands in the output by now.
             self.output.room().await;
+            let began = Instant::now();
             let most = most - self.aside.get();
             let now_ms = self.door.engine.clock().now_ms();
             let schema = self.door.engine.follow_schema(&mut self.schema.borrow_mut());
@@ -245,12 +249,12 @@ impl Session {
                 self.course.tell(&plan.mark);
             }
             if !plan.is_empty() {
-                self.finish(plan, now, began).await;
+                let planning = began.elapsed();
+                self.finish(plan, more, now, planning).await;
             }
             if !well || !more {
                 return well;
             }
-            began = Instant::now();
         }
     }
 
@@ -338,26 +342,30 @@ impl Session {
         self.output.send(&self.stream, |out| put_error(out, request_id, status, 0, &message));
     }
 
-    /// Hands the plan to the shards and replies, here or aside. What it holds was read at `now`, and planned from `began` on.
-    async fn finish(self: &Rc<Self>, plan: Plan, now: Instant, began: Instant) {
+    /// Hands the plan to the shards and replies, here or aside. What it holds was read at `now`, and there may be `more` of that;
+    /// planning it took some time.
+    async fn finish(self: &Rc<Self>, plan: Plan, more: bool, now: Instant, planning: Duration) {
         let (slow, questions) = (plan.slow, plan.questions);
-        let place = self.door.places.take(self.shard, questions, !plan.has_room()).await;
+        let place = self.door.places.take(self.shard, questions, more).await;
+        let began = Instant::now();
         let (parts, requests) = plan.split();
         let (count, deadline) = (requests.len() + questions * QUESTION_WEIGHT, self.deadline.get());
         let expires = (!deadline.is_zero()).then(|| now + deadline);
         // Submitted here in any case: the writes of one connection are carried out in the order of its frames.
         let wait = parts.wait(&self.door.engine);
         let submitted = parts.submit(&self.door.engine, Caller { share: Some(&self.share), expires });
-        self.refused.set(submitted.is_refused().then_some((began, wait)));
+        let refused = submitted.is_refused();
+        self.refused.set(refused.then_some(wait));
         let session = Rc::clone(self);
-        let mut answer = Box::pin(async move {
-            session.answer(submitted, requests).await;
-            drop(place);
-        });
+        let mut answer = Box::pin(places::hold(place, async move { session.answer(submitted, requests).await }));
         // One patience for all plans of a read: what comes behind the last of them has waited for the first.
         let until = now + QUICK;
         if slow || wait > QUICK || tokio::time::timeout_at(until.into(), &mut answer).await.is_err() {
             self.go_aside(count, answer);
+        }
+        if refused {
+            // It was answered just now: nobody was waited for.
+            self.refusing.set(self.refusing.get() + planning + began.elapsed());
         }
     }
 

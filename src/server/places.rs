@@ -7,7 +7,9 @@
 //! A connection that was held up for a moment has many questions, too, and must not stand behind those that always have: it
 //! would fall back further than it was, and stay there. So plans that hold all that was read have places of their own.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -16,6 +18,10 @@ const MANY: usize = 16;
 
 /// Places of each kind on a thread.
 const AT_ONCE: usize = 2;
+
+/// How long a place is held at most: far longer than answers take, and no longer than others should wait for those of a shard that
+/// stands still.
+const HELD_MAX: Duration = Duration::from_millis(100);
 
 /// The places of every thread.
 #[derive(Debug)]
@@ -42,9 +48,18 @@ impl Places {
     }
 }
 
+/// Does the work that the place is for, and gives it back behind that, or when it has been held for long.
+pub(super) async fn hold(place: Option<OwnedSemaphorePermit>, work: impl Future<Output = ()>) {
+    let mut work = pin!(work);
+    if place.is_some() && tokio::time::timeout(HELD_MAX, &mut work).await.is_ok() {
+        return;
+    }
+    drop(place);
+    work.await;
+}
+
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
     use std::task::{Context, Poll, Waker};
 
     use super::*;
@@ -70,5 +85,18 @@ mod tests {
         assert!(now(0, 64, true).is_none());
         drop(crowd);
         assert!(now(0, 64, true).is_some());
+    }
+
+    #[test]
+    fn a_place_is_given_back_though_the_work_goes_on() {
+        actix_rt::System::new().block_on(async {
+            let places = Places::new(1);
+            let (told, waits) = tokio::sync::oneshot::channel::<()>();
+            let place = places.take(0, 64, true).await;
+            let work = actix_rt::spawn(hold(place, async move { waits.await.expect("it is told") }));
+            let _all = [places.take(0, 64, true).await, places.take(0, 64, true).await];
+            told.send(()).expect("the work goes on");
+            work.await.expect("it ends");
+        });
     }
 }

@@ -29,15 +29,15 @@ impl Refusing {
         Self { opened: now, paid_ns: (0..shards).map(|_| AtomicU64::new(0)).collect() }
     }
 
-    /// A refusal on the thread of `shard` took from `began` to `now`; gives how long its connection is not read: no longer
-    /// than half of what the queue takes to empty, or nothing would come when it has.
-    pub(super) fn pause(&self, shard: u16, began: Instant, now: Instant, wait: Duration) -> Duration {
+    /// Refusing took so long on the thread of `shard`, up to `now`; gives how long its connection is not read: no longer than half of
+    /// what the queue takes to empty, or nothing would come when it has.
+    pub(super) fn pause(&self, shard: u16, took: Duration, now: Instant, wait: Duration) -> Duration {
         let Some(paid_ns) = self.paid_ns.get(usize::from(shard)) else { return PAUSE_MIN };
         let now_ns = nanos(now.saturating_duration_since(self.opened));
-        let took_ns = nanos(now.saturating_duration_since(began));
         // Debts that are older than the longest pause are forgotten: they were of another time.
         let longest_ns = now_ns.saturating_add(nanos(PAUSE_MAX));
-        let until_ns = paid_ns.load(Ordering::Relaxed).max(now_ns).saturating_add(took_ns * u64::from(ONE_IN));
+        let until_ns =
+            paid_ns.load(Ordering::Relaxed).max(now_ns).saturating_add(nanos(took).saturating_mul(u64::from(ONE_IN)));
         let until_ns = until_ns.min(longest_ns);
         paid_ns.store(until_ns, Ordering::Relaxed);
         Duration::from_nanos(until_ns - now_ns).min(wait / 2).max(PAUSE_MIN)
@@ -58,7 +58,7 @@ mod tests {
     fn many_refused_connections_take_their_share_and_one_is_hardly_held_up() {
         let (began, cost) = (Instant::now(), Duration::from_micros(20));
         let refusing = Refusing::new(2, began);
-        assert_eq!(refusing.pause(0, began, began + cost, LONG), PAUSE_MIN, "alone");
+        assert_eq!(refusing.pause(0, cost, began + cost, LONG), PAUSE_MIN, "alone");
         // 100 connections that send without end, for a second.
         let (mut now, mut spent) = (began + cost, Duration::ZERO);
         let mut free: Vec<Instant> = vec![now; 100];
@@ -66,11 +66,11 @@ mod tests {
             let at = (0..free.len()).min_by_key(|at| free[*at]).unwrap();
             now = now.max(free[at]) + cost;
             spent += cost;
-            free[at] = now + refusing.pause(1, now - cost, now, LONG);
+            free[at] = now + refusing.pause(1, cost, now, LONG);
         }
         let share = spent.as_secs_f64();
         assert!((0.08..0.15).contains(&share), "{share}");
-        assert_eq!(refusing.pause(0, now, now + cost, LONG), PAUSE_MIN, "the other thread has its own account");
+        assert_eq!(refusing.pause(0, cost, now + cost, LONG), PAUSE_MIN, "the other thread has its own account");
     }
 
     #[test]
@@ -78,10 +78,10 @@ mod tests {
         let began = Instant::now();
         let refusing = Refusing::new(1, began);
         for _ in 0..1_000 {
-            let pause = refusing.pause(0, began, began + Duration::from_secs(1), LONG);
+            let pause = refusing.pause(0, Duration::from_secs(1), began + Duration::from_secs(1), LONG);
             assert!(pause <= PAUSE_MAX, "{pause:?}");
         }
         let wait = Duration::from_millis(8);
-        assert_eq!(refusing.pause(0, began, began, wait), wait / 2, "there will be room");
+        assert_eq!(refusing.pause(0, Duration::ZERO, began, wait), wait / 2, "there will be room");
     }
 }

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Context, Handler, Message};
 
-use super::away::{Core, Later, Work};
+use super::away::{Core, Later};
 use super::decisions::{DecisionOptions, Served};
 use super::exchange::Exchange;
 use super::fair::Fair;
@@ -28,6 +28,7 @@ use super::messages::{Refusal, StepDone, Turn};
 use super::queue::{Credits, Flow, Queue};
 use super::snapshot::SnapshotRun;
 use super::sync::{Held, SyncRequest, Syncer};
+use super::turn::TurnRun;
 use crate::model::Durability;
 use crate::telemetry::Metric;
 
@@ -73,7 +74,7 @@ pub struct ShardActor {
     /// What else waits while the machine is away.
     pub(super) later: VecDeque<Later>,
     /// Whether a message is on its way at which the next turns are carried out.
-    called: bool,
+    pub(super) called: bool,
     synced_at: Instant,
     pub(super) exchange: Exchange,
     pub(super) snapshot: Option<SnapshotRun>,
@@ -110,19 +111,18 @@ impl ShardActor {
     /// Carries out what waits, for a quantum, and writes the journal's buffer.
     pub(super) fn take_turns(&mut self, ctx: &mut Context<Self>) {
         if self.core.is_away() {
-            return; // what comes meanwhile calls nobody: it has its turn when the machine is back
+            return;
         }
         let (began, quantum) = (Instant::now(), Duration::from_micros(self.pace.quantum_us));
         let mut broken = None;
         while let Some(turn) = self.waiting.pop() {
             broken = self.carry_out(turn);
-            if self.core.is_ruined() || began.elapsed() >= quantum {
+            if self.core.awaits_rebuild() || began.elapsed() >= quantum {
                 break;
             }
         }
         self.flush(ctx);
-        self.called = true;
-        self.send_away_if_ruined(broken, ctx);
+        self.send_away_if_broken(broken, ctx);
         if self.core.is_away() {
             return;
         }
@@ -138,7 +138,7 @@ impl ShardActor {
 
     /// Carries out a turn, unless its time is over; gives it back if the machine broke at it.
     #[must_use]
-    pub(super) fn carry_out(&mut self, mut turn: Turn) -> Option<Work> {
+    pub(super) fn carry_out(&mut self, mut turn: Turn) -> Option<TurnRun> {
         let (began, units) = (Instant::now(), turn.credits.as_ref().map_or(0, Credits::count));
         if let Some(credits) = &mut turn.credits {
             credits.begin();
@@ -152,7 +152,7 @@ impl ShardActor {
         }
         self.core.metrics.add(Metric::Turns, 1);
         self.core.sampler.begin();
-        let broken = self.go_through(Work::new(turn));
+        let broken = self.go_through(TurnRun::new(turn));
         self.flow.turn(units, began, Instant::now());
         broken
     }

@@ -31,10 +31,10 @@ impl Handler<Drain> for ShardActor {
 
     fn handle(&mut self, drain: Drain, ctx: &mut Context<Self>) {
         self.when_here(ctx, move |this, ctx| {
-            this.core.leaves = false; // nothing else waits for this thread
+            this.core.defer_rebuild = false; // nothing else waits for this thread
             while let Some(turn) = this.waiting.pop() {
                 let broken = this.carry_out(turn);
-                debug_assert!(broken.is_none(), "a machine that does not leave is back when the turn ends");
+                debug_assert!(broken.is_none(), "a machine that is not away is there when the turn ends");
             }
             this.flush(ctx);
             let _ = drain.reply.send(this.core.drain());

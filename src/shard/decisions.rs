@@ -94,12 +94,18 @@ impl ShardActor {
             Ok(_) | Err(_) => return StepDone::Refused(Refusal::Broken), // encoded by the door: a fault of ours
         };
         let done = self.write(&bytes, 1, true);
-        self.joined(decision, &done);
+        self.settle(decision, &done);
         done
     }
 
-    /// An exposure or an outcome of a decision was carried out, or was not.
-    pub(super) fn joined(&mut self, decision: u64, done: &StepDone) {
+    /// An exposure or an outcome was carried out after all, or was not.
+    pub(super) fn joined(&mut self, op: &[u8], done: &StepDone) {
+        if let Ok(Op::Exposure { decision, .. } | Op::Outcome { decision, .. }) = Op::decode(&mut Reader::new(op)) {
+            self.settle(decision, done);
+        }
+    }
+
+    fn settle(&mut self, decision: u64, done: &StepDone) {
         if let StepDone::Written(written) = done
             && let Some(outcome) = written.outcomes.first()
         {

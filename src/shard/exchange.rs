@@ -38,7 +38,7 @@ impl Exchange {
 impl ShardActor {
     /// Sends every peer what waits for it, if nothing is on its way there.
     pub(super) fn pump_exchange(&mut self, ctx: &mut Context<Self>) {
-        if self.core.is_ruined() {
+        if self.core.awaits_rebuild() {
             return; // nothing of a machine that broke is believed
         }
         for target in 0..self.exchange.shards {

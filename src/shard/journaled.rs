@@ -47,17 +47,17 @@ pub struct Journaled {
     pub sampler: Sampler,
     /// Whether the machine could not be made anew.
     pub broken: bool,
-    /// Whether a machine that panicked is left to whoever drives this ([`Self::mend`]), instead of being made anew at once.
-    pub leaves: bool,
-    /// What panicked and waits for [`Self::mend`].
-    pub ruin: Option<Ruin>,
+    /// Whether a machine that panicked waits until whoever drives this says [`Self::rebuild`], instead of being made anew at once.
+    pub defer_rebuild: bool,
+    /// A machine that panicked and waits.
+    pub pending: Option<PendingRebuild>,
     /// How often it was made anew: an image that was begun before is of a machine that is gone.
     pub rebuilds: u64,
 }
 
-/// A machine that panicked, and what is still to be done with the write that it panicked at.
+/// What is still to be done once a machine that panicked is back: the write that it panicked at, if it was one.
 #[derive(Debug, Default)]
-pub struct Ruin(Option<Unfinished>);
+pub struct PendingRebuild(Option<Unfinished>);
 
 /// A write that broke a machine.
 #[derive(Debug)]
@@ -108,8 +108,8 @@ impl Journaled {
         let written = match self.write_unless_empty(ops, count, each) {
             // What is between shards may not be left out: who sent it sends it again.
             Err(Refusal::Broken) if self.broken || is_exchange(ops) => return Err(Refusal::Broken),
-            Err(Refusal::Broken) if self.ruin.is_some() => {
-                self.ruin = Some(Ruin(Some(Unfinished { ops: ops.to_vec(), count, each, sifted })));
+            Err(Refusal::Broken) if self.awaits_rebuild() => {
+                self.pending = Some(PendingRebuild(Some(Unfinished { ops: ops.to_vec(), count, each, sifted })));
                 return Err(Refusal::Broken);
             }
             Err(Refusal::Broken) => self.write_singly(ops, count, each)?,
@@ -164,7 +164,7 @@ impl Journaled {
                 return Err(Refusal::ReadOnly);
             }
             // The machine is ahead of a journal that goes on: it must forget what the journal does not hold.
-            self.rebuild();
+            self.panicked();
             return Err(Refusal::Broken);
         }
         // A retraction leaves fewer than there were.
@@ -198,47 +198,47 @@ impl Journaled {
     /// # Errors
     /// [`Refusal::Broken`] after a panic, or if the machine could not be made anew after an earlier one.
     pub fn guarded<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> Result<T, Refusal> {
-        if self.broken || self.ruin.is_some() {
+        if self.broken || self.awaits_rebuild() {
             return Err(Refusal::Broken);
         }
         // After a panic nothing of the machine is used again: it is replaced whole.
         catch_unwind(AssertUnwindSafe(|| work(self))).map_err(|_| {
-            self.rebuild();
+            self.panicked();
             Refusal::Broken
         })
     }
 
-    fn rebuild(&mut self) {
+    fn panicked(&mut self) {
         self.metrics.add(Metric::Panics, 1);
         tracing::error!(shard = self.shard.index(), "a turn panicked: the shard is made anew from disk");
-        self.ruin = Some(Ruin::default());
-        if !self.leaves {
-            self.mend();
+        self.pending = Some(PendingRebuild::default());
+        if !self.defer_rebuild {
+            self.rebuild();
         }
     }
 
-    /// Whether the machine panicked and waits for [`Self::mend`]: nothing of it is to be believed.
+    /// Whether the machine panicked and waits for [`Self::rebuild`]: nothing of it is to be believed.
     #[must_use]
-    pub fn is_ruined(&self) -> bool {
-        self.ruin.is_some()
+    pub fn awaits_rebuild(&self) -> bool {
+        self.pending.is_some()
     }
 
     /// Makes a machine anew that panicked, and finishes the write that it panicked at: each operation on its own, without the one
     /// that panics again. Gives what became of that write, if it was one.
-    pub fn mend(&mut self) -> Option<Result<Written, Refusal>> {
-        let Ruin(unfinished) = self.ruin.take()?;
-        self.make_anew();
+    pub fn rebuild(&mut self) -> Option<Result<Written, Refusal>> {
+        let PendingRebuild(unfinished) = self.pending.take()?;
+        self.recover();
         let Unfinished { ops, count, each, sifted } = unfinished?;
-        let leaves = std::mem::replace(&mut self.leaves, false);
+        let defer = std::mem::replace(&mut self.defer_rebuild, false);
         let written = self.write_singly(&ops, count, each);
-        self.leaves = leaves;
+        self.defer_rebuild = defer;
         Some(match sifted {
             Some(sifted) => written.map(|written| sifted.complete(written, each)),
             None => written,
         })
     }
 
-    fn make_anew(&mut self) {
+    fn recover(&mut self) {
         self.write_journal();
         self.rebuilds += 1;
         let (index, options) = (self.shard.index(), self.shard.options().clone());
@@ -288,9 +288,9 @@ impl Journaled {
         (waits && self.write_journal()).then(|| self.shard.outbox(target).take()).flatten()
     }
 
-    /// Begins an image of the machine as it is now; `None` if the journal is not well.
+    /// Begins an image of the machine as it is now; `None` if the journal is not well, or the machine is none.
     pub fn begin_image(&mut self) -> Option<SnapshotPart> {
-        if !self.write_journal() {
+        if self.broken || self.awaits_rebuild() || !self.write_journal() {
             return None;
         }
         self.shard.capture_begin();

@@ -4,6 +4,7 @@
 //! * [`queue`]: how many events may wait; the only bound, because actix mailboxes are soft.
 //! * [`journaled`]: a machine and its journal: apply, append, write, come back.
 //! * [`actor`]: the turn around it: mailbox, pace, answers.
+//! * `turn`: a turn as it is carried out.
 //! * [`control`]: what the engine tells an actor beside turns.
 //! * `away`: a machine that is made anew elsewhere.
 //! * [`decisions`]: what was served, until an outcome names it.
@@ -35,6 +36,7 @@ pub mod room;
 mod snapshot;
 mod sync;
 pub mod teacher;
+mod turn;
 
 pub use actor::{ShardActor, ShardSetup};
 pub use decisions::DecisionOptions;

@@ -62,7 +62,7 @@ pub struct Queue {
     wait_max: Duration,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     /// Units that are not answered.
     unanswered: AtomicUsize,
@@ -74,17 +74,7 @@ struct Shared {
     unit_ns: AtomicU64,
     /// Since when nothing moves, in nanoseconds since `opened`; 0: it moves.
     still_ns: AtomicU64,
-    opened: Opened,
-}
-
-/// When a queue was made.
-#[derive(Debug)]
-struct Opened(Instant);
-
-impl Default for Opened {
-    fn default() -> Self {
-        Self(Instant::now())
-    }
+    opened: Instant,
 }
 
 /// Credits taken; given back when dropped, which is when the work is answered or thrown away.
@@ -100,7 +90,10 @@ impl Queue {
     /// The queue of a shard, of at most `max` events and questions, none of which waits longer than `wait_max`, as far as can be told.
     #[must_use]
     pub fn new(shard: u16, max: usize, wait_max: Duration) -> Self {
-        Self { shard: usize::from(shard), shared: Arc::default(), max, wait_max }
+        let (unanswered, waiting, flows) = Default::default();
+        let (unit_ns, still_ns, opened) = (AtomicU64::new(0), AtomicU64::new(0), Instant::now());
+        let shared = Arc::new(Shared { unanswered, waiting, flows, unit_ns, still_ns, opened });
+        Self { shard: usize::from(shard), shared, max, wait_max }
     }
 
     /// Takes `count` credits of a connection, if it is one's, for work that may wait `within`, if that is less than the queue's
@@ -159,22 +152,22 @@ impl Queue {
         let still_ns = match self.shared.still_ns.load(Ordering::Relaxed) {
             0 => 0,
             // How long it still takes is not known: as long as it took so far.
-            since_ns => self.shared.opened.ns().saturating_sub(since_ns),
+            since_ns => self.shared.now_ns().saturating_sub(since_ns),
         };
         Duration::from_nanos(moving_ns.max(still_ns))
     }
 
     /// Nothing moves from now on, or it moves again.
     pub(super) fn stands_still(&self, still: bool) {
-        let since_ns = if still { self.shared.opened.ns() } else { 0 };
+        let since_ns = if still { self.shared.now_ns() } else { 0 };
         self.shared.still_ns.store(since_ns, Ordering::Relaxed);
     }
 }
 
-impl Opened {
-    /// Nanoseconds since then, at least 1.
-    fn ns(&self) -> u64 {
-        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1)
+impl Shared {
+    /// Nanoseconds since the queue was made, at least 1.
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1)
     }
 }
 

@@ -136,7 +136,7 @@ const MUTANTS: [Mutant; 20] = [
         "            && image.users.take(slot)\n",
         "            && slot == usize::MAX\n            && image.users.take(slot)\n",
     ),
-    mutant("a machine is used on after a panic", "src/shard/journaled.rs", "        self.make_anew();\n", ""),
+    mutant("a machine is used on after a panic", "src/shard/journaled.rs", "        self.recover();\n", ""),
     mutant(
         "a clean stop does not sync",
         "src/shard/journaled.rs",
