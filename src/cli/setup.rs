@@ -73,6 +73,7 @@ pub fn engine_options(config: &Config, data_dir: &Path) -> engine::Options {
         wait_ms: i64::try_from(config.decisions.wait_s.saturating_mul(1_000)).unwrap_or(i64::MAX),
     };
     options.memory_limit_bytes = config.memory.limit_bytes;
+    options.disk_free_min_bytes = config.disk.free_min_bytes;
     options.rejects_bytes_max = config.rejects.bytes_max;
     options
 }

@@ -13,9 +13,9 @@ use super::layers::{Layer, Origins};
 use super::raw::{self, Raw};
 use super::strategy::StrategyOptions;
 use super::{
-    Config, DecisionsOptions, ExchangeOptions, HistoryOptions, JournalOptions, LogFormat, LogLevel, LogOptions,
-    MemoryOptions, PrequentialOptions, RankerOptions, RefitOptions, RejectsOptions, ServerOptions, ShardsOptions,
-    SnapshotOptions, schema,
+    Config, DecisionsOptions, DiskOptions, ExchangeOptions, HistoryOptions, JournalOptions, LogFormat, LogLevel,
+    LogOptions, MemoryOptions, PrequentialOptions, RankerOptions, RefitOptions, RejectsOptions, ServerOptions,
+    ShardsOptions, SnapshotOptions, schema,
 };
 use crate::base::limits::{
     BATCH_EVENTS_MAX, FRAME_BYTES_MAX, HISTORY_MAX, REJECTS_BYTES_MAX, REJECTS_BYTES_MIN, SHARDS_MAX,
@@ -106,6 +106,7 @@ pub(super) fn check(table: Table, origins: &Origins) -> Result<Config, ConfigErr
             quantum_us: c.whole("shards.quantum_us", raw.shards.quantum_us, 100..=100_000),
         },
         memory: memory(&raw.memory, c),
+        disk: DiskOptions { free_min_bytes: raw.disk.free_min_bytes },
         strategy: StrategyOptions::check(&raw.strategy, sections, c),
         schema: schema::check(&raw, c),
         history: HistoryOptions {

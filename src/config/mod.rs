@@ -41,6 +41,8 @@ pub struct Config {
     pub shards: ShardsOptions,
     /// How much memory there is.
     pub memory: MemoryOptions,
+    /// How much of the disk stays free.
+    pub disk: DiskOptions,
     /// Update strategies.
     pub strategy: StrategyOptions,
     /// What the field of use says of events, users and items.
@@ -122,6 +124,13 @@ pub struct ShardsOptions {
 pub struct MemoryOptions {
     /// Bytes that the process may hold; 0 = no limit.
     pub limit_bytes: u64,
+}
+
+/// `[disk]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskOptions {
+    /// Bytes that stay free; 0 = down to the last.
+    pub free_min_bytes: u64,
 }
 
 /// `[history]`.

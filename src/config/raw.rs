@@ -16,6 +16,7 @@ pub(super) struct Raw {
     pub(super) server: Server,
     pub(super) shards: Shards,
     pub(super) memory: Memory,
+    pub(super) disk: Disk,
     pub(super) strategy: Strategy,
     pub(super) schema: Schema,
     pub(super) cleaning: Cleaning,
@@ -70,6 +71,12 @@ pub(super) struct Shards {
 #[serde(deny_unknown_fields)]
 pub(super) struct Memory {
     pub(super) limit_bytes: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Disk {
+    pub(super) free_min_bytes: u64,
 }
 
 #[derive(Debug, Deserialize)]

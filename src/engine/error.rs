@@ -102,6 +102,19 @@ pub enum EngineError {
         /// The limit.
         limit_mib: u64,
     },
+    /// There is too little room on the disk for it.
+    #[error(
+        "a {what} needs room on the disk, and {free_mib} MiB are free where {min_mib} are to stay: make room, or lower \
+         [disk] free_min_bytes"
+    )]
+    DiskFull {
+        /// What.
+        what: &'static str,
+        /// Free now.
+        free_mib: u64,
+        /// What is to stay free.
+        min_mib: u64,
+    },
     /// The fit failed.
     #[error("the item model could not be fitted")]
     Fit(#[from] LinalgError),

@@ -8,6 +8,7 @@
 mod away_tests;
 mod background;
 pub mod bring_back;
+mod disk;
 mod error;
 mod memory;
 mod merge;
@@ -85,6 +86,8 @@ pub struct Options {
     pub decisions: DecisionOptions,
     /// Bytes of memory near which no new users and items are taken; 0: no limit.
     pub memory_limit_bytes: u64,
+    /// Bytes that stay free where the data directory is; 0: down to the last.
+    pub disk_free_min_bytes: u64,
     /// Most bytes of refused events that are kept; 0: none, they are only counted.
     pub rejects_bytes_max: u64,
     /// What attention goes on from, unless its data come from there already.
@@ -112,6 +115,7 @@ impl Options {
             teaching: TeachingPace { cpu_share: 0.25, sample_share: 0.05 },
             decisions: DecisionOptions::default(),
             memory_limit_bytes: 0,
+            disk_free_min_bytes: 0,
             rejects_bytes_max: 64 << 20,
             pretrained: None,
             progress: Arc::default(),

@@ -10,6 +10,7 @@ use actix::Actor;
 use actix_rt::{Arbiter, ArbiterHandle};
 
 use super::bring_back::{Common, Pieces, go_on, recover_all};
+use super::disk;
 use super::memory::{self, Memory};
 use super::merge::Aliases;
 use super::registry::Registry;
@@ -142,6 +143,7 @@ impl Engine {
         engine.finish_merges(unfinished);
         teach::start_refits(&engine, &engine.inner.shards[0].arbiter);
         memory::watch(&engine, &engine.inner.shards[0].arbiter);
+        disk::watch(&engine, &engine.inner.shards[0].arbiter);
         Ok(Opened { engine, report })
     }
 }

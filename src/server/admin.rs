@@ -85,6 +85,7 @@ fn status(error: &EngineError) -> Status {
     match error {
         EngineError::Busy(_) | EngineError::Stopping(_) => Status::Overloaded,
         EngineError::Memory { .. } => Status::Memory,
+        EngineError::DiskFull { .. } => Status::DiskFull,
         EngineError::MergeSelf { .. } | EngineError::MergeTaken { .. } => Status::BadRequest,
         EngineError::Schema(_) | EngineError::SchemaBytes(_) | EngineError::Trait { .. } => Status::BadRequest,
         EngineError::NothingToFit { .. } | EngineError::Fit(_) => Status::BadRequest,

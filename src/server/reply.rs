@@ -98,6 +98,11 @@ impl From<Refusal> for Failure {
             Refusal::ReadOnly => {
                 Self::new(Status::ReadOnly, "the shard's journal failed: it answers questions and takes no writes")
             }
+            Refusal::DiskFull => {
+                let message =
+                    "the disk has too little room ([disk] free_min_bytes): nothing was done, send it again later";
+                Self { status: Status::DiskFull, retry_after_ms: 1_000, message }
+            }
             Refusal::Behind => {
                 let message = "another shard does not keep up: nothing was done, send it again later";
                 Self { status: Status::Overloaded, retry_after_ms: 10, message }

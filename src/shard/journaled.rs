@@ -151,6 +151,10 @@ impl Journaled {
         if self.journal.is_poisoned() {
             return Err(Refusal::ReadOnly);
         }
+        if self.room.is_disk_full() && room::adds(ops, count) {
+            self.metrics.add(Metric::WritesDiskFull, u64::from(count));
+            return Err(Refusal::DiskFull);
+        }
         if self.shard.outbox_bytes() > OUTBOX_BYTES_MAX && !is_exchange(ops) {
             self.metrics.add(Metric::EventsOverloaded, u64::from(count));
             return Err(Refusal::Behind);

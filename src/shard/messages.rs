@@ -101,6 +101,8 @@ pub enum Refusal {
     Broken,
     /// The journal failed: the shard answers questions and takes no writes.
     ReadOnly,
+    /// The disk has too little room: nothing that adds to it is taken.
+    DiskFull,
     /// Another shard does not keep up with what this one has for it.
     Behind,
     /// Its time was over before it was begun.

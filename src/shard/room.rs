@@ -1,11 +1,13 @@
-//! What a full memory still takes.
+//! What a full memory, and a full disk, still take.
 //!
 //! Users and items are what memory grows by. From 90 % of the limit on, operations that would add one are refused before they
 //! are applied or journaled, and everything else goes on; below 85 % they are taken again. Past 102 %, where known users have
 //! grown as well, nothing is learned any more, so that the system does not end the process: reads, and what takes something
 //! away, go on. Which operations were refused is decided before the journal, so a replay asks nobody.
+//!
+//! A disk without room is another thing: then nothing that adds to the journal is taken, and a turn is refused whole.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use super::messages::{Refused, Written};
 use super::poison::Poison;
@@ -55,16 +57,19 @@ impl Level {
     }
 }
 
-/// The level, as shards see it.
+/// How much room there is, as shards see it.
 #[derive(Debug, Default)]
-pub struct Room(AtomicU8);
+pub struct Room {
+    level: AtomicU8,
+    disk_full: AtomicBool,
+}
 
 impl Room {
     /// The level now.
     #[must_use]
     #[inline]
     pub fn level(&self) -> Level {
-        match self.0.load(Ordering::Relaxed) {
+        match self.level.load(Ordering::Relaxed) {
             0 => Level::Free,
             1 => Level::Full,
             _ => Level::Over,
@@ -73,8 +78,27 @@ impl Room {
 
     /// Sets it.
     pub fn set(&self, level: Level) {
-        self.0.store(level as u8, Ordering::Relaxed);
+        self.level.store(level as u8, Ordering::Relaxed);
     }
+
+    /// Whether the disk has too little room for what adds to the journal.
+    #[must_use]
+    #[inline]
+    pub fn is_disk_full(&self) -> bool {
+        self.disk_full.load(Ordering::Relaxed)
+    }
+
+    /// Sets it.
+    pub fn set_disk_full(&self, full: bool) {
+        self.disk_full.store(full, Ordering::Relaxed);
+    }
+}
+
+/// Whether any of these operations adds something; what is between shards and what takes away does not count.
+#[must_use]
+pub fn adds(ops: &[u8], count: u32) -> bool {
+    let mut reader = Reader::new(ops);
+    (0..count).map_while(|_| Op::decode(&mut reader).ok()).any(|op| Shard::may_grow(&op))
 }
 
 /// Operations without those that there is no room for.

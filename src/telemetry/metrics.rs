@@ -45,6 +45,8 @@ metrics! {
     EventsOverloaded "events_overloaded" counter sum;
     /// Events and questions dropped, not begun, because their deadline had passed.
     EventsExpired "events_expired" counter sum;
+    /// Events and other writes refused because the disk had too little room.
+    WritesDiskFull "writes_disk_full" counter sum;
     /// Events refused, whatever the reason; each is counted by its reason too (`rejected_...`).
     EventsRejected "events_rejected" counter sum;
     /// Questions answered: profiles, predictions, recommendations and the like.
@@ -65,6 +67,10 @@ metrics! {
     MemoryLimitBytes "memory_limit_bytes" gauge max;
     /// 0 there is room, 1 new users and items are refused, 2 nothing is learned.
     MemoryLevel "memory_level" gauge max;
+    /// Bytes that are free where the data directory is.
+    DiskFreeBytes "disk_free_bytes" gauge max;
+    /// 1 while writes are refused because fewer bytes are free than are to stay.
+    DiskFull "disk_full" gauge max;
     /// Bytes mapped for vectors.
     ColumnBytes "column_bytes" gauge sum;
     /// Operations in the journals, ever (newest sequences).

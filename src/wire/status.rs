@@ -100,6 +100,9 @@ statuses! {
     50 "QUOTA" Quota retry;
     /// There is no memory for another user or item; nothing was done. Those that are known go on.
     51 "MEMORY" Memory retry;
+    /// There is too little room on the disk for another write; nothing was done. Questions are answered, and what takes something
+    /// away is carried out.
+    52 "DISK_FULL" DiskFull retry;
     /// A fault of the server; whether the request was carried out is not known.
     64 "INTERNAL" Internal final;
 }
@@ -160,6 +163,7 @@ mod tests {
             (49, "DEADLINE"),
             (50, "QUOTA"),
             (51, "MEMORY"),
+            (52, "DISK_FULL"),
             (64, "INTERNAL"),
         ];
         for (number, name) in frozen {
@@ -167,7 +171,7 @@ mod tests {
         }
         assert!(STATUSES.is_sorted_by(|a, b| a.number < b.number), "sorted, and no number twice");
         let retryable: Vec<&str> = STATUSES.iter().filter(|row| row.retryable).map(|row| row.name).collect();
-        assert_eq!(retryable, ["OVERLOADED", "DEADLINE", "QUOTA", "MEMORY"]);
+        assert_eq!(retryable, ["OVERLOADED", "DEADLINE", "QUOTA", "MEMORY", "DISK_FULL"]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a server answers that has too much to do, too many peers, or too little memory. How well it keeps up under load is
+//! What a server answers that has too much to do, too many peers, or too little memory or disk. How well it keeps up under load is
 //! measured by `tests/torture`.
 
 use std::io::{ErrorKind, Read, Write};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mirra::base::Id;
 use mirra::server::{self, Patience};
-use mirra::wire::commands::{EventBatch, Ping, ProfileGet, SessionSet, Stats};
+use mirra::wire::commands::{EventBatch, EventRetract, Ping, ProfileGet, SessionSet, Snapshot, Stats};
 use mirra::wire::message::decode_error;
 use mirra::wire::types::Event;
 use mirra::wire::{HEADER_BYTES, Header, Status};
@@ -152,6 +152,52 @@ fn where_memory_ends_known_users_go_on() {
     let mut door = Connection::open(server.addr);
     let profile = door.ask(&ProfileGet { user: Id::Int(0), recent_max: 0, factors: false }).expect("known");
     assert_eq!(profile.events, 2);
+    drop(door);
+    server.stop();
+}
+
+#[test]
+fn where_the_disk_ends_reads_and_retractions_go_on() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let more_than_there_is = i64::MAX.to_string();
+    let start = |free_min: &str| {
+        let settings = [("MIRRA__DISK__FREE_MIN_BYTES", free_min), ("MIRRA__STRATEGY__ACTIVE", "[\"decay\"]")];
+        ServeProcess::start_with(dir.path(), &["--shards", "2"], &settings)
+    };
+    let read = |user| ProfileGet { user: Id::Int(user), recent_max: 0, factors: false };
+    let server = start("0");
+    let mut door = Connection::open(server.addr);
+    let mut first = events(0, 100);
+    first.events[1].event_id = Id::Int(77);
+    assert_eq!(door.ask(&first).expect("there is room").accepted, 100);
+    assert!(door.stat("disk_free_bytes") > 0.0 && door.stat("disk_full") == 0.0);
+    drop(door);
+    server.stop();
+
+    let server = start(&more_than_there_is);
+    let mut door = Connection::open(server.addr);
+    while door.stat("disk_full") == 0.0 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let reply = door.ask(&events(0, 100)).expect("each event is answered");
+    assert_eq!((reply.accepted, reply.rejected), (0, 100));
+    let refusal = &reply.errors[0];
+    assert!(refusal.status == Status::DiskFull.number() && refusal.retry_after_ms > 0, "{refusal:?}");
+    assert!(refusal.message.contains("[disk] free_min_bytes"), "{refusal:?}");
+    assert_eq!(door.stat("writes_disk_full"), 100.0);
+    assert_eq!(door.ask(&read(1)).expect("reads go on").events, 1);
+    let retract = EventRetract { user: Id::Int(1), event_id: Id::Int(77), durability: 0 };
+    door.ask(&retract).expect("what takes away goes on");
+    let (status, refusal) = door.ask(&Snapshot {}).expect_err("no room");
+    assert!(status == Status::DiskFull && refusal.message.contains("a snapshot needs room"), "{status} {refusal:?}");
+    drop(door);
+    server.stop();
+
+    let server = start("0");
+    let mut door = Connection::open(server.addr);
+    assert_eq!(door.ask(&read(2)).expect("what was refused is not there").events, 1);
+    assert_eq!(door.ask(&read(1)).expect("the user is").events, 0, "what was taken away is not");
+    assert_eq!(door.ask(&events(200, 100)).expect("there is room again").accepted, 100);
     drop(door);
     server.stop();
 }
