@@ -17,9 +17,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How often where nothing is to stay free, for the figure alone.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
-/// Whether a disk is full, that was or was not: below what is to stay free, and until a quarter more is free.
+/// Most that must be free above what is to stay, before writes are taken again.
+const MORE_MAX: u64 = 64 << 20;
+
+/// Whether a disk is full, that was or was not: below what is to stay free, and until some more is free.
 fn is_full(was: bool, free: u64, min: u64) -> bool {
-    free < min.saturating_add(if was { min / 4 } else { 0 })
+    free < min.saturating_add(if was { (min / 4).min(MORE_MAX) } else { 0 })
 }
 
 /// Looks until the engine stops.
@@ -78,13 +81,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_full_until_a_quarter_more_is_free() {
+    fn it_is_full_until_some_more_is_free() {
         let mut full = false;
         let mut after = |free| {
             full = is_full(full, free, 100);
             full
         };
         assert_eq!([101, 100, 99, 100, 124, 125, 100].map(&mut after), [false, false, true, true, true, false, false]);
+        let min = 10 << 30;
+        assert!(is_full(true, min + MORE_MAX - 1, min) && !is_full(true, min + MORE_MAX, min));
         assert!(!is_full(false, 0, 0) && !is_full(true, 0, 0), "nothing is to stay free");
     }
 

@@ -16,6 +16,7 @@ mod damage;
 mod disk;
 #[path = "../it/formats.rs"]
 mod formats;
+mod full;
 mod load;
 mod long;
 #[path = "../sim/oracle.rs"]
@@ -73,9 +74,10 @@ struct Bar {
     run: fn(Work) -> Found,
 }
 
-const BARS: [Bar; 19] = [
+const BARS: [Bar; 20] = [
     Bar { name: "D1", what: "1,000 kill -9 under load, a fifth after a start that was cut short", run: process::kills },
     Bar { name: "D4", what: "10,000 damages of journals, manifests and chunks", run: damages },
+    Bar { name: "D7", what: "a disk that is full for 30 s", run: full::disk },
     Bar { name: "D9", what: "restores: good ones, and bad archives, sources and targets", run: stored::restores },
     Bar { name: "D10", what: "a start from 1 GB of snapshot and 10,000,000 events of journal", run: long::start },
     Bar { name: "D11", what: "50 restarts: time and bytes do not grow", run: process::restarts },
