@@ -358,14 +358,14 @@ impl Session {
         self.refused.set(refused.then_some(wait));
         let session = Rc::clone(self);
         let mut answer = Box::pin(places::hold(place, async move { session.answer(submitted, requests).await }));
+        if refused {
+            answer.await; // which is there already
+            return self.refusing.set(self.refusing.get() + planning + began.elapsed());
+        }
         // One patience for all plans of a read: what comes behind the last of them has waited for the first.
         let until = now + QUICK;
         if slow || wait > QUICK || tokio::time::timeout_at(until.into(), &mut answer).await.is_err() {
             self.go_aside(count, answer);
-        }
-        if refused {
-            // It was answered just now: nobody was waited for.
-            self.refusing.set(self.refusing.get() + planning + began.elapsed());
         }
     }
 

@@ -111,7 +111,9 @@ fn rebuilt(mut core: Box<Journaled>) -> (Box<Journaled>, Option<Result<Written, 
         core.broken = true; // whoever waits for it is told so
         None
     });
-    tracing::info!(shard = core.shard.index(), took_ms = began.elapsed().as_millis(), "the shard is back");
+    if !core.broken {
+        tracing::info!(shard = core.shard.index(), took_ms = began.elapsed().as_millis(), "the shard is back");
+    }
     (core, written)
 }
 
