@@ -89,14 +89,17 @@ mod tests {
 
     #[test]
     fn a_place_is_given_back_though_the_work_goes_on() {
-        actix_rt::System::new().block_on(async {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
             let places = Places::new(1);
             let (told, waits) = tokio::sync::oneshot::channel::<()>();
             let place = places.take(0, 64, true).await;
-            let work = actix_rt::spawn(hold(place, async move { waits.await.expect("it is told") }));
-            let _all = [places.take(0, 64, true).await, places.take(0, 64, true).await];
-            told.send(()).expect("the work goes on");
-            work.await.expect("it ends");
+            let work = hold(place, async { waits.await.expect("it is told") });
+            let others = async {
+                let _all = [places.take(0, 64, true).await, places.take(0, 64, true).await];
+                told.send(()).expect("the work goes on");
+            };
+            tokio::join!(work, others);
         });
     }
 }
