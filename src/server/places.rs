@@ -87,19 +87,16 @@ mod tests {
         assert!(now(0, 64, true).is_some());
     }
 
-    #[test]
-    fn a_place_is_given_back_though_the_work_goes_on() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async {
-            let places = Places::new(1);
-            let (told, waits) = tokio::sync::oneshot::channel::<()>();
-            let place = places.take(0, 64, true).await;
-            let work = hold(place, async { waits.await.expect("it is told") });
-            let others = async {
-                let _all = [places.take(0, 64, true).await, places.take(0, 64, true).await];
-                told.send(()).expect("the work goes on");
-            };
-            tokio::join!(work, others);
-        });
+    #[tokio::test]
+    async fn a_place_is_given_back_though_the_work_goes_on() {
+        let places = Places::new(1);
+        let (told, waits) = tokio::sync::oneshot::channel::<()>();
+        let place = places.take(0, 64, true).await;
+        let work = hold(place, async { waits.await.expect("it is told") });
+        let others = async {
+            let _all = [places.take(0, 64, true).await, places.take(0, 64, true).await];
+            told.send(()).expect("the work goes on");
+        };
+        tokio::join!(work, others);
     }
 }
