@@ -11,10 +11,11 @@ use mirra::wire::types::Event;
 use mirra::wire::{COMMANDS, Command, Header, Status, VERSION, decode_reply, put_request};
 
 use crate::requests::frame;
+use crate::runs::number;
 use crate::server::{read_to_end, send, start, stop};
 use crate::support::{Connection, TestServer, options};
 
-/// Sequences of frames; 10^5 of them take some minutes.
+/// Sequences of frames; `MIRRA_HOSTILE_SEQUENCES=100000` sends as many, which takes some minutes.
 const SEQUENCES: u64 = 1_500;
 
 /// What a frame is to be answered with.
@@ -64,7 +65,7 @@ fn good_frames_among_bad_ones_are_answered_each_once() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let door = server::Options { in_flight_max: 3, ..server::Options::default() };
     let server = TestServer::start_with(options(dir.path()), door);
-    for sequence in 0..SEQUENCES {
+    for sequence in 0..number("SEQUENCES", SEQUENCES) {
         let mut rng = Rng::new(sequence);
         let mut connection = Connection::open(server.addr);
         let (mut bytes, mut expected) = (Vec::new(), Expected::new());

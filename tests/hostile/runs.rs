@@ -19,7 +19,8 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(format!("MIRRA_HOSTILE_{name}")).ok()
 }
 
-fn number(name: &str, otherwise: u64) -> u64 {
+/// A number that the environment gives for these tests.
+pub fn number(name: &str, otherwise: u64) -> u64 {
     variable(name).map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("MIRRA_HOSTILE_{name}: {text}?")))
 }
 
