@@ -46,8 +46,8 @@ impl Engine {
     /// Serving goes on meanwhile; users move into the new space at their next event, reads see it at once.
     ///
     /// # Errors
-    /// [`EngineError::Busy`] if a refit is under way; [`EngineError::DiskFull`]; whatever collecting, fitting, storing or installing fails at;
-    /// [`EngineError::Stopping`] if the engine stops meanwhile.
+    /// [`EngineError::Busy`] if a refit is under way; [`EngineError::DiskFull`]; whatever collecting, fitting, storing or
+    /// installing fails at; [`EngineError::Stopping`] if the engine stops meanwhile.
     pub async fn refit(&self, seed: Option<u64>) -> Result<(u32, FitSize), EngineError> {
         self.needs_disk("refit")?;
         let running = Running::begin(&self.inner)?;

@@ -39,8 +39,8 @@ impl Engine {
     /// Takes a snapshot while serving.
     ///
     /// # Errors
-    /// [`EngineError::Busy`] if one is under way; [`EngineError::DiskFull`]; [`EngineError::ShardFailed`] or [`EngineError::Storage`] if it could
-    /// not be finished: then the older generations and the journals are as they were.
+    /// [`EngineError::Busy`] if one is under way; [`EngineError::DiskFull`]; [`EngineError::ShardFailed`] or
+    /// [`EngineError::Storage`] if it could not be finished: then the older generations and the journals are as they were.
     pub async fn snapshot(&self) -> Result<SnapshotReport, EngineError> {
         self.needs_disk("snapshot")?;
         let _busy = Busy::take(&self.inner.snapshotting, "snapshot")?;

@@ -15,7 +15,6 @@ use mirra::shard::{Answer, Query, Refusal, Step, StepDone};
 use mirra::telemetry::Metric;
 use mirra::wire::Status;
 use mirra::wire::commands::{EventBatch, ProfileGet};
-use mirra::wire::types::EventError;
 use serde_json::{Value, json};
 
 use crate::load::{figure, load, pin, pins};
@@ -71,12 +70,11 @@ pub fn open_loop(work: Work) -> Found {
     let kept = goodput(&loaded[2]) / peak;
     let slower = p99(&loaded[2]) / p99(&quiet);
     let refused_ms = figure(&loaded[2], &["overloaded_latency_us", "p99"]) / 1e3;
-    // As at the same load before: some bursts are refused then, too.
     let refused_share = |report: &Value, seconds: f64| {
         figure(report, &["overloaded"]) / (figure(report, &["requests_per_s"]) * seconds)
     };
     let [share_quiet, share_again] = [refused_share(&quiet, seconds), refused_share(&again, AGAIN_S)];
-    let recovered = share_again <= (2.0 * share_quiet).max(0.01) && p99(&again) <= 1.5 * p99(&quiet);
+    let recovered = share_again <= 0.01 && p99(&again) <= 1.5 * p99(&quiet);
     let figures = json!({
         "pinned": pins(),
         "capacity": capacity,
@@ -164,9 +162,11 @@ fn flood(addr: SocketAddr, number: u64, over: &AtomicBool) -> (u64, u64) {
         match door.ask(&users_from((number << 40) + 1_000 * round, round % 5_000)) {
             Ok(reply) => {
                 taken += u64::from(reply.accepted);
-                // One shard may have been too busy for its half of a batch.
-                let of_memory = |error: &&EventError| error.status == Status::Memory.number();
-                refused += reply.errors.iter().filter(of_memory).count() as u64;
+                // One shard may have been too busy for its half of a batch; nothing is refused for another reason.
+                let of = |status: Status| reply.errors.iter().filter(|error| error.status == status.number()).count();
+                let (of_memory, of_load) = (of(Status::Memory), of(Status::Overloaded));
+                assert_eq!(of_memory + of_load, reply.rejected as usize, "every refusal has one of two reasons");
+                refused += of_memory as u64;
             }
             Err((Status::Memory, _)) => refused += 1_000,
             Err((Status::Overloaded, _)) => {}
