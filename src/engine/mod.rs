@@ -52,7 +52,7 @@ use crate::shard::{
     StepDone, Turn,
 };
 use crate::state::{self, Missing, StrategyReport};
-use crate::storage::JournalOptions;
+use crate::storage::{Disk, JournalOptions, OsDisk};
 use crate::telemetry::{Metric, Metrics};
 
 /// What an engine is made with.
@@ -60,6 +60,8 @@ use crate::telemetry::{Metric, Metrics};
 pub struct Options {
     /// Where journals and snapshots are; made if it is not there.
     pub data_dir: std::path::PathBuf,
+    /// The disk that it lies on, but for the store of snapshots, which sled keeps on the machine's.
+    pub disk: Arc<dyn Disk>,
     /// What the shards are made with.
     pub state: state::Options,
     /// How they pace themselves.
@@ -102,6 +104,7 @@ impl Options {
     pub fn new(data_dir: impl Into<std::path::PathBuf>) -> Self {
         Self {
             data_dir: data_dir.into(),
+            disk: Arc::new(OsDisk),
             state: state::Options { training: Training::Apart, ..state::Options::default() },
             pace: Pace { quantum_us: 500, flush_ms: 5, sync_interval_ms: 50, publish_ms: 10, rows_max: 1_024 },
             queue_events_max: 65_536,

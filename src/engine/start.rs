@@ -67,7 +67,7 @@ impl Engine {
     pub fn start(mut options: Options, clock: Arc<dyn Clock>) -> Result<Opened, EngineError> {
         let (started, progress) = (Instant::now(), Arc::clone(&options.progress));
         progress.begin(StartStep::Opening);
-        let dir = Arc::new(DataDir::open(&options.data_dir, true)?);
+        let dir = Arc::new(DataDir::open_on(Arc::clone(&options.disk), &options.data_dir, true)?);
         let wanted = options.state.schema.clone();
         let meta = read_or_make_meta(&dir, &mut options.state, clock.now_ms())?;
         let proven = SnapshotOptions { prove: true, ..SnapshotOptions::default() };

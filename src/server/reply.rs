@@ -104,7 +104,7 @@ impl From<Refusal> for Failure {
                 Self { status: Status::DiskFull, retry_after_ms: 1_000, message }
             }
             Refusal::Behind => {
-                let message = "another shard does not keep up: nothing was done, send it again later";
+                let message = "another shard or the disk does not keep up: nothing was done, send it again later";
                 Self { status: Status::Overloaded, retry_after_ms: 10, message }
             }
             Refusal::Expired => {

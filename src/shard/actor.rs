@@ -203,7 +203,7 @@ impl ShardActor {
         let interval = Duration::from_millis(self.pace.sync_interval_ms);
         if self.core.journal.durable_sequence() == self.core.journal.next_sequence() {
             self.core.rest();
-        } else if !interval.is_zero() && self.synced_at.elapsed() >= interval {
+        } else if self.core.journal.awaits_sync() || (!interval.is_zero() && self.synced_at.elapsed() >= interval) {
             self.synced_at = Instant::now();
             // A full queue means that a sync is under way and another comes: nothing is lost by not asking.
             let _ = self.syncer.ask(SyncRequest { handle: self.core.journal.sync_handle(), answers: Vec::new() });

@@ -155,7 +155,8 @@ impl Journaled {
             self.metrics.add(Metric::WritesDiskFull, u64::from(count));
             return Err(Refusal::DiskFull);
         }
-        if self.shard.outbox_bytes() > OUTBOX_BYTES_MAX && !is_exchange(ops) {
+        let behind = self.shard.outbox_bytes() > OUTBOX_BYTES_MAX || self.journal.is_behind();
+        if behind && !is_exchange(ops) {
             self.metrics.add(Metric::EventsOverloaded, u64::from(count));
             return Err(Refusal::Behind);
         }

@@ -103,7 +103,7 @@ pub enum Refusal {
     ReadOnly,
     /// The disk has too little room: nothing that adds to it is taken.
     DiskFull,
-    /// Another shard does not keep up with what this one has for it.
+    /// Another shard does not keep up with what this one has for it, or the disk with syncing what was written.
     Behind,
     /// Its time was over before it was begun.
     Expired,

@@ -60,7 +60,7 @@ impl DataDir {
         Self::open_on(Arc::new(OsDisk), path, create)
     }
 
-    /// As [`open`](Self::open), on another disk than the machine's: for simulations.
+    /// As [`open`](Self::open), on another disk than the machine's: for tests of what a disk may do.
     ///
     /// # Errors
     /// As [`open`](Self::open).

@@ -29,10 +29,10 @@ const fn mutant(name: &'static str, file: &'static str, right: &'static str, wro
 
 const MUTANTS: [Mutant; 20] = [
     mutant(
-        "a full segment is not synced before the next is begun",
+        "a full segment is not synced before what stands in the next",
         "src/storage/journal/writer.rs",
-        "        self.segment.file.sync().map_err(StorageError::io(\"sync\", &self.segment.path))?;\n",
-        "",
+        "        let parts = self.unsynced().cloned().chain([newest]).collect();\n",
+        "        let parts = vec![newest];\n",
     ),
     mutant(
         "what an earlier process wrote is not made durable",
@@ -42,9 +42,9 @@ const MUTANTS: [Mutant; 20] = [
     ),
     mutant(
         "the name of a new segment is not synced",
-        "src/storage/journal/writer.rs",
-        "        sync_dir(disk.as_ref(), dir)?;\n        Ok(Self",
-        "        Ok(Self",
+        "src/storage/journal/sync.rs",
+        "            sync_dir(self.place.disk(), &self.place.dir).map_err(|error| self.shared.poison(error))?;\n",
+        "",
     ),
     mutant(
         "a small file is renamed into place before it is synced",

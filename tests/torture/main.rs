@@ -30,6 +30,7 @@ mod process;
 mod rest;
 #[path = "../sim/runs.rs"]
 mod runs;
+mod slow;
 #[path = "../hostile/targets/stamp.rs"]
 mod stamp;
 #[path = "../sim/start.rs"]
@@ -74,7 +75,7 @@ struct Bar {
     run: fn(Work) -> Found,
 }
 
-const BARS: [Bar; 20] = [
+const BARS: [Bar; 21] = [
     Bar { name: "D1", what: "1,000 kill -9 under load, a fifth after a start that was cut short", run: process::kills },
     Bar { name: "D4", what: "10,000 damages of journals, manifests and chunks", run: damages },
     Bar { name: "D7", what: "a disk that is full for 30 s", run: full::disk },
@@ -87,6 +88,7 @@ const BARS: [Bar; 20] = [
         run: stored::starts,
     },
     Bar { name: "D13", what: "snapshots back to back under load", run: long::snapshots },
+    Bar { name: "D16", what: "syncs that take 1 to 5 s", run: slow::disk },
     Bar {
         name: "D17",
         what: "simulated crashes, losses of power, failing calls (D2, D5, D6, D8, D14)",

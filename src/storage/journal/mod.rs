@@ -57,6 +57,8 @@ mod failing_tests;
 mod power_tests;
 #[cfg(test)]
 mod watched;
+#[cfg(test)]
+mod writer_tests;
 
 #[cfg(test)]
 pub(crate) mod testing {

@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::format::{
-    FORMAT_VERSION, HEADER_BYTES, KIND_GAP, RECORD_HEAD_BYTES, Record, SegmentHeader, encode_header, encode_record,
-    segment_seed,
+    FORMAT_VERSION, KIND_GAP, RECORD_HEAD_BYTES, Record, SegmentHeader, encode_header, encode_record, segment_seed,
 };
 use super::segments::segment_path;
 use super::testing::{CLUSTER, Owned, SHARD, fill, fill_synced, open, place, put, read};
@@ -22,23 +21,34 @@ use crate::storage::{OsDisk, StorageError};
 #[path = "../../../tests/sim/power.rs"]
 mod power;
 
-/// How many bytes of each file power loss keeps.
+/// What power loss keeps of each file.
 #[derive(Debug, Default)]
-struct Synced(Mutex<BTreeMap<PathBuf, usize>>);
+struct Synced(Mutex<BTreeMap<PathBuf, Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    bytes: usize,
+    /// Whether the directory was synced since it has its name.
+    name: bool,
+}
 
 impl Watch for Synced {
     fn before(&self, call: Call<'_>) -> io::Result<()> {
         let mut synced = self.0.lock().unwrap();
         match call {
-            Call::CreateNew(path) | Call::Create(path) => drop(synced.insert(path.to_path_buf(), 0)),
+            Call::CreateNew(path) | Call::Create(path) => drop(synced.insert(path.to_path_buf(), Kept::default())),
             Call::Sync(path) if path.is_file() => {
-                synced.insert(path.to_path_buf(), fs::metadata(path)?.len() as usize);
+                synced.entry(path.to_path_buf()).or_default().bytes = fs::metadata(path)?.len() as usize;
+            }
+            Call::Sync(dir) => {
+                let there = synced.iter_mut().filter(|(path, _)| path.parent() == Some(dir));
+                there.for_each(|(_, kept)| kept.name = true);
             }
             Call::Rename(from, to) => {
                 let kept = synced.remove(from);
-                synced.extend(kept.map(|bytes| (to.to_path_buf(), bytes)));
+                synced.extend(kept.map(|Kept { bytes, .. }| (to.to_path_buf(), Kept { bytes, name: false })));
             }
-            Call::Sync(_) | Call::Write | Call::Remove => {}
+            Call::Write | Call::Remove => {}
         }
         Ok(())
     }
@@ -86,18 +96,14 @@ fn lose_power(disk: &Synced, rng: &mut Rng) {
     synced.retain(|path, _| path.is_file());
     let stale = synced.keys().next().map(|path| fs::read(path).unwrap()).unwrap_or_default();
     synced.retain(|path, keep| {
-        let live = fs::read(path).unwrap();
-        if live.len() == *keep {
-            return true;
-        }
-        // The name of a file that was just made is not synced yet.
-        if live.len() == HEADER_BYTES && rng.below(4) == 0 {
+        if !keep.name && rng.below(2) == 0 {
             fs::remove_file(path).unwrap();
             return false;
         }
-        let image = power::image(live, *keep, &stale, rng);
+        let live = fs::read(path).unwrap();
+        let image = if live.len() == keep.bytes { live } else { power::image(live, keep.bytes, &stale, rng) };
         put(path, &image);
-        *keep = image.len();
+        *keep = Kept { bytes: image.len(), name: true };
         true
     });
 }

@@ -2,8 +2,9 @@
 //!
 //! Three steps, three levels: [`append`](JournalWriter::append) copies into memory (no system call, no allocation in
 //! steady state), [`write`](JournalWriter::write) hands the buffer to the system in one write (survives a killed
-//! process), a sync makes it survive power loss (every record says how much was synced when it was appended); [`sync_handle`](JournalWriter::sync_handle) lets another thread do
-//! the last. Invariants: every open starts a new segment; a segment that is full is synced before the next is used;
+//! process), a sync makes it survive power loss (every record says how much was synced when it was appended);
+//! [`sync_handle`](JournalWriter::sync_handle) lets another thread do the last. Invariants: every open starts a new segment, whose
+//! header is durable before it is used; a segment that is full is synced before what stands in younger ones is called durable;
 //! the first failed write or sync poisons the journal for good (what a failed fsync left behind is unknown, and the
 //! next may report success: Rebello et al., "Can applications recover from fsync failures?", ATC 2020).
 
@@ -19,7 +20,7 @@ use super::reader::JournalReader;
 use super::segments::{
     SEGMENT_FILE_BYTES_MAX, list_segments, next_segment_id, segment_path, set_dropped_aside, start_index,
 };
-use super::sync::{Shared, SyncHandle};
+use super::sync::{Part, Shared, SyncHandle};
 use crate::storage::disk::DiskFile;
 use crate::storage::error::StorageError;
 use crate::storage::files::{make_private_dir, read_bounded, sweep_temps, sync_dir, write_atomically};
@@ -29,6 +30,10 @@ pub const BUFFER_BYTES_MAX: usize = 64 << 20;
 
 /// Smallest and largest size at which a segment may end, in bytes.
 pub const SEGMENT_BYTES_RANGE: (u64, u64) = (4 << 10, 256 << 20);
+
+/// Full segments that may wait for their sync before the device counts as too slow, and before the writer waits for it.
+pub(super) const FULL_MANY: usize = 4;
+pub(super) const FULL_MAX: usize = 8;
 
 /// Sizes of a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +56,8 @@ pub struct JournalWriter {
     options: JournalOptions,
     shared: Arc<Shared>,
     segment: OpenSegment,
+    /// Segments before it that were not synced when they were full, oldest first.
+    full: Vec<Part>,
     buffer: Vec<u8>,
     next_sequence: u64,
     written_sequence: u64,
@@ -100,7 +107,10 @@ impl JournalWriter {
         if torn || reader.synced() < next_sequence {
             write_anew(place, reader.synced())?;
         }
-        let segment = OpenSegment::create(place, next_segment_id(place)?, next_sequence)?;
+        let segment = OpenSegment::create(place, next_segment_id(place)?, next_sequence, next_sequence)?;
+        // It may be the first: without its header nobody could say where the journal begins.
+        segment.file.sync().map_err(StorageError::io("sync", &segment.path))?;
+        sync_dir(disk.as_ref(), dir)?;
         let (low, high) = SEGMENT_BYTES_RANGE;
         let options = JournalOptions {
             segment_bytes: options.segment_bytes.clamp(low, high),
@@ -109,8 +119,9 @@ impl JournalWriter {
         Ok(Self {
             place: place.clone(),
             options,
-            shared: Arc::new(Shared::new(next_sequence)),
+            shared: Arc::new(Shared::new(next_sequence, segment.id)),
             segment,
+            full: Vec::new(),
             buffer: Vec::with_capacity(options.buffer_bytes),
             next_sequence,
             written_sequence: next_sequence,
@@ -173,8 +184,8 @@ impl JournalWriter {
         self.push(&Record { kind, first_sequence, count: 0, stamp_ms: 0, payload: &[] }, &[])
     }
 
-    /// Hands the buffer to the system in one write: afterwards its records survive a killed process. A full segment
-    /// is then synced, and the next one begun.
+    /// Hands the buffer to the system in one write: afterwards its records survive a killed process. Behind a full segment the
+    /// next one is begun; the full one waits for the next sync, and this for that one if there are too many.
     ///
     /// # Errors
     /// [`StorageError::Poisoned`]; [`StorageError::Io`], which poisons.
@@ -209,9 +220,26 @@ impl JournalWriter {
     /// A handle with which another thread can sync what has been written until now.
     #[must_use]
     pub fn sync_handle(&self) -> SyncHandle {
-        let segment = &self.segment;
-        let file = Arc::clone(&segment.file);
-        SyncHandle::new(file, &self.shared, &self.place.dir, &segment.path, self.written_sequence, segment.position)
+        let newest = self.segment.up_to(self.written_sequence);
+        let parts = self.unsynced().cloned().chain([newest]).collect();
+        SyncHandle::new(&self.place, &self.shared, parts, self.segment.position)
+    }
+
+    fn unsynced(&self) -> impl Iterator<Item = &Part> {
+        let durable = self.shared.durable();
+        self.full.iter().filter(move |part| part.end > durable)
+    }
+
+    /// Whether a full segment waits for its sync.
+    #[must_use]
+    pub fn awaits_sync(&self) -> bool {
+        self.unsynced().next().is_some()
+    }
+
+    /// Whether so much waits for a sync that no more should be taken.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.full.len() >= FULL_MANY && self.unsynced().count() >= FULL_MANY
     }
 
     /// The sequence that the next record must start with.
@@ -277,10 +305,15 @@ impl JournalWriter {
 
     /// The buffer is empty here: a record's checksum is bound to its segment.
     fn rotate(&mut self) -> Result<(), StorageError> {
-        self.segment.file.sync().map_err(StorageError::io("sync", &self.segment.path))?;
-        self.shared.raise_durable(self.written_sequence);
-        let id = self.segment.id + 1;
-        self.segment = OpenSegment::create(&self.place, id, self.next_sequence)?;
+        if self.unsynced().count() >= FULL_MAX {
+            self.sync()?;
+        }
+        let (durable, id) = (self.shared.durable(), self.segment.id + 1);
+        self.full.retain(|part| part.end > durable);
+        if self.written_sequence > durable {
+            self.full.push(self.segment.up_to(self.written_sequence));
+        }
+        self.segment = OpenSegment::create(&self.place, id, self.next_sequence, durable)?;
         Ok(())
     }
 
@@ -327,121 +360,20 @@ fn write_anew(place: &JournalPlace, synced: u64) -> Result<(), StorageError> {
 }
 
 impl OpenSegment {
-    /// Everything below `first_sequence` is synced.
-    fn create(place: &JournalPlace, id: u64, first_sequence: u64) -> Result<Self, StorageError> {
+    /// Everything below `synced` is. Nothing of the file is, its name included.
+    fn create(place: &JournalPlace, id: u64, first_sequence: u64, synced: u64) -> Result<Self, StorageError> {
         let JournalPlace { disk, dir, shard, cluster_id } = place;
         let (shard, cluster_id) = (*shard, *cluster_id);
         let path = segment_path(dir, id);
-        let synced = first_sequence;
         let header = SegmentHeader { version: FORMAT_VERSION, shard, segment: id, cluster_id, first_sequence, synced };
         let (bytes, chain) = encode_header(&header);
         let file = disk.create_new(&path).map_err(StorageError::io("create", &path))?;
         file.write(&bytes).map_err(StorageError::io("write the header of", &path))?;
-        sync_dir(disk.as_ref(), dir)?;
         Ok(Self { file, path, id, seed: segment_seed(id, shard), chain, position: bytes.len() as u64 })
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::super::testing::{fill, open, place, read};
-    use super::*;
-
-    fn small() -> JournalOptions {
-        JournalOptions { segment_bytes: 0, buffer_bytes: 512 }
-    }
-
-    #[test]
-    fn batches_gaps_and_rotation_round_trip() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut writer = JournalWriter::open(&place(dir.path()), 1, small()).unwrap();
-        let mut written = Vec::new();
-        for batch in 0..60_u64 {
-            for _ in 0..10 {
-                let first = writer.next_sequence();
-                let payload = vec![batch as u8; (first % 50) as usize];
-                writer.append(1, first, 2, 5, &[&payload[..payload.len() / 2], &payload[payload.len() / 2..]]).unwrap();
-                written.push((first, 2, payload));
-            }
-            if batch % 7 == 0 {
-                writer.gap(writer.next_sequence() + batch).unwrap();
-            }
-            assert!(writer.buffered_bytes() > 0 && writer.written_sequence() < writer.next_sequence());
-            writer.write().unwrap();
-            assert_eq!((writer.buffered_bytes(), writer.written_sequence()), (0, writer.next_sequence()));
-        }
-        assert!(writer.segment() > 5, "4 KiB segments rotate: {}", writer.segment());
-        let (records, reader) = read(dir.path(), 1).unwrap();
-        assert_eq!((records, reader.next_sequence()), (written, writer.next_sequence()));
-        assert_eq!((reader.counts().gaps, reader.torn().len()), (8, 0));
-    }
-
-    #[test]
-    fn durable_follows_syncs_and_rotation() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut writer = JournalWriter::open(&place(dir.path()), 1, small()).unwrap();
-        fill(&mut writer, 3);
-        let handle = writer.sync_handle();
-        let early = writer.written_sequence();
-        fill(&mut writer, 1);
-        assert_eq!(writer.durable_sequence(), 1);
-        assert_eq!(std::thread::spawn(move || handle.sync().unwrap()).join().unwrap(), early);
-        assert_eq!(writer.durable_sequence(), early);
-        assert_eq!(writer.sync().unwrap(), writer.written_sequence());
-        assert_eq!(writer.durable_sequence(), writer.written_sequence());
-        let old = writer.sync_handle();
-        let segment = writer.segment();
-        while writer.segment() == segment {
-            fill(&mut writer, 1);
-        }
-        assert_eq!(writer.durable_sequence(), writer.written_sequence(), "a full segment is synced");
-        assert!(old.sync().unwrap() < writer.durable_sequence(), "an old handle takes nothing back");
-    }
-
-    #[test]
-    fn wrong_arguments_change_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut writer = open(dir.path(), 10);
-        let big = vec![0; PAYLOAD_BYTES_MAX + 1];
-        assert!(matches!(
-            writer.append(1, 9, 1, 0, &[]),
-            Err(StorageError::OutOfSequence { expected: 10, given: 9, .. })
-        ));
-        assert!(matches!(writer.append(0, 10, 1, 0, &[]), Err(StorageError::BadRecord { .. })));
-        assert!(matches!(writer.append(1, 10, 0, 0, &[]), Err(StorageError::BadRecord { .. })));
-        assert!(matches!(writer.append(1, 10, 1, 0, &[&big]), Err(StorageError::TooLarge { .. })));
-        assert!(matches!(writer.gap(9), Err(StorageError::OutOfSequence { .. })));
-        writer.gap(10).unwrap();
-        assert_eq!((writer.buffered_bytes(), writer.next_sequence()), (0, 10));
-        for _ in 0..3 {
-            writer.append(1, writer.next_sequence(), 1, 0, &[&big[1..]]).unwrap();
-        }
-        let full = writer.append(1, 13, 1, 0, &[&big[1..]]);
-        assert!(matches!(full, Err(StorageError::TooLarge { what: "unwritten buffer", .. })));
-        writer.write().unwrap();
-        writer.gap(u64::MAX - 1).unwrap();
-        assert!(matches!(writer.append(1, u64::MAX - 1, 2, 0, &[]), Err(StorageError::BadRecord { .. })));
-        writer.append(1, u64::MAX - 1, 1, 0, &[]).unwrap();
-        writer.write().unwrap();
-        assert_eq!(read(dir.path(), 10).unwrap().1.next_sequence(), u64::MAX);
-    }
-
-    #[test]
-    fn a_new_open_begins_a_segment_where_the_journal_ends_and_nowhere_else() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut writer = open(dir.path(), 1);
-        fill(&mut writer, 4);
-        let end = writer.next_sequence();
-        drop(writer);
-        for wrong in [1, end - 1, end + 1] {
-            let refused = JournalWriter::open(&place(dir.path()), wrong, JournalOptions::default());
-            assert!(matches!(refused, Err(StorageError::OutOfSequence { expected, .. }) if expected == end));
-        }
-        assert_eq!([open(dir.path(), end).segment(), open(dir.path(), end).segment()], [2, 3]);
-        let mut writer = open(dir.path(), end);
-        writer.gap(end + 100).unwrap();
-        writer.append(1, end + 100, 1, 0, &[b"x"]).unwrap();
-        writer.write().unwrap();
-        assert_eq!(read(dir.path(), 1).unwrap().1.next_sequence(), end + 101);
+    /// What a sync of it makes durable: every sequence below `end`.
+    fn up_to(&self, end: u64) -> Part {
+        Part { file: Arc::clone(&self.file), path: self.path.clone(), id: self.id, end }
     }
 }
