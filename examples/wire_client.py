@@ -21,11 +21,43 @@ def canonical(i):
     return int(i) if small else i
 
 
-def shard_of(i, shards):
-    i, h = canonical(i), 0xCBF29CE484222325
+def plain_hash(i):
+    h = 0xCBF29CE484222325
     for byte in b"" if isinstance(i, int) else i.encode():
         h = ((h ^ byte) * 0x100000001B3) & MASK
-    return (mix(i) if isinstance(i, int) else mix(h ^ 0xA5A55A5AC3C33C3C)) * shards >> 64
+    return mix(i) if isinstance(i, int) else mix(h ^ 0xA5A55A5AC3C33C3C)
+
+
+def siphash(key, data):
+    """SipHash-2-4 under a key of two numbers (Aumasson & Bernstein 2012)."""
+    v = [key[0] ^ 0x736F6D6570736575, key[1] ^ 0x646F72616E646F6D, key[0] ^ 0x6C7967656E657261, key[1] ^ 0x7465646279746573]
+
+    def add(a, b, turn):
+        v[a] = (v[a] + v[b]) & MASK
+        v[b] = (v[b] << turn | v[b] >> 64 - turn) & MASK ^ v[a]
+
+    def rounds(count):
+        for _ in range(count):
+            add(0, 1, 13), add(2, 3, 16)
+            v[0] = (v[0] << 32 | v[0] >> 32) & MASK
+            add(2, 1, 17), add(0, 3, 21)
+            v[2] = (v[2] << 32 | v[2] >> 32) & MASK
+
+    padded = data + bytes(-(len(data) + 1) % 8) + bytes([len(data) & 255])
+    for (word,) in struct.iter_unpack("<Q", padded):
+        v[3] ^= word
+        rounds(2)
+        v[0] ^= word
+    v[2] ^= 255
+    rounds(4)
+    return v[0] ^ v[1] ^ v[2] ^ v[3]
+
+
+def shard_of(i, shards, rule, key):
+    i = canonical(i)
+    if rule == 2:
+        return siphash(key, struct.pack("<Q", i) if isinstance(i, int) else i.encode()) * shards >> 64
+    return plain_hash(i) * shards >> 64
 
 
 def text(s):
@@ -105,6 +137,15 @@ def main(host, port, token=""):
     check((request_id, status, version) == (1, 0, 1), f"HELLO answered with version {version}")
     print(f"{server}: {shards} shards {shard_map}, kinds {[k[1] for k in kinds]}, strategies {strategies}, limits {limits}")
 
+    send(sock, 0x0005, 2, b"")
+    request_id, status, body = receive(stream)
+    rule, *key = body.take("HQQ")
+    body.end()
+    check(rule in (1, 2), f"ids are routed by rule {rule}")
+
+    def owner_of(i):
+        return shard_of(i, shards, rule, key)
+
     user, now_ms, kind = f"wire-{time.time_ns()}", time.time_ns() // 1_000_000, kinds[0][0] if kinds else 0
     items = ["film-1", 2, "3"]
     for n, item in enumerate(items):  # all three are in flight at once
@@ -116,7 +157,7 @@ def main(host, port, token=""):
         shard, sequence, profile_version, level, score, rank = body.take("HQIBfI")
         body.end()
         check(status == 0 and request_id in (10, 11, 12), f"event {request_id} answered {SUCCESS[status]}")
-        check(level >= 1 and shard == shard_of(user, shards), f"shard {shard}, computed {shard_of(user, shards)}")
+        check(level >= 1 and shard == owner_of(user), f"shard {shard}, computed {owner_of(user)}")
         versions[request_id] = profile_version
         print(f"event {request_id}: shard {shard} sequence {sequence} version {profile_version} score {score} rank {rank}")
     check(versions[10] < versions[11] < versions[12], f"versions {versions}")
@@ -128,7 +169,7 @@ def main(host, port, token=""):
     arms = body.list(lambda: (body.text(), body.take("I"), body.list(lambda: body.take("f"))))
     recent, digest = body.list(lambda: (body.ident(), *body.take("Bfq"))), body.take("Q")
     body.end()
-    check((request_id, owner, shard) == (20, user, shard_of(user, shards)), f"profile of {owner} on {shard}")
+    check((request_id, owner, shard) == (20, user, owner_of(user)), f"profile of {owner} on {shard}")
     check(version >= versions[12] and events == 3, f"{events} events, version {version}")
     check([r[0] for r in recent] == [canonical(item) for item in reversed(items)], f"recent {recent}")
     print(f"profile: version {version}, {events} events, {first_ms}..{last_ms}, mean {mean}, attributes {attributes}, "

@@ -61,8 +61,8 @@ impl<'a> IdRef<'a> {
         }
     }
 
-    /// A hash that never changes between versions, machines or processes: it routes ids to shards and seeds the
-    /// first values of a factor, so it is part of the format. [`mix`] of the integer, or of FNV-1a over the bytes
+    /// A hash that never changes between versions, machines or processes: it seeds the first values of a factor and routes
+    /// ids where there is no key ([`Routing`](super::Routing)), so it is part of the format. [`mix`] of the integer, or of FNV-1a over the bytes
     /// (offset so that a text and an integer do not share a stream).
     #[must_use]
     pub fn stable_hash(self) -> u64 {
@@ -77,14 +77,15 @@ impl<'a> IdRef<'a> {
         }
     }
 
-    /// The shard, of `shards`, that owns this id. Multiply-shift keeps it uniform for any shard count.
+    /// The part, of `shards`, that this id falls into by its stable hash. Multiply-shift keeps it uniform for any count.
+    /// Which shard of a server owns it, says the server's [`Routing`](super::Routing).
     #[must_use]
     pub fn shard(self, shards: u16) -> u16 {
         shard_of(self.stable_hash(), shards)
     }
 }
 
-/// The shard, of `shards`, that owns the id of this [`stable_hash`](IdRef::stable_hash).
+/// The part, of `shards`, that a hash falls into.
 #[must_use]
 pub fn shard_of(hash: u64, shards: u16) -> u16 {
     let wide = u128::from(hash) * u128::from(shards);

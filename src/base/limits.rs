@@ -24,6 +24,12 @@ pub const TEXT_BYTES_MAX: usize = 256;
 /// Most attributes of one user or item.
 pub const ATTRIBUTES_MAX: usize = 64;
 
+/// Most profiles of one PROFILES_GET: with everything in them they fit a frame.
+pub const PROFILES_MAX: usize = 64;
+
+/// Longest schema in a request, in bytes.
+pub const SCHEMA_BYTES_MAX: usize = 1 << 20;
+
 /// Most ways of embedding items.
 pub const MODALITIES_MAX: usize = 8;
 

@@ -1,4 +1,4 @@
-//! Floor 0: ids, little-endian cursors, copy on write for images, seeded randomness, clock, limits.
+//! Floor 0: ids and how they are routed, little-endian cursors, copy on write for images, seeded randomness, clock, limits.
 //!
 //! Pure and domain-free: nothing here does I/O, and time and randomness are values that callers pass on.
 
@@ -9,6 +9,7 @@ pub mod ids;
 pub mod limits;
 pub mod moments;
 pub mod rng;
+pub mod routing;
 
 pub use capture::{Capture, Captured, Sections};
 pub use clock::{Clock, ManualClock, SystemClock};
@@ -16,3 +17,4 @@ pub use cursor::{CursorError, Reader, Writer};
 pub use ids::{Id, IdRef};
 pub use moments::Moments;
 pub use rng::Rng;
+pub use routing::Routing;

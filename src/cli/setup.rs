@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::CliError;
+use crate::base::Routing;
 use crate::config::{Config, LogFormat, LogLevel, Origins, Override};
 use crate::engine;
 use crate::learn::Strategy;
@@ -88,6 +89,7 @@ pub fn state_options(config: &Config) -> state::Options {
     });
     state::Options {
         shards: shards(config),
+        routing: Routing::Plain,
         popularity_half_life_s: half_life_s
             .or_else(|| config.strategy.parameter("popularity", "half_life_s"))
             .unwrap_or_default(),

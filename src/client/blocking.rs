@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use super::ClientOptions;
 use super::answer::Answer;
 use super::error::ClientError;
-use crate::wire::commands::{EventPut, Hello, HelloReply};
+use super::routing::told;
+use crate::base::Routing;
+use crate::wire::commands::{EventPut, Hello, HelloReply, RoutingGet};
 use crate::wire::frame::put_frame;
 use crate::wire::{BatchWriter, Command, EventRef, put_request, split};
 
@@ -71,6 +73,14 @@ impl BlockingClient {
     #[must_use]
     pub fn hello(&self) -> &HelloReply {
         &self.hello
+    }
+
+    /// How the server routes ids to its shards.
+    ///
+    /// # Errors
+    /// As [`BlockingClient::call`].
+    pub fn routing(&mut self) -> Result<Routing, ClientError> {
+        told(self.call(&RoutingGet {}))
     }
 
     /// Sends a request and waits for its reply; answers to earlier requests that come first are kept for

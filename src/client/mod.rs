@@ -39,8 +39,8 @@ pub use answer::Answer;
 pub use blocking::BlockingClient;
 pub use error::ClientError;
 
-use crate::base::Rng;
-use crate::wire::commands::{EventBatch, EventBatchReply, EventPut, EventPutReply, Hello, HelloReply};
+use crate::base::{Rng, Routing};
+use crate::wire::commands::{EventBatch, EventBatchReply, EventPut, EventPutReply, Hello, HelloReply, RoutingGet};
 use crate::wire::types::Event;
 use crate::wire::{Command, Status, VERSION};
 use connection::{Link, Session};
@@ -171,7 +171,22 @@ impl Client {
             inner.tasks.push(tokio::spawn(connection::run(Arc::clone(&link), session, inner.options.clone())));
             inner.links.push(link);
         }
-        Ok(Self { inner: Arc::new(inner) })
+        let mut client = Self { inner: Arc::new(inner) };
+        if client.inner.links.len() > 1 {
+            let routing = client.routing().await?;
+            if let Some(inner) = Arc::get_mut(&mut client.inner) {
+                inner.router.routing = routing;
+            }
+        }
+        Ok(client)
+    }
+
+    /// How the server routes ids to its shards.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn routing(&self) -> Result<Routing, ClientError> {
+        routing::told(self.call(&RoutingGet {}).await)
     }
 
     /// What the server said when the client connected: limits, kinds, strategies, shard map.

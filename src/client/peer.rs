@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::base::Id;
-use crate::wire::commands::{EventPut, EventPutReply, Hello, HelloReply, Request};
+use crate::wire::commands::{EventPut, EventPutReply, Hello, HelloReply, Request, RoutingGet, RoutingGetReply};
 use crate::wire::types::Event;
 use crate::wire::{Header, Status, VERSION, put_reply, split};
 
@@ -76,8 +76,21 @@ impl Peer {
 }
 
 impl PeerConnection {
-    /// The next request; `None` at the end of the stream.
+    /// The next request; `None` at the end of the stream. Routing is without a key.
     pub(super) fn next(&mut self) -> Option<(Header, Request)> {
+        loop {
+            let (header, request) = self.next_of_all()?;
+            if !matches!(request, Request::RoutingGet(_)) {
+                return Some((header, request));
+            }
+            let mut out = Vec::new();
+            let plain = RoutingGetReply { rule: 1, key_low: 0, key_high: 0 };
+            put_reply::<RoutingGet>(&mut out, header.request_id, Status::Ok, &plain).unwrap();
+            self.send(&out);
+        }
+    }
+
+    fn next_of_all(&mut self) -> Option<(Header, Request)> {
         loop {
             let mut frames = split(&self.input);
             if let Some(frame) = frames.next() {

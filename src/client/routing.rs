@@ -1,10 +1,10 @@
 //! Which connection a request belongs to; splitting a batch by owner and merging the replies.
 
 use super::error::ClientError;
-use crate::base::IdRef;
 use crate::base::limits::TEXT_BYTES_MAX;
+use crate::base::{IdRef, Routing};
 use crate::wire::Status;
-use crate::wire::commands::EventBatchReply;
+use crate::wire::commands::{EventBatchReply, RoutingGetReply};
 use crate::wire::message::cut_text;
 use crate::wire::types::{Event, EventError, EventResult, ShardAddr, ShardSequence};
 
@@ -13,6 +13,8 @@ use crate::wire::types::{Event, EventError, EventResult, ShardAddr, ShardSequenc
 pub(super) struct Router {
     /// The link of each shard; empty if one link serves all.
     link_of_shard: Vec<usize>,
+    /// Which shard owns an id, as the server says.
+    pub(super) routing: Routing,
 }
 
 /// What one link gets of a batch.
@@ -30,7 +32,7 @@ impl Router {
     pub(super) fn new(home: &str, shards: u16, map: &[ShardAddr]) -> (Self, Vec<String>) {
         let mut addrs = vec![home.to_owned()];
         if map.is_empty() {
-            return (Self { link_of_shard: Vec::new() }, addrs);
+            return (Self { link_of_shard: Vec::new(), routing: Routing::Plain }, addrs);
         }
         let mut link_of_shard = vec![0; usize::from(shards)];
         for entry in map {
@@ -40,13 +42,13 @@ impl Router {
                 addrs.len() - 1
             });
         }
-        (Self { link_of_shard }, addrs)
+        (Self { link_of_shard, routing: Routing::Plain }, addrs)
     }
 
     /// The link of the owner of `id`.
     pub(super) fn link_of(&self, id: IdRef<'_>) -> usize {
         let shards = u16::try_from(self.link_of_shard.len()).unwrap_or(0);
-        self.link_of_shard.get(usize::from(canonical(id).shard(shards))).copied().unwrap_or(0)
+        self.link_of_shard.get(usize::from(self.routing.shard(canonical(id), shards))).copied().unwrap_or(0)
     }
 
     /// Splits events by link. The order of one user's events is kept, since a user has one link.
@@ -62,6 +64,21 @@ impl Router {
             parts[at].events.push(event);
         }
         parts
+    }
+}
+
+/// The answer to ROUTING_GET as a rule. Under one that is not known here requests only take a hop more.
+///
+/// # Errors
+/// Those of the request.
+pub(super) fn told(answer: Result<RoutingGetReply, ClientError>) -> Result<Routing, ClientError> {
+    match answer {
+        Ok(RoutingGetReply { rule, key_low, key_high }) => {
+            Ok(Routing::of(rule, [key_low, key_high]).unwrap_or_default())
+        }
+        // From before there were keys.
+        Err(ClientError::Refused { status: Status::Unsupported, .. }) => Ok(Routing::Plain),
+        Err(error) => Err(error),
     }
 }
 

@@ -39,7 +39,7 @@ pub use schema::KnownSchema;
 pub use snapshot::{GenerationPlan, SnapshotReport, write_generation};
 pub use start::{Opened, StartReport};
 
-use crate::base::{Clock, IdRef};
+use crate::base::{Clock, IdRef, Routing};
 use crate::learn::auto::Training;
 use crate::learn::bank::pretrained::Pretrained;
 use crate::linalg::IalsOptions;
@@ -64,6 +64,8 @@ pub struct Options {
     pub disk: Arc<dyn Disk>,
     /// What the shards are made with.
     pub state: state::Options,
+    /// Whether a new data directory draws a key under which ids are routed; else anybody can foretell the shard of an id.
+    pub keyed: bool,
     /// How they pace themselves.
     pub pace: Pace,
     /// Most events and questions that wait for one shard.
@@ -106,6 +108,7 @@ impl Options {
             data_dir: data_dir.into(),
             disk: Arc::new(OsDisk),
             state: state::Options { training: Training::Apart, ..state::Options::default() },
+            keyed: true,
             pace: Pace { quantum_us: 500, flush_ms: 5, sync_interval_ms: 50, publish_ms: 10, rows_max: 1_024 },
             queue_events_max: 65_536,
             queue_wait_max: Duration::from_millis(250),
@@ -226,11 +229,18 @@ impl Engine {
         self.inner.options.state.shards
     }
 
+    /// The rule that says which shard owns an id.
+    #[must_use]
+    #[inline]
+    pub fn routing(&self) -> Routing {
+        self.inner.options.state.routing
+    }
+
     /// The shard that owns an id.
     #[must_use]
     #[inline]
     pub fn route(&self, id: IdRef<'_>) -> u16 {
-        id.shard(self.shards())
+        self.routing().shard(id, self.shards())
     }
 
     /// Runs a future on the thread of a shard.

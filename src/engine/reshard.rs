@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex};
 
 use super::bring_back::{Common, catch_up, recover_all};
 use super::snapshot::{GenerationPlan, write_generation};
-use super::start::{check_fingerprint, new_meta};
+use super::start::{check_fingerprint, new_meta, new_routing};
 use super::{EngineError, schema, state};
+use crate::base::Routing;
 use crate::shard::{Home, SnapshotPart};
 use crate::state::{Resharded, Shard};
 use crate::storage::{
@@ -58,7 +59,11 @@ pub fn reshard(
     let (shards_before, epoch) = (options.shards, shards.first().map_or(0, Shard::epoch));
     let model = (epoch > 0).then(|| home.dir.get_epoch(epoch)).transpose()?;
     drop(home);
-    let Resharded { shards, taught, refitted } = state::reshard(shards, count);
+    let routing = match options.routing {
+        Routing::Plain => new_routing(),
+        keyed @ Routing::Keyed(_) => keyed,
+    };
+    let Resharded { shards, taught, refitted } = state::reshard(shards, count, routing);
     let sum = |of: fn(&Shard) -> u64| shards.iter().map(of).sum();
     let (users, items, events) =
         (sum(|shard| shard.user_count() as u64), sum(Shard::owned_items), sum(Shard::event_count));
@@ -75,7 +80,7 @@ pub fn adopt(meta: &Meta, schema: Option<&[u8]>, options: &mut state::Options, p
     if let Some(bytes) = schema {
         options.schema = schema::decode(bytes)?;
     }
-    options.shards = meta.shards;
+    (options.shards, options.routing) = (meta.shards, meta.routing);
     check_fingerprint(meta, options, path)
 }
 

@@ -1,6 +1,7 @@
 //! Start-up, in the order that makes it safe: lock, meta, snapshots, newest valid generation, journals, actors. The
 //! doors open after all of it.
 
+use std::hash::BuildHasher;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
@@ -18,15 +19,12 @@ use super::{
     Engine, EngineError, Inner, Options, Peers, Queue, ShardActor, ShardHandle, pretrained, rejects, schema, state,
     teach,
 };
-use crate::base::Clock;
 use crate::base::ids::mix;
+use crate::base::{Clock, Routing};
 use crate::shard::room::Room;
 use crate::shard::{Home, Journaled, RecoverError, Recovered, ShardSetup, StartStep};
 use crate::storage::{DataDir, Meta, OpenReport, SnapshotOptions, SnapshotStore, StorageError, TornTail};
 use crate::telemetry::Metrics;
-
-/// How ids are routed to shards: the stable hash and multiply-shift of [`crate::base::ids`].
-const ROUTING_VERSION: u16 = 1;
 
 /// What a start found.
 #[derive(Clone, Debug)]
@@ -69,7 +67,8 @@ impl Engine {
         progress.begin(StartStep::Opening);
         let dir = Arc::new(DataDir::open_on(Arc::clone(&options.disk), &options.data_dir, true)?);
         let wanted = options.state.schema.clone();
-        let meta = read_or_make_meta(&dir, &mut options.state, clock.now_ms())?;
+        let meta = read_or_make_meta(&dir, &mut options, clock.now_ms())?;
+        options.state.routing = meta.routing;
         let proven = SnapshotOptions { prove: true, ..SnapshotOptions::default() };
         let (store, opened) = SnapshotStore::open(&dir, meta.cluster_id, proven)?;
         progress.begin(StartStep::Checking);
@@ -150,15 +149,18 @@ impl Engine {
 
 /// What the data belongs to. The schema of `options` becomes the one that the journals begin with: what a replay starts
 /// from, whatever the configuration says today.
-fn read_or_make_meta(dir: &DataDir, options: &mut state::Options, now_ms: i64) -> Result<Meta, EngineError> {
-    let known = read_meta(dir, options)?;
+fn read_or_make_meta(dir: &DataDir, options: &mut Options, now_ms: i64) -> Result<Meta, EngineError> {
+    let known = read_meta(dir, &mut options.state)?;
     if dir.read_schema()?.is_none() {
-        dir.write_schema(&options.schema.to_bytes())?;
+        dir.write_schema(&options.state.schema.to_bytes())?;
     }
     if let Some(meta) = known {
         return Ok(meta);
     }
-    let meta = new_meta(options, now_ms);
+    let mut meta = new_meta(&options.state, now_ms);
+    if options.keyed {
+        meta.routing = new_routing();
+    }
     dir.write_meta(&meta)?;
     Ok(meta)
 }
@@ -177,8 +179,7 @@ fn read_meta(dir: &DataDir, options: &mut state::Options) -> Result<Option<Meta>
 /// Whether the data at `path` were written under these options.
 pub(super) fn check_fingerprint(meta: &Meta, options: &state::Options, path: &Path) -> Result<(), EngineError> {
     let now = options.fingerprint();
-    let same = meta.fingerprint == now || meta.fingerprint == options.fingerprint_1();
-    if same && meta.routing_version == ROUTING_VERSION {
+    if meta.fingerprint == now || meta.fingerprint == options.fingerprint_1() {
         return Ok(());
     }
     Err(EngineError::Fingerprint { path: path.to_path_buf(), then: meta.fingerprint.clone(), now })
@@ -188,8 +189,14 @@ pub(super) fn check_fingerprint(meta: &Meta, options: &state::Options, path: &Pa
 pub(super) fn new_meta(options: &state::Options, now_ms: i64) -> Meta {
     // Not a secret: it keeps files of one directory from being taken for those of another.
     let cluster_id = mix(now_ms.unsigned_abs() ^ mix(u64::from(std::process::id())));
-    let (shards, routing_version, fingerprint) = (options.shards, ROUTING_VERSION, options.fingerprint());
-    Meta { cluster_id, shards, routing_version, fingerprint, created_ms: now_ms }
+    let (shards, routing, fingerprint) = (options.shards, options.routing, options.fingerprint());
+    Meta { cluster_id, shards, routing, fingerprint, created_ms: now_ms }
+}
+
+/// Routing under a key that nobody can foretell: what the system gives to maps that are keyed at random.
+pub(super) fn new_routing() -> Routing {
+    let random = std::hash::RandomState::new();
+    Routing::Keyed([0_u8, 1].map(|half| random.hash_one(half)))
 }
 
 fn start_actors(

@@ -10,9 +10,9 @@ use crate::pipeline::Watermark;
 use crate::telemetry::Metric;
 use crate::wire::Status;
 use crate::wire::commands::{
-    Decisions, Digest, DigestReply, Metrics, Ping, PingReply, Refit, RefitReply, Request, SchemaGet, SchemaGetReply,
-    SchemaSet, SchemaSetReply, Shutdown, ShutdownReply, Snapshot, SnapshotReply, Stats, StatsReply, UserMerge,
-    UserMergeReply,
+    Decisions, Digest, DigestReply, Metrics, Ping, PingReply, Refit, RefitReply, Request, RoutingGet, RoutingGetReply,
+    SchemaGet, SchemaGetReply, SchemaSet, SchemaSetReply, Shutdown, ShutdownReply, Snapshot, SnapshotReply, Stats,
+    StatsReply, UserMerge, UserMergeReply,
 };
 use crate::wire::message::cut_text;
 use crate::wire::types::{ShardDigest, ShardSequence, Stat};
@@ -28,6 +28,11 @@ pub(super) async fn carry_out(session: Rc<Session>, request_id: u64, request: Re
         Request::Ping(Ping {}) => {
             let (server_ms, uptime_ms) = (engine.clock().now_ms(), engine.uptime_ms());
             session.reply::<Ping>(request_id, &PingReply { server_ms, uptime_ms });
+            Ok(())
+        }
+        Request::RoutingGet(RoutingGet {}) => {
+            let (rule, [key_low, key_high]) = (engine.routing().version(), engine.routing().key());
+            session.reply::<RoutingGet>(request_id, &RoutingGetReply { rule, key_low, key_high });
             Ok(())
         }
         Request::Stats(Stats {}) => {

@@ -4,7 +4,7 @@ use super::convert::{self, Invalid, attribute_value_out};
 use super::plan::{Place, Plan, PlannedKind, Refused};
 use super::reply::{Failure, Replies};
 use crate::base::Id;
-use crate::base::limits::{LIST_MAX, TEXT_BYTES_MAX};
+use crate::base::limits::{LIST_MAX, PROFILES_MAX, TEXT_BYTES_MAX};
 use crate::engine::Engine;
 use crate::person::{Control, Dimension, Trait};
 use crate::shard::{Answer, Query, Refusal};
@@ -12,8 +12,8 @@ use crate::state::portrait::{Behaviour, ControlView, FacetView, Portrait, Stated
 use crate::state::{Op, OutcomeKind};
 use crate::wire::Status;
 use crate::wire::commands::{
-    EventRetract, EventRetractReply, PROFILES_MAX, ProfileHistory, ProfileHistoryReply, ProfileParts, ProfilesGet,
-    ProfilesGetReply, Request, UserControl,
+    EventRetract, EventRetractReply, ProfileHistory, ProfileHistoryReply, ProfileParts, ProfilesGet, ProfilesGetReply,
+    Request, UserControl,
 };
 use crate::wire::message::cut_text;
 use crate::wire::portrait::{

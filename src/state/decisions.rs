@@ -7,7 +7,6 @@
 use super::{Outcome, OutcomeKind, Shard};
 use crate::base::IdRef;
 use crate::base::cursor::{CursorError, Reader, Writer};
-use crate::base::ids::shard_of;
 use crate::base::limits::{SHOWN_LISTS_MAX, TOP_K_MAX};
 use crate::evaluate::{Cohort, Joined, Joins};
 use crate::model::{Event, Recall, Remembered, ServedList};
@@ -97,8 +96,8 @@ impl Decisions {
 
     /// Lists that are kept.
     #[cfg(test)]
-    pub(super) fn kept_count(&self) -> usize {
-        self.kept.len()
+    pub(super) fn users_of_lists(&self) -> impl Iterator<Item = u64> {
+        self.kept.iter().map(|(_, kept)| kept.user)
     }
 
     pub(super) fn missing(&self) -> Missing {
@@ -121,9 +120,14 @@ impl Decisions {
         self.kept.insert(decision, kept.items.len(), kept);
     }
 
-    /// What the shards of `before` know, for `shards` others: every list goes with its user, figures are added up in the
-    /// first, and what was forgotten is known in all.
-    pub(super) fn divided(before: &[&Self], shards: u16, fading: f64) -> Vec<Self> {
+    /// What the shards of `before` know, for `shards` others: every list goes with its user (who has which `owner`, by hash),
+    /// and is forgotten where nobody has one; figures are added up in the first, and what was forgotten is known in all.
+    pub(super) fn divided(
+        before: &[&Self],
+        shards: u16,
+        fading: f64,
+        owner: &impl Fn(u64) -> Option<u16>,
+    ) -> Vec<Self> {
         let arms = before.first().map_or(0, |one| one.joins.len());
         let mut divided: Vec<Self> = (0..shards).map(|_| Self::new(arms, fading)).collect();
         let mut lists: Vec<(u64, &Kept)> = before.iter().flat_map(|one| one.kept.iter()).collect();
@@ -132,8 +136,10 @@ impl Decisions {
             divided.iter_mut().for_each(|one| one.kept.note_forgotten(id));
         }
         for (id, kept) in lists {
-            let shard = usize::from(shard_of(kept.user, shards));
-            divided[shard].kept.insert(id, kept.items.len(), kept.clone());
+            match owner(kept.user) {
+                Some(shard) => divided[usize::from(shard)].kept.insert(id, kept.items.len(), kept.clone()),
+                None => divided.iter_mut().for_each(|one| one.kept.note_forgotten(id)),
+            }
         }
         if let Some(first) = divided.first_mut() {
             for one in before {

@@ -72,7 +72,7 @@ use image::Image;
 use items::Items;
 use users::Users;
 
-use crate::base::{IdRef, ids::mix};
+use crate::base::{IdRef, Routing, ids::mix};
 use crate::learn::auto::Training;
 use crate::learn::{ItemSide, Recent, Strategy, Work};
 use crate::linalg::TopK;
@@ -86,6 +86,8 @@ use crate::pipeline::Grain;
 pub struct Options {
     /// Shards of the server.
     pub shards: u16,
+    /// Which of them owns an id. It stands in the data directory, so whoever opens one sets it.
+    pub routing: Routing,
     /// The strategies that learn side by side; the first answers where none is named.
     pub strategies: Vec<Strategy>,
     /// What events, users and items are, until an operation says otherwise.
@@ -108,6 +110,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             shards: 1,
+            routing: Routing::Plain,
             strategies: vec![Strategy::Auto(crate::learn::Auto::default())],
             schema: Schema::default(),
             history_max: 256,
@@ -371,7 +374,7 @@ impl Shard {
     }
 
     fn owner(&self, item: IdRef<'_>) -> u16 {
-        item.shard(self.options.shards)
+        self.options.routing.shard(item, self.options.shards)
     }
 }
 

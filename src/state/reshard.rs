@@ -20,6 +20,7 @@ mod taught;
 mod tests;
 mod totals;
 
+use hashbrown::HashMap;
 use numbers::Numbers;
 use totals::Totals;
 
@@ -28,6 +29,7 @@ use super::decisions::Decisions;
 use super::items::Items;
 use super::users::User;
 use super::{Op, Options, Parcel, Shard};
+use crate::base::Routing;
 use crate::base::ids::shard_of;
 use crate::learn::ItemSide;
 use crate::person::churn::Churn;
@@ -46,18 +48,19 @@ pub struct Resharded {
 /// Where a user of an old shard is now: shard and slot, by old shard and slot.
 type Places = Vec<Vec<(usize, u32)>>;
 
-/// Puts all that `shards` know into `count` shards. They are all shards of one server, at one epoch and under one schema.
+/// Puts all that `shards` know into `count` shards, which `routing` leads to; where their number stays the same, so does the
+/// routing. They are all shards of one server, at one epoch and under one schema.
 ///
 /// # Panics
 /// Without shards, or if `count` is 0.
 #[must_use]
-pub fn reshard(mut shards: Vec<Shard>, count: u16) -> Resharded {
+pub fn reshard(mut shards: Vec<Shard>, count: u16, routing: Routing) -> Resharded {
     assert!(!shards.is_empty() && count > 0, "from some shards to some shards");
     deliver(&mut shards);
     let sequence = shards.iter().map(|shard| shard.sequence).max().unwrap_or(0);
     let mut resharded = match usize::from(count) == shards.len() {
         true => Resharded { shards, taught: None, refitted: false },
-        false => divide(&shards, count),
+        false => divide(&shards, count, routing),
     };
     for shard in &mut resharded.shards {
         // Of what was merged nothing comes again, and what comes has a later sequence.
@@ -81,9 +84,9 @@ fn deliver(shards: &mut [Shard]) {
     }
 }
 
-fn divide(old: &[Shard], count: u16) -> Resharded {
+fn divide(old: &[Shard], count: u16, routing: Routing) -> Resharded {
     let numbers = Numbers::of(old);
-    let options = Options { shards: count, schema: old[0].schema.clone(), ..old[0].options.clone() };
+    let options = Options { shards: count, routing, schema: old[0].schema.clone(), ..old[0].options.clone() };
     let mut shards: Vec<Shard> = (0..count).map(|index| Shard::new(index, options.clone())).collect();
     shards.iter_mut().for_each(|shard| put_items(shard, old, &numbers));
     let places = put_users(&mut shards, old, &numbers);
@@ -91,7 +94,7 @@ fn divide(old: &[Shard], count: u16) -> Resharded {
     shards.iter_mut().skip(1).for_each(|shard| totals.give_part(shard));
     totals.give_rest(&mut shards[0]);
     let knowing: Vec<&Decisions> = old.iter().map(|shard| &shard.decisions).collect();
-    let decisions = Decisions::divided(&knowing, count, options.fading);
+    let decisions = Decisions::divided(&knowing, count, options.fading, &owners(old, &options));
     for (shard, decisions) in shards.iter_mut().zip(decisions) {
         shard.decisions = decisions;
         move_churn(shard, old, &places);
@@ -100,6 +103,18 @@ fn divide(old: &[Shard], count: u16) -> Resharded {
     let taught = taught::teach(&mut shards, old, &numbers, &places);
     let refitted = old.len() > 1 && shards.iter().any(has_fitted);
     Resharded { shards, taught, refitted }
+}
+
+/// Which of the new shards a list belongs to, by the hash of its user; `None` if that cannot be told: nothing else is known of
+/// this user, and under a key the hash does not tell.
+fn owners(old: &[Shard], options: &Options) -> impl Fn(u64) -> Option<u16> + use<> {
+    let Options { shards: count, routing, .. } = *options;
+    let users = old.iter().flat_map(|shard| (0..shard.users.len()).map(|slot| shard.users.get(slot).id.as_ref()));
+    let known: HashMap<u64, u16> = users.map(|user| (user.stable_hash(), routing.shard(user, count))).collect();
+    move |hash| match routing {
+        Routing::Plain => Some(shard_of(hash, count)),
+        Routing::Keyed(_) => known.get(&hash).copied(),
+    }
 }
 
 /// Whether the factors of an arm that fits them itself are there.
@@ -165,13 +180,13 @@ fn queue_unseen(shard: &mut Shard, old: &[Shard], numbers: &Numbers) {
 
 /// Every user, in the order of old shards and slots.
 fn put_users(shards: &mut [Shard], old: &[Shard], numbers: &Numbers) -> Places {
-    let count = u16::try_from(shards.len()).unwrap_or(u16::MAX);
+    let Options { shards: count, routing, .. } = shards[0].options;
     let mut places = Places::new();
     for (from, before) in old.iter().enumerate() {
         let mut slots = Vec::with_capacity(before.users.len());
         for slot in 0..before.users.len() {
             let mut user: User = before.users.get(slot).clone();
-            let to = usize::from(shard_of(user.id.as_ref().stable_hash(), count));
+            let to = usize::from(routing.shard(user.id.as_ref(), count));
             numbers.renumber(from, &mut user);
             let shard = &mut shards[to];
             shard.bank_user(user.id.as_ref());

@@ -20,25 +20,53 @@ use super::envelope::{self, Kind};
 use super::error::StorageError;
 use super::files::{exists, make_private_dir, sweep_temps};
 use super::journal::JournalPlace;
+use crate::base::Routing;
 
-pub(crate) const META: Kind = Kind { magic: *b"MIRRAMT1", version: 1, body_bytes_max: 64 << 10 };
+/// Version 1 has no key of routing.
+pub(crate) const META: Kind = Kind { magic: *b"MIRRAMT1", version: 2, body_bytes_max: 64 << 10 };
 
 /// Longest schema: [`FRAME_BYTES_MAX`](crate::base::limits::FRAME_BYTES_MAX), as it comes in a request.
 pub(crate) const SCHEMA: Kind = Kind { magic: *b"MIRRASC1", version: 1, body_bytes_max: 4 << 20 };
 
 /// What the data in a directory belongs to; written once, checked at every start.
-#[derive(Clone, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meta {
     /// Random number of the cluster: stands in every journal segment and manifest, so that files do not mix.
     pub cluster_id: u64,
     /// Shards that the users are divided into.
     pub shards: u16,
-    /// Version of the rule that maps an id to a shard.
-    pub routing_version: u16,
+    /// The rule that maps an id to a shard.
+    pub routing: Routing,
     /// Everything that the layout of the state depends on, as text; another fingerprint cannot read the snapshots.
     pub fingerprint: String,
     /// When it was created, in milliseconds since 1970-01-01 UTC.
     pub created_ms: i64,
+}
+
+/// The body of version 1, with which that of version 2 begins: cluster, shards, version of routing, fingerprint, creation.
+type Body = (u64, u16, u16, String, i64);
+
+impl Meta {
+    /// The body of its file; `path` is for the message.
+    pub(crate) fn encode(&self, path: &Path) -> Result<Vec<u8>, StorageError> {
+        let Self { cluster_id, shards, routing, fingerprint, created_ms } = self;
+        let body: Body = (*cluster_id, *shards, routing.version(), fingerprint.clone(), *created_ms);
+        envelope::control_body(path, &(body, routing.key()))
+    }
+
+    /// What [`encode`](Self::encode) put, in any version.
+    pub(crate) fn decode(path: &Path, version: u16, body: &[u8]) -> Result<Self, StorageError> {
+        let (body, key) = match version {
+            1 => (envelope::control_from::<Body>(path, body)?, [0; 2]),
+            _ => envelope::control_from::<(Body, [u64; 2])>(path, body)?,
+        };
+        let (cluster_id, shards, routing_version, fingerprint, created_ms) = body;
+        let routing = Routing::of(routing_version, key).ok_or_else(|| {
+            let reason = format!("ids are routed by rule {routing_version}, this program knows 1 and 2");
+            StorageError::damaged(path, 0, reason)
+        })?;
+        Ok(Self { cluster_id, shards, routing, fingerprint, created_ms })
+    }
 }
 
 /// An owned data directory. The lock goes when this is dropped, or when the process dies.
@@ -106,7 +134,10 @@ impl DataDir {
         let path = self.meta_path();
         match exists(self.disk(), &path)? {
             false => Ok(None),
-            true => envelope::read_control(self.disk(), &path, META).map(Some),
+            true => {
+                let (version, body) = envelope::read_file(self.disk(), &path, META)?;
+                Meta::decode(&path, version, &body).map(Some)
+            }
         }
     }
 
@@ -115,7 +146,8 @@ impl DataDir {
     /// # Errors
     /// [`StorageError::TooLarge`] for a fingerprint of about 64 KiB, [`StorageError::Io`].
     pub fn write_meta(&self, meta: &Meta) -> Result<(), StorageError> {
-        envelope::write_control(self.disk(), &self.meta_path(), META, meta)
+        let path = self.meta_path();
+        envelope::write_file(self.disk(), &path, META, &[&meta.encode(&path)?])
     }
 
     /// The meta file.
@@ -194,7 +226,7 @@ mod tests {
     fn sample_meta() -> Meta {
         let fingerprint = "dim=64;strategies=sgd,rls".to_owned();
         let cluster_id = 0x0123_4567_89AB_CDEF;
-        Meta { cluster_id, shards: 4, routing_version: 1, fingerprint, created_ms: 1_700_000_000_123 }
+        Meta { cluster_id, shards: 4, routing: Routing::Plain, fingerprint, created_ms: 1_700_000_000_123 }
     }
 
     #[test]
@@ -231,9 +263,13 @@ mod tests {
     fn golden_meta() {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::open(dir.path(), true).unwrap();
-        data.write_meta(&sample_meta()).unwrap();
-        let golden = crate::storage::fixture::golden("mirra.meta", &std::fs::read(data.meta_path()).unwrap());
+        let keyed = Meta { routing: Routing::Keyed([5, 6]), ..sample_meta() };
+        data.write_meta(&keyed).unwrap();
+        let golden = crate::storage::fixture::golden("meta-2.meta", &std::fs::read(data.meta_path()).unwrap());
         std::fs::write(data.meta_path(), golden).unwrap();
+        assert_eq!(data.read_meta().unwrap(), Some(keyed));
+        // From before there were keys.
+        std::fs::write(data.meta_path(), include_bytes!("../../tests/fixtures/storage/v1/mirra.meta")).unwrap();
         assert_eq!(data.read_meta().unwrap(), Some(sample_meta()));
     }
 

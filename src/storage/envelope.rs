@@ -89,7 +89,7 @@ pub(crate) fn control_bytes<T: bincode::Encode>(path: &Path, kind: Kind, value: 
 /// # Errors
 /// As [`read_file`], but for those of the disk.
 pub(crate) fn control_value<T: bincode::Decode<()>>(path: &Path, kind: Kind, bytes: &[u8]) -> Result<T, StorageError> {
-    control_from(path, file_body(path, kind, bytes)?)
+    control_from(path, file_body(path, kind, bytes)?.1)
 }
 
 /// The bytes that [`write_file`] makes a file of.
@@ -102,16 +102,15 @@ pub(crate) fn file_bytes(path: &Path, kind: Kind, body: &[u8]) -> Result<Vec<u8>
     Ok(bytes)
 }
 
-/// The body of [`file_bytes`].
+/// Version and body of [`file_bytes`].
 ///
 /// # Errors
 /// As [`read_file`], but for those of the disk.
-pub(crate) fn file_body<'a>(path: &Path, kind: Kind, bytes: &'a [u8]) -> Result<&'a [u8], StorageError> {
-    open(path, kind, bytes)?;
-    Ok(&bytes[ENVELOPE_BYTES..])
+pub(crate) fn file_body<'a>(path: &Path, kind: Kind, bytes: &'a [u8]) -> Result<(u16, &'a [u8]), StorageError> {
+    Ok((open(path, kind, bytes)?, &bytes[ENVELOPE_BYTES..]))
 }
 
-/// Reads a file that [`write_control`] wrote. There is only version 1 so far; the version is checked by [`read_file`].
+/// Reads a file that [`write_control`] wrote: for kinds of which there is one version.
 ///
 /// # Errors
 /// As [`read_file`].
@@ -120,12 +119,14 @@ pub fn read_control<T: bincode::Decode<()>>(disk: &dyn Disk, path: &Path, kind: 
     control_from(path, &body)
 }
 
-fn control_body<T: bincode::Encode>(path: &Path, value: &T) -> Result<Vec<u8>, StorageError> {
+/// The body of a file whose value is `value`; `path` is for the message.
+pub(crate) fn control_body<T: bincode::Encode>(path: &Path, value: &T) -> Result<Vec<u8>, StorageError> {
     let cannot = |error| StorageError::damaged(path, 0, format!("cannot be encoded: {error}"));
     bincode::encode_to_vec(value, bincode_config()).map_err(cannot)
 }
 
-fn control_from<T: bincode::Decode<()>>(path: &Path, body: &[u8]) -> Result<T, StorageError> {
+/// What [`control_body`] was made of.
+pub(crate) fn control_from<T: bincode::Decode<()>>(path: &Path, body: &[u8]) -> Result<T, StorageError> {
     let damaged = |offset: usize, reason: String| StorageError::damaged(path, ENVELOPE_BYTES + offset, reason);
     let (value, used) = bincode::decode_from_slice::<T, _>(body, bincode_config())
         .map_err(|error| damaged(0, format!("cannot be decoded: {error}")))?;

@@ -14,7 +14,7 @@ use super::error::WireError;
 use super::portrait::Person;
 pub use super::replies::{
     EventBatchReply, EventPutReply, EventRetractReply, ExplainReply, ExposureReply, HelloReply, ItemGetReply,
-    OutcomeReply, ProfileEmbeddingReply, ProfileGetReply, RecommendReply, UserGetReply,
+    OutcomeReply, ProfileEmbeddingReply, ProfileGetReply, RecommendReply, RoutingGetReply, UserGetReply,
 };
 use super::schema::{CommandInfo, commands};
 use super::types::{
@@ -23,7 +23,8 @@ use super::types::{
 };
 use crate::base::Id;
 use crate::base::limits::{
-    ARMS_MAX, ATTRIBUTES_MAX, BATCH_EVENTS_MAX, EMBEDDING_DIM_MAX, ITEM_TAGS_MAX, SHARDS_MAX, TOP_K_MAX,
+    ARMS_MAX, ATTRIBUTES_MAX, BATCH_EVENTS_MAX, EMBEDDING_DIM_MAX, ITEM_TAGS_MAX, PROFILES_MAX, SCHEMA_BYTES_MAX,
+    SHARDS_MAX, TOP_K_MAX,
 };
 
 /// Most shards in a list of shards.
@@ -31,12 +32,6 @@ const SHARD_LIST_MAX: usize = SHARDS_MAX as usize;
 
 /// Most reasons for which an event is refused: their codes are one byte.
 const REJECT_REASONS_MAX: usize = 255;
-
-/// Most profiles of one PROFILES_GET: with everything in them they fit a frame.
-pub const PROFILES_MAX: usize = 64;
-
-/// Longest schema, in bytes.
-pub const SCHEMA_BYTES_MAX: usize = 1 << 20;
 
 /// Most figures of METRICS_BY: five cohorts and all, three windows.
 const METRICS_CELLS_MAX: usize = ARMS_MAX * 6 * 3;
@@ -79,6 +74,9 @@ commands! {
         /// The deadline in force, in milliseconds; 0: none.
         deadline_ms: u32,
     };
+
+    /// How ids are routed to shards: see "Routing". The answer never changes for one data directory.
+    0x0005 Session ROUTING_GET RoutingGet {} -> RoutingGetReply;
 
     /// Records one event. The reply is sent after the user's profile has learned it. DUPLICATE carries the same reply.
     0x0101 Write EVENT_PUT EventPut by (event.user) once (event) {

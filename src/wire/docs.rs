@@ -12,7 +12,7 @@ use super::schema::{CommandInfo, FieldInfo, Record};
 use super::status::{STATUSES, Status};
 use super::types::{Event, TYPES};
 use crate::base::limits::{FRAME_BYTES_MAX, ID_BYTES_MAX, ITEM_TAGS_MAX, LIST_MAX, TEXT_BYTES_MAX};
-use crate::base::{Id, IdRef};
+use crate::base::{Id, IdRef, Routing};
 
 /// The whole page, in Markdown.
 #[must_use]
@@ -114,26 +114,27 @@ reply is sent depends on the level that the request asks for; the reply says whi
 
 fn routing() -> String {
     let mut rows = String::new();
-    for text in ["0", "1", "42", "18446744073709551615", "user-7", "größe"] {
-        let id = IdRef::text(text);
-        let _ = writeln!(
-            rows,
-            "| `{text}` | `{:#018x}` | {} | {} | {} |",
-            id.stable_hash(),
-            id.shard(2),
-            id.shard(7),
-            id.shard(64)
-        );
+    let key = [0x0706_0504_0302_0100, 0x0F0E_0D0C_0B0A_0908];
+    for routing in [Routing::Plain, Routing::Keyed(key)] {
+        for text in ["0", "1", "42", "18446744073709551615", "user-7", "größe"] {
+            let id = IdRef::text(text);
+            let [two, seven, many] = [2, 7, 64].map(|shards| routing.shard(id, shards));
+            let (rule, hash) = (routing.version(), routing.hash(id));
+            let _ = writeln!(rows, "| {rule} | `{text}` | `{hash:#018x}` | {two} | {seven} | {many} |");
+        }
     }
     format!(
         "## Routing
 
 Every user and every item is owned by one shard. A server answers for all of its shards on any connection, so routing is
 never needed to be right, only to be fast: a request that comes in at its owner's address is spared a hop between threads.
-To route, take `shards` and `shard_map` of HELLO and send each command to the address of the shard of the id that its
-section names. All arithmetic is on unsigned 64-bit integers and wraps.
+To route, take `shards` and `shard_map` of HELLO and rule and key of ROUTING_GET, and send each command to the address of the
+shard of the id that its section names. An older server, which answers UNSUPPORTED, goes by rule 1. All arithmetic is on
+unsigned 64-bit integers and wraps.
 
 ```text
+rule 1:
+
 mix(z):    z = z + 0x9E3779B97F4A7C15                      (the finaliser of SplitMix64)
            z = (z xor (z >> 30)) * 0xBF58476D1CE4E5B9
            z = (z xor (z >> 27)) * 0x94D049BB133111EB
@@ -144,12 +145,21 @@ hash(text t):     h = 0xCBF29CE484222325                   (FNV-1a, 64 bits)
                   for each byte b of the UTF-8 of t:  h = (h xor b) * 0x100000001B3
                   return mix(h xor 0xA5A55A5AC3C33C3C)
 
+rule 2:
+
+hash(integer n):  SipHash-2-4 under the key of the 8 bytes of n, the lowest first
+hash(text t):     SipHash-2-4 under the key of the UTF-8 of t
+
+both:
+
 shard(id) = (hash(canonical id) * shards) >> 64            (the product has 128 bits)
 ```
 
-| id | hash | shard of 2 | of 7 | of 64 |
-|---|---|---|---|---|
+| rule | id | hash | shard of 2 | of 7 | of 64 |
+|---|---|---|---|---|---|
 {rows}
+The key of the lines of rule 2 is 00 01 02 .. 0f, that of the paper. A data directory draws its own when it is made: names are
+chosen by people, and nobody should be able to choose many of one shard. Those who may connect are trusted with it.
 An EVENT_BATCH may mix users of all shards; a fast client sends each shard a batch of its own.
 
 "

@@ -46,6 +46,16 @@ records! {
         durability: u8,
     }
 
+    /// Reply of ROUTING_GET.
+    RoutingGetReply {
+        /// Number of the rule: 1 or 2.
+        rule: u16,
+        /// Bytes 0 to 7 of the key, as a little-endian number; 0 where the rule has none.
+        key_low: u64,
+        /// Bytes 8 to 15.
+        key_high: u64,
+    }
+
     /// Reply of EVENT_PUT.
     EventPutReply {
         /// Shard that owns the user.

@@ -225,7 +225,7 @@ fn disk(what: &str) -> Vec<Vec<u8>> {
             vec![EpochModel { epoch: 3, ids: vec![Id::Int(4), Id::parse("x")], parts: vec![part] }.encode()]
         }
         "manifest" => vec![fixture("storage/v1/manifest.mmf")],
-        "archive" => vec![fixture("storage/v1/archive.mra")],
+        "archive" => vec![fixture("storage/v1/archive-meta-2.mra"), fixture("storage/v1/archive.mra")],
         "journal" => vec![fixture("storage/v1/journal-segment.mjl")],
         "rejects" => vec![fixture("storage/v1/rejects-segment-14.mrj")],
         "image" => vec![fixture("state/v1/image.bin"), small_image()],

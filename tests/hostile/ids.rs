@@ -1,7 +1,12 @@
 //! H9: ids that no client of ours would send, and many of them.
 
+use std::time::Instant;
+
 use mirra::base::limits::ID_BYTES_MAX;
-use mirra::base::{Id, IdRef};
+use mirra::base::{Id, IdRef, Routing};
+use mirra::learn::Strategy;
+use mirra::model;
+use mirra::state::{Op, Options, Shard};
 use mirra::wire::commands::{EventBatch, EventPut, UserGet};
 use mirra::wire::types::Event;
 use mirra::wire::{Command, Status};
@@ -75,15 +80,22 @@ fn flooding(of: usize) -> Vec<Id> {
     texts.map(|text| Id::parse(&text)).take(of / 2).chain(integers.take(of / 2)).collect()
 }
 
+/// Ids that all belong to one shard of 16 where there is no key.
+fn of_one_shard(of: usize) -> Vec<Id> {
+    let texts = (0_u64..).map(|n| Id::parse(&format!("name-{n}")));
+    texts.filter(|id| Routing::Plain.shard(id.as_ref(), 16) == 5).take(of).collect()
+}
+
 #[test]
 fn floods_of_ids_are_spread_over_the_shards() {
     let plain = |n: u64| [Id::Int(n), Id::parse(&format!("user-{n}@example.org")), Id::Int(n << 32)];
     let families = (0..3).map(|family| (0..100_000).map(|n| plain(n)[family].clone()).collect());
-    for ids in families.chain([flooding(20_000)]) {
+    let routing = Routing::Keyed([0x243F_6A88_85A3_08D3, 0x1319_8A2E_0370_7344]);
+    for ids in families.chain([flooding(20_000), of_one_shard(20_000)]) {
         let ids: Vec<Id> = ids;
         for shards in [2_u16, 3, 8, 16] {
             let mut counts = vec![0_u64; usize::from(shards)];
-            ids.iter().for_each(|id| counts[usize::from(id.as_ref().shard(shards))] += 1);
+            ids.iter().for_each(|id| counts[usize::from(routing.shard(id.as_ref(), shards))] += 1);
             let (most, mean) = (counts.iter().max().copied().unwrap_or(0), ids.len() as f64 / f64::from(shards));
             assert!(most as f64 <= 1.2 * mean, "{shards} shards, ids like {}: {counts:?}", ids[0]);
         }
@@ -105,6 +117,35 @@ fn a_flood_of_ids_is_learned() {
         assert_eq!(connection.ask(&UserGet { user: id.clone() }).expect("known").user, *id);
     }
     stop(server, connection);
+}
+
+/// Seconds in which a shard gets to know these users.
+fn seconds_to_know(ids: &[Id]) -> f64 {
+    let strategies = vec![Strategy::default_named("decay").expect("listed")];
+    let mut shard = Shard::new(0, Options { strategies, ..Options::default() });
+    let began = Instant::now();
+    for user in ids {
+        let (user, item) = (user.as_ref(), IdRef::Int(1));
+        shard.apply(&Op::Event(model::Event { event_id: 0, user, item, kind: 0, value: 1.0, time_ms: 1_000 }));
+    }
+    began.elapsed().as_secs_f64()
+}
+
+#[test]
+#[ignore = "a measurement: cargo test --release --test hostile -- --ignored floods_take --nocapture"]
+fn floods_take_no_longer_than_others() {
+    let random = |id: &Id| match id {
+        Id::Int(number) => Id::Int(mirra::base::ids::mix(*number)),
+        Id::Text(text) => {
+            Id::parse(&format!("u{:x}", mirra::base::ids::mix(text.len() as u64 ^ id.as_ref().stable_hash())))
+        }
+    };
+    let hostile = flooding(100_000);
+    let others: Vec<Id> = hostile.iter().map(random).collect();
+    for _ in 0..5 {
+        let [flood, other] = [&hostile, &others].map(|ids| seconds_to_know(ids));
+        println!("100,000 hostile ids {flood:.3} s, others {other:.3} s: {:.2} x", flood / other);
+    }
 }
 
 /// A map whose hash has no key of this process is where floods are aimed at: no source names one.

@@ -88,26 +88,27 @@ fn owners(found: &mut Cases, tries: u64) {
     found.judge("a start after owners that were killed", true, "");
 }
 
-/// A file of the directory whose version becomes one more.
-type Newer = (&'static str, fn(&Path) -> PathBuf, fn(&Path));
+/// A file of the directory, its newest version, and how it is changed to one more.
+type Newer = (&'static str, fn(&Path) -> PathBuf, u16, fn(&Path, u16));
 
 const NEWER: [Newer; 4] = [
-    ("meta", |dir| dir.join("mirra.meta"), |path| version_of_envelope(path, 2)),
-    ("schema", |dir| dir.join("mirra.schema"), |path| version_of_envelope(path, 2)),
-    ("journal", |dir| dir.join("journal/shard-001/0000000001.mjl"), |path| version_of_header(path, 2, 48)),
-    ("item model", |dir| dir.join("epochs/epoch-0000000001.mep"), |path| version_of_envelope(path, 2)),
+    ("meta", |dir| dir.join("mirra.meta"), 2, version_of_envelope),
+    ("schema", |dir| dir.join("mirra.schema"), 1, version_of_envelope),
+    ("journal", |dir| dir.join("journal/shard-001/0000000001.mjl"), 1, |path, to| version_of_header(path, to, 48)),
+    ("item model", |dir| dir.join("epochs/epoch-0000000001.mep"), 1, version_of_envelope),
 ];
 
 fn newer(found: &mut Cases) {
     let prepared = Prepared::new(18, false);
-    let told = |error: &str, path: &Path| {
+    let told = |error: &str, path: &Path, newest: u16| {
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-        error.contains(&name) && error.contains("has format version 2, this program reads 1 to 1: use a newer program")
+        let versions = format!("has format version {}, this program reads 1 to {newest}: use a newer", newest + 1);
+        error.contains(&name) && error.contains(&versions)
     };
-    for (what, path, change) in NEWER {
+    for (what, path, newest, change) in NEWER {
         let copy = prepared.copy();
         let path = path(copy.path());
-        change(&path);
+        change(&path, newest + 1);
         if what == "item model" {
             // Otherwise the generation stands for it: the replay of a refit reads it.
             fs::remove_dir_all(copy.path().join("manifests")).expect("removed");
@@ -116,7 +117,7 @@ fn newer(found: &mut Cases) {
         let before = kept.each_ref().map(|folder| bytes_of(folder));
         let started = Prepared::of(copy.path());
         let untouched = before == kept.each_ref().map(|folder| bytes_of(folder));
-        let well = untouched && started.as_ref().is_err_and(|error| told(error, &path));
+        let well = untouched && started.as_ref().is_err_and(|error| told(error, &path, newest));
         found.judge(what, well, &format!("untouched: {untouched}, {started:?}"));
     }
     // The newest manifest alone: the older generation and more journal are the same, and it is said. All of them: the journal.

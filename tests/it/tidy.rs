@@ -30,6 +30,7 @@ const SAME_FLOOR: &[(&str, &str)] = &[("main", "cli"), ("main", "config"), ("cli
 
 /// Outside crates (or parts of one) and the only folders that may name them.
 const HOMES: &[(&str, &[&str])] = &[
+    ("siphasher", &["base"]),
     ("faer", &["linalg"]),
     ("pulp", &["linalg"]),
     ("dyn_stack", &["linalg"]),

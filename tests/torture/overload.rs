@@ -99,7 +99,7 @@ fn one_write(ops: &[u8]) -> Vec<Step> {
 
 fn engine_options(dir: &Path, shards: u16) -> Options {
     let mut options = crate::support::options(dir);
-    options.state.shards = shards;
+    (options.state.shards, options.keyed) = (shards, false);
     options.state.strategies = vec![Strategy::default_named("decay").expect("a strategy")];
     options
 }

@@ -29,7 +29,7 @@ use super::child::{Launch, ServerProcess};
 use super::output::Progress;
 use super::{CliError, DurabilityArg, OutputArgs};
 use crate::base::ids::mix as mix_bits;
-use crate::base::{IdRef, Rng};
+use crate::base::{IdRef, Rng, Routing};
 use crate::client::{BlockingClient, ClientOptions};
 use crate::wire::commands::HelloReply;
 use load::{Pace, Tally, Until};
@@ -184,9 +184,11 @@ pub fn measure(args: &BenchArgs, addr: &str) -> Result<Report, CliError> {
     {
         return Err(CliError::Usage("--rate and --seconds must be above 0".to_owned()));
     }
-    let hello = BlockingClient::connect(addr, &ClientOptions::default())?.hello().clone();
+    let mut client = BlockingClient::connect(addr, &ClientOptions::default())?;
+    let (hello, routing) = (client.hello().clone(), client.routing()?);
+    drop(client);
     let mut workers = Vec::new();
-    for (number, source) in (0..).zip(sources(args, &hello)?) {
+    for (number, source) in (0..).zip(sources(args, &hello, routing)?) {
         let to = hello.shard_map.get(usize::from(shard_of(number, args, &hello))).filter(|_| is_aware(args, &hello));
         workers.push((Socket::connect(to.map_or(addr, |to| &to.addr), args.deadline_ms)?, source));
     }
@@ -242,7 +244,7 @@ fn shard_of(number: u16, args: &BenchArgs, hello: &HelloReply) -> u16 {
 }
 
 /// What each connection asks.
-fn sources(args: &BenchArgs, hello: &HelloReply) -> Result<Vec<Source>, CliError> {
+fn sources(args: &BenchArgs, hello: &HelloReply, routing: Routing) -> Result<Vec<Source>, CliError> {
     let all =
         |count| Zipf::new(count, |_| true).map(Arc::new).ok_or_else(|| CliError::Usage("nothing to draw".to_owned()));
     let kind = hello.kinds.iter().find(|kind| kind.name == KIND).or(hello.kinds.first());
@@ -250,7 +252,7 @@ fn sources(args: &BenchArgs, hello: &HelloReply) -> Result<Vec<Source>, CliError
     let (users, items) = (all(args.users)?, all(args.items)?);
     let owned = |at: u16| {
         let shard = hello.shard_map.get(usize::from(at))?.shard;
-        Zipf::new(args.users, |user| IdRef::Int(user).shard(hello.shards) == shard).map(Arc::new)
+        Zipf::new(args.users, |user| routing.shard(IdRef::Int(user), hello.shards) == shard).map(Arc::new)
     };
     let by_shard: Vec<Option<Arc<Zipf>>> =
         if is_aware(args, hello) { (0..hello.shards).map(owned).collect() } else { Vec::new() };

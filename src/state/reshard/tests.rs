@@ -1,6 +1,6 @@
 //! Random shards to other numbers of shards: what is known of everybody stays, what is counted stays counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::*;
 use crate::base::{Id, IdRef, Rng};
@@ -14,8 +14,10 @@ use crate::state::{Filter, ImageReader, OutcomeKind};
 
 const NOW_MS: i64 = 1_700_000_000_000;
 
+const ROUTING: Routing = Routing::Keyed([5, 6]);
+
 fn options(shards: u16, training: Training) -> Options {
-    let mut options = Options { training, ..options_of(shards, Strategy::NAMES) };
+    let mut options = Options { training, routing: ROUTING, ..options_of(shards, Strategy::NAMES) };
     options.schema.item = vec![
         AttributeRule { role: Role::Facet, ..AttributeRule::new("brand", AttributeType::Category) },
         AttributeRule { role: Role::Price, ..AttributeRule::new("price", AttributeType::Number) },
@@ -64,7 +66,7 @@ impl World {
     }
 
     fn of(&mut self, id: IdRef<'_>) -> &mut Shard {
-        let shard = id.shard(self.shards.len() as u16);
+        let shard = ROUTING.shard(id, self.shards.len() as u16);
         &mut self.shards[usize::from(shard)]
     }
 
@@ -216,7 +218,7 @@ fn users(shards: &[Shard]) -> BTreeMap<Id, String> {
     for shard in shards {
         for slot in 0..shard.users.len() {
             let id = shard.users.get(slot).id.clone();
-            assert_eq!(id.as_ref().shard(shards.len() as u16), shard.index, "user {id} is where it belongs");
+            assert_eq!(ROUTING.shard(id.as_ref(), shards.len() as u16), shard.index, "user {id} is where it belongs");
             assert!(users.insert(id, told(shard, slot)).is_none(), "each once");
         }
     }
@@ -281,7 +283,12 @@ fn sums(shards: &[Shard]) -> String {
         })
         .collect();
     let foretold: u64 = shards.iter().map(|shard| shard.forecast_report().count).sum();
-    let lists: usize = shards.iter().map(|shard| shard.decisions.kept_count()).sum();
+    // Of people who are known: under a key nobody can tell whose the others are.
+    let ids = shards.iter().flat_map(|shard| (0..shard.users.len()).map(|slot| shard.users.get(slot).id.as_ref()));
+    let known: HashSet<u64> = ids.map(IdRef::stable_hash).collect();
+    let users_of_lists = shards.iter().flat_map(|shard| shard.decisions.users_of_lists());
+    let lists = users_of_lists.filter(|user| known.contains(user)).count();
+    assert!(lists > 0, "some were shown");
     format!(
         "{events} {} {:.9} {:.6} {values:?} {facets:?} {figures:?} {foretold} {lists}",
         spread.count,
@@ -307,8 +314,12 @@ fn to_others(seed: u64, from: u16, training: Training) {
     let sums_before = sums(&delivered);
     for to in [1, 2, 8] {
         let told = format!("seed {seed}: {from} to {to}");
-        let mut resharded = reshard(world.copy(), to);
-        assert_eq!(digests(&resharded.shards), digests(&reshard(world.copy(), to).shards), "{told}: deterministic");
+        let mut resharded = reshard(world.copy(), to, ROUTING);
+        assert_eq!(
+            digests(&resharded.shards),
+            digests(&reshard(world.copy(), to, ROUTING).shards),
+            "{told}: deterministic"
+        );
         let shards = &mut resharded.shards;
         assert_eq!(shards.len(), usize::from(to));
         assert_eq!(users(shards), users_before, "{told}");
@@ -336,7 +347,7 @@ fn to_others(seed: u64, from: u16, training: Training) {
             }
         }
         // And back, after which nobody is missed.
-        let back = reshard(resharded.shards, from).shards;
+        let back = reshard(resharded.shards, from, ROUTING).shards;
         assert_eq!(
             (users(&back), items(&back, own_fits)),
             (users_before.clone(), items_before.clone()),
@@ -375,11 +386,11 @@ fn three_shards_taught_in_step_become_others() {
 fn what_was_learned_is_recognised_and_can_be_taken_away() {
     let mut world = World::new(105, 2, Training::Apart);
     world.live(1_000);
-    let mut shards = reshard(world.copy(), 3).shards;
+    let mut shards = reshard(world.copy(), 3, ROUTING).shards;
     let mut taken = 0;
     for id in 0..600 {
         let user = IdRef::Int(id);
-        let shard = &mut shards[usize::from(user.shard(3))];
+        let shard = &mut shards[usize::from(ROUTING.shard(user, 3))];
         let Some(slot) = shard.users.find(user) else { continue };
         for entry in shard.users.get(slot).history.entries().to_vec() {
             if entry.event_id == 0 || shard.is_paused(slot) || shard.merged_into(user).is_some() {
@@ -408,7 +419,7 @@ fn sums_over_columns_are_kept() {
     }
     let before = one.arms[0].shared.clone();
     let dim = one.arms[0].shape.user_rows - 1;
-    let shards = reshard(vec![one], 3).shards;
+    let shards = reshard(vec![one], 3, Routing::Plain).shards;
     let near = |found: &[f32], expected: &[f32]| {
         let most = expected.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
         let off = found.iter().zip(expected).map(|(one, two)| (one - two).abs()).fold(0.0, f32::max);

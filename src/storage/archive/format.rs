@@ -169,7 +169,7 @@ pub(crate) fn encode_part(path: &Path, part: &Part<'_>, out: &mut Vec<u8>) -> Re
     out.clear();
     Ok(match *part {
         Part::Meta(meta) => {
-            out.append(&mut envelope::control_bytes(path, META, meta)?);
+            out.append(&mut envelope::file_bytes(path, META, &meta.encode(path)?)?);
             kind::META
         }
         Part::Schema(bytes) => {
@@ -197,7 +197,8 @@ pub(crate) fn encode_part(path: &Path, part: &Part<'_>, out: &mut Vec<u8>) -> Re
 
 /// The payload of a meta or manifest, which stands in an archive as its file does in a directory.
 pub(crate) fn decode_meta(path: &Path, payload: &[u8]) -> Result<Meta, StorageError> {
-    envelope::control_value(path, META, payload)
+    let (version, body) = envelope::file_body(path, META, payload)?;
+    Meta::decode(path, version, body)
 }
 
 /// As [`decode_meta`].
@@ -223,6 +224,6 @@ pub(crate) fn decode_bytes<'a>(path: &Path, kind: u8, payload: &'a [u8]) -> Resu
                 (from.u16().map_err(cut)?, from.u64().map_err(cut)?, from.u64().map_err(cut)?);
             Part::Segment { shard, number, offset, bytes: &payload[from.at()..] }
         }
-        _ => Part::Schema(envelope::file_body(path, SCHEMA, payload)?),
+        _ => Part::Schema(envelope::file_body(path, SCHEMA, payload)?.1),
     })
 }

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::format::{Footer, HEADER_BYTES, SECTION_HEAD_BYTES, decode_header, encode_section, kind};
 use super::*;
-use crate::base::Rng;
+use crate::base::{Rng, Routing};
 use crate::storage::snapshot::chunk::CHUNK_BYTES_MAX;
 use crate::storage::{
     DataDir, JournalOptions, JournalReader, JournalWriter, OsDisk, SnapshotOptions, SnapshotStore, StorageError,
@@ -18,7 +18,7 @@ const GENERATION: u64 = 7;
 
 fn meta() -> Meta {
     let (fingerprint, created_ms) = ("dim=64".to_owned(), 1_700_000_000_000);
-    Meta { cluster_id: CLUSTER, shards: 2, routing_version: 1, fingerprint, created_ms }
+    Meta { cluster_id: CLUSTER, shards: 2, routing: Routing::Keyed([3, 4]), fingerprint, created_ms }
 }
 
 /// A directory with two shards, three and no chunks, an item model and two journals of two segments.
@@ -111,10 +111,13 @@ fn golden_archive() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.mra");
     archive(&path);
-    let golden = crate::storage::fixture::golden("archive.mra", &std::fs::read(&path).unwrap());
-    std::fs::write(&path, golden).unwrap();
-    let contents = read(&path).unwrap();
-    assert_eq!((contents.chunks, contents.epochs, contents.segments), (3, 1, 3));
+    let golden = crate::storage::fixture::golden("archive-meta-2.mra", &std::fs::read(&path).unwrap());
+    // The other is from before ids were routed under a key.
+    for known in [include_bytes!("../../../tests/fixtures/storage/v1/archive.mra"), &golden[..]] {
+        std::fs::write(&path, known).unwrap();
+        let contents = read(&path).unwrap();
+        assert_eq!((contents.chunks, contents.epochs, contents.segments), (3, 1, 3));
+    }
 }
 
 #[test]
