@@ -87,11 +87,12 @@ impl Attributes {
         }
     }
 
-    /// Patches in every statement of `other`.
-    pub fn merge(&mut self, other: &Self) {
-        for (name, (value, time_ms)) in &other.by_name {
-            self.patch(name, value.clone(), *time_ms);
-        }
+    /// Patches in every statement of `other`. Says whether there was room for all.
+    pub fn merge(&mut self, other: &Self) -> bool {
+        other.by_name.iter().fold(true, |room, (name, (value, time_ms))| {
+            let known = self.by_name.contains_key(name);
+            (self.patch(name, value.clone(), *time_ms) || known) && room
+        })
     }
 
     /// What is known now, by name: removed ones are left out.

@@ -138,27 +138,26 @@ impl Controls {
         *self == Self::default()
     }
 
-    /// Puts a number into a rising list or takes it out; a full list takes no more. Says whether the list changed.
+    /// Puts a number into a rising list or takes it out; a full list takes no more. Says whether it is as was asked.
     pub fn switch(list: &mut Vec<u32>, number: u32, on: bool) -> bool {
         match (list.binary_search(&number), on) {
-            (Ok(place), false) => {
-                list.remove(place);
-                true
-            }
-            (Err(place), true) if list.len() < CONTROLS_MAX => {
-                list.insert(place, number);
-                true
-            }
-            _ => false,
+            (Ok(place), false) => drop(list.remove(place)),
+            (Err(_), true) if list.len() >= CONTROLS_MAX => return false,
+            (Err(place), true) => list.insert(place, number),
+            _ => {}
         }
+        true
     }
 
-    /// At most a share of a list may have this facet; 1 or more: as many as may be.
-    pub fn limit(&mut self, number: u32, share: f32) {
+    /// At most a share of a list may have this facet; 1 or more: as many as may be. A full list takes no more; says whether it is
+    /// as was asked.
+    pub fn limit(&mut self, number: u32, share: f32) -> bool {
         self.less.retain(|(held, _)| *held != number);
-        if share < 1.0 && self.less.len() < CONTROLS_MAX {
+        let room = self.less.len() < CONTROLS_MAX;
+        if share < 1.0 && room {
             self.less.push((number, share.max(0.0)));
         }
+        share >= 1.0 || room
     }
 
     /// Renames every facet, as another shard's table numbers it, every row, and what retained events say of their items.
@@ -241,7 +240,7 @@ mod tests {
         let mut controls = Controls::default();
         assert!(Controls::switch(&mut controls.muted_facets, 7, true));
         assert!(Controls::switch(&mut controls.muted_facets, 3, true));
-        assert!(!Controls::switch(&mut controls.muted_facets, 7, true), "it is there");
+        assert!(Controls::switch(&mut controls.muted_facets, 7, true), "it is there");
         controls.limit(9, 0.25);
         controls.paused_ms = Some(5);
         controls.aside.push(Aside { dimension: 2, time_ms: 8, ..Aside::default() });

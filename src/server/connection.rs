@@ -42,6 +42,9 @@ const LINGER_BYTES: usize = FRAME_BYTES_MAX;
 /// it, and short enough that a refusal comes at once.
 const QUICK: Duration = Duration::from_millis(2);
 
+/// Time of carrying out one read after which the thread looks at its sockets before the next.
+const LONG: Duration = Duration::from_micros(100);
+
 /// What a question counts among the requests in flight whose answers take long: an answer may have some ten kilobytes, and is
 /// held until the peer has read it.
 const QUESTION_WEIGHT: usize = 64;
@@ -181,6 +184,11 @@ impl Session {
             timer.heard(now, buffer.len() < came, buffer.len());
             if !well {
                 break;
+            }
+            if now.elapsed() >= LONG {
+                // Wakes up only after the thread has looked at its sockets and timers. A task that finds more to read whenever it
+                // comes back would else keep it from that for 60 turns, whoever asks beside it.
+                tokio::task::yield_now().await;
             }
             let refusing = self.refusing.take();
             if let Some(wait) = self.refused.take() {

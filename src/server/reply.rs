@@ -327,6 +327,11 @@ impl Replies<'_> {
 
     pub(super) fn ack<C: Command<Reply = WriteAck>>(&mut self, request_id: u64, place: Place) -> Result<(), Failure> {
         let (written, outcome) = self.written(place)?;
+        if outcome.kind == OutcomeKind::Full {
+            let message = "there are as many attributes (64, removed ones among them) or controls of this kind (256) as are \
+                           kept: what is one more was not, take one back first";
+            return Err(Failure::new(Status::BadRequest, message));
+        }
         let sequence = written.sequence(place.outcome);
         let (version, durability) = (outcome.version, written.durability as u8);
         self.put::<C>(request_id, Status::Ok, &WriteAck { shard: place.shard, sequence, version, durability });
@@ -440,6 +445,7 @@ pub(super) fn status_of(outcome: Outcome) -> Status {
         OutcomeKind::Applied => Status::Ok,
         OutcomeKind::Duplicate => Status::Duplicate,
         OutcomeKind::NotFound => Status::NotFound,
+        OutcomeKind::Full => Status::BadRequest,
         OutcomeKind::Refused(reason) => told(reason).0,
     }
 }

@@ -337,7 +337,7 @@ fn apply_all(shard: &mut Shard, sampler: &mut Sampler, ops: &[u8], count: u32, e
         match outcome.kind {
             OutcomeKind::Applied => applied += 1,
             OutcomeKind::Duplicate => duplicates += 1,
-            OutcomeKind::NotFound => {}
+            OutcomeKind::NotFound | OutcomeKind::Full => {}
             OutcomeKind::Refused(reason) => {
                 let event = op.event().map(SentEvent::from);
                 refused.extend(event.map(|event| Refused { at, reason, event }));

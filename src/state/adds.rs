@@ -1,19 +1,31 @@
-//! What an operation would add: users and items are what memory grows by.
+//! What an operation would add: users, items and facets are what memory grows by.
 
 use super::{Op, Shard};
 use crate::base::IdRef;
+use crate::person::Control;
 
 impl Shard {
-    /// Whether the operation would make a user or an item known that is not. Those that come of the server itself (exchange,
-    /// models, merged users) add nothing that another shard has not let in.
+    /// Whether the operation would make a user, an item or a facet known that is not. Those that come of the server itself
+    /// (exchange, models, merged users) add nothing that another shard, or the engine, has not let in.
     #[must_use]
     pub fn would_add(&self, op: &Op<'_>) -> bool {
         match op {
             Op::Event(event) | Op::Outcome { event, .. } => {
                 self.is_new(event.user) || self.items.find(event.item).is_none()
             }
-            Op::UserUpsert { user, .. } | Op::Exposure { user, .. } | Op::Control { user, .. } => self.is_new(*user),
-            Op::ItemUpsert { item, .. } | Op::Embedding { item, .. } => self.items.find(*item).is_none(),
+            Op::UserUpsert { user, .. } | Op::Exposure { user, .. } => self.is_new(*user),
+            Op::Control { user, control, .. } => {
+                self.is_new(*user)
+                    || match control {
+                        Control::MuteItem(item, _) => self.items.find(*item).is_none(),
+                        Control::MuteFacet(name, _) | Control::Less(name, _) => self.tags.find(name).is_none(),
+                        Control::Pause(_) | Control::Reset(..) => false,
+                    }
+            }
+            Op::ItemUpsert { item, tags, .. } => {
+                self.items.find(*item).is_none() || tags.iter().any(|tag| self.tags.find(tag).is_none())
+            }
+            Op::Embedding { item, .. } => self.items.find(*item).is_none(),
             _ => false,
         }
     }

@@ -370,10 +370,10 @@ impl Shard {
         let slot = self.known_user(id);
         self.touch_user(slot);
         let user = self.users.get_mut(slot);
-        user.attributes.get_or_insert_default().merge(attributes);
+        let kept = user.attributes.get_or_insert_default().merge(attributes);
         let version = user.changed();
         self.regroup(slot);
-        Outcome::applied(version)
+        Outcome::kept(kept, version)
     }
 
     fn upsert_item(&mut self, id: IdRef<'_>, time_ms: i64, tags: &[&str], attributes: &Attributes) -> Outcome {
@@ -381,14 +381,12 @@ impl Shard {
         self.touch_item(row);
         self.set_tags(row, time_ms, tags);
         let item = self.items.get_mut(row);
-        if !attributes.is_empty() {
-            item.attributes.get_or_insert_default().merge(attributes);
-        }
+        let kept = attributes.is_empty() || item.attributes.get_or_insert_default().merge(attributes);
         item.version = item.version.wrapping_add(1);
         let version = item.version;
         self.redescribe(row);
         self.mark_dirty(row);
-        Outcome::applied(version)
+        Outcome::kept(kept, version)
     }
 
     /// Sets the tags of an item, unless newer ones are known, and its signature with them.

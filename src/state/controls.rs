@@ -12,18 +12,19 @@ impl Shard {
     pub(super) fn control(&mut self, user: IdRef<'_>, time_ms: i64, control: &Control<'_>) -> Outcome {
         let slot = self.known_user(user);
         self.touch_user(slot);
+        let mut kept = true;
         match *control {
             Control::MuteFacet(name, on) => {
                 let facet = self.tags.number(name);
-                Controls::switch(&mut self.controls_mut(slot).muted_facets, facet, on);
+                kept = Controls::switch(&mut self.controls_mut(slot).muted_facets, facet, on);
             }
             Control::MuteItem(item, on) => {
                 let row = row_number(self.known_item(item));
-                Controls::switch(&mut self.controls_mut(slot).muted_items, row, on);
+                kept = Controls::switch(&mut self.controls_mut(slot).muted_items, row, on);
             }
             Control::Less(name, share) => {
                 let facet = self.tags.number(name);
-                self.controls_mut(slot).limit(facet, share);
+                kept = self.controls_mut(slot).limit(facet, share);
             }
             Control::Pause(on) => {
                 let controls = self.controls_mut(slot);
@@ -34,7 +35,7 @@ impl Shard {
         }
         let user = self.users.get_mut(slot);
         user.controls.take_if(|controls| controls.is_empty());
-        Outcome::applied(user.changed())
+        Outcome::kept(kept, user.changed())
     }
 
     fn controls_mut(&mut self, slot: usize) -> &mut Controls {

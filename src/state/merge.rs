@@ -284,6 +284,8 @@ fn add_controls(controls: &mut Controls, more: &Controls) {
     for row in &more.muted_items {
         Controls::switch(&mut controls.muted_items, *row, true);
     }
-    more.less.iter().for_each(|(facet, share)| controls.limit(*facet, *share));
+    for (facet, share) in &more.less {
+        let _ = controls.limit(*facet, *share); // past the most of both, the newer ones are left out
+    }
     controls.paused_ms = controls.paused_ms.or(more.paused_ms);
 }

@@ -12,6 +12,8 @@ pub enum OutcomeKind {
     Duplicate,
     /// What it names is not known; nothing changed.
     NotFound,
+    /// What it states is one more than may be kept; that was not kept.
+    Full,
     /// The event was not learned; nothing changed but counts of such events.
     Refused(RejectReason),
 }
@@ -43,6 +45,11 @@ impl Outcome {
             join: Join::None,
             exact: true,
         }
+    }
+
+    /// Of a statement: whether there was room to keep it.
+    pub(super) fn kept(room: bool, version: u32) -> Self {
+        if room { Self::applied(version) } else { Self::unchanged(OutcomeKind::Full, version) }
     }
 
     /// Not carried out: the operation never came to a shard.

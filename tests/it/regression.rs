@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use mirra::base::limits::{ATTRIBUTES_MAX, ITEM_TAGS_MAX, TEXT_BYTES_MAX};
+use mirra::base::limits::{ATTRIBUTES_MAX, CONTROLS_MAX, ITEM_TAGS_MAX, TEXT_BYTES_MAX};
 use mirra::base::{Clock, Id, IdRef, ManualClock};
 use mirra::engine::bring_back::{Common, Pieces, go_on, recover_all};
 use mirra::model::{self, Kind, Kinds, Schema};
@@ -14,7 +14,9 @@ use mirra::server;
 use mirra::shard::{Home, Journaled};
 use mirra::state::{self, Op};
 use mirra::storage::{DataDir, JournalOptions, SnapshotOptions, SnapshotStore, StorageError};
-use mirra::wire::commands::{EventPut, EventPutReply, Ping, ProfilesGet, SchemaGet, SchemaSet, UserUpsert};
+use mirra::wire::commands::{
+    EventPut, EventPutReply, Ping, ProfilesGet, SchemaGet, SchemaSet, UserControl, UserUpsert,
+};
 use mirra::wire::types::{Attribute, AttributeValue, Event};
 use mirra::wire::{Command, Header, Status, decode_reply, put_request, split};
 
@@ -195,4 +197,35 @@ fn r10_a_refused_start_removes_no_snapshot() {
     std::fs::rename(&away, &manifests).expect("renamed");
     let (report, state) = Prepared::of(copy.path()).expect("everything is there again");
     assert_eq!((report.generation, state), (3, prepared.state.clone()));
+}
+
+/// r20: the 65th attribute of a user and the 257th mute were answered OK and not kept.
+#[test]
+fn r20_what_is_not_kept_is_not_acknowledged() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let server = TestServer::start(options(dir.path()));
+    let mut connection = Connection::open(server.addr);
+    let user = Id::Int(1);
+    let attribute = |at: usize| Attribute { name: format!("a{at}"), value: AttributeValue::Number(at as f64) };
+    let mut upsert = |range: std::ops::Range<usize>| {
+        let attributes = range.map(attribute).collect();
+        connection.ask(&UserUpsert { user: user.clone(), time_ms: 0, attributes, durability: 1 })
+    };
+    upsert(0..ATTRIBUTES_MAX).expect("as many as may be");
+    upsert(3..5).expect("known ones are stated again");
+    let (status, error) = upsert(ATTRIBUTES_MAX..ATTRIBUTES_MAX + 1).expect_err("one more is not kept");
+    assert!(status == Status::BadRequest && error.message.contains("64"), "{}", error.message);
+    let mut mute = |item: usize, on: bool| {
+        let (name, item) = (String::new(), Some(Id::Int(item as u64)));
+        let (user, control, share, time_ms) = (user.clone(), 2, 0.0, 0);
+        connection.ask(&UserControl { user, control, on, name, item, share, time_ms, durability: 1 })
+    };
+    (0..CONTROLS_MAX).for_each(|item| drop(mute(item, true).expect("as many as may be")));
+    mute(7, true).expect("it is muted");
+    let (status, error) = mute(CONTROLS_MAX, true).expect_err("one more is not kept");
+    assert!(status == Status::BadRequest && error.message.contains("256"), "{}", error.message);
+    mute(7, false).expect("taken back");
+    mute(CONTROLS_MAX, true).expect("there is room again");
+    drop(connection);
+    server.stop();
 }
