@@ -3,13 +3,16 @@
 //!
 //! `MIRRA_SEED` sets the seed, `MIRRA_TORTURE_SHARE` a share of the work, such as 0.01.
 
+mod answers;
 #[path = "../it/archives.rs"]
 mod archives;
+mod caps;
 #[path = "../sim/chunks.rs"]
 mod chunks;
 #[path = "../it/crash.rs"]
 #[allow(dead_code, reason = "the tests in it count otherwise")]
 mod crash;
+mod crowds;
 #[path = "../sim/damage.rs"]
 mod damage;
 #[path = "../sim/disk.rs"]
@@ -17,6 +20,7 @@ mod disk;
 #[path = "../it/formats.rs"]
 mod formats;
 mod full;
+mod limits;
 mod load;
 mod long;
 #[path = "../sim/oracle.rs"]
@@ -75,7 +79,7 @@ struct Bar {
     run: fn(Work) -> Found,
 }
 
-const BARS: [Bar; 21] = [
+const BARS: [Bar; 23] = [
     Bar { name: "D1", what: "1,000 kill -9 under load, a fifth after a start that was cut short", run: process::kills },
     Bar { name: "D4", what: "10,000 damages of journals, manifests and chunks", run: damages },
     Bar { name: "D7", what: "a disk that is full for 30 s", run: full::disk },
@@ -98,6 +102,11 @@ const BARS: [Bar; 21] = [
     Bar { name: "O1", what: "1, 2 and 4 times what a shard can learn, in the open loop", run: overload::open_loop },
     Bar { name: "O2", what: "a million messages into one shard: none unaccounted for", run: overload::burst },
     Bar { name: "O8", what: "users without end against a limit of memory", run: overload::memory },
+    Bar {
+        name: "O9",
+        what: "a user or an item that half of all events are about; what is new without end, kind by kind",
+        run: crowds::hot_and_new,
+    },
     Bar { name: "O10", what: "100 panics in one shard under load", run: overload::panics },
     Bar { name: "O3", what: "500 connections that ask and never read", run: peers::mute },
     Bar { name: "O4", what: "2,000 connections that send a byte a second", run: peers::dripping },
@@ -105,6 +114,11 @@ const BARS: [Bar; 21] = [
     Bar { name: "O6", what: "more connections than there may be, and 200 that insist", run: peers::too_many },
     Bar { name: "O7", what: "a connection at ten times its quota beside one within", run: peers::greedy },
     Bar { name: "O11", what: "50 SIGTERMs under load", run: process::terminations },
+    Bar {
+        name: "O14",
+        what: "2,000 clients that come back at once; the largest answers beside single events",
+        run: crowds::back_and_large,
+    },
 ];
 
 /// 10^6 events and 10^4 crashes at least; 100,000 of them what power loss left of a disk.
