@@ -70,6 +70,10 @@ fn values() -> String {
 | `optional T` | a `bool`; if it is 1, T follows |
 | a record | its fields in order |
 
+A length or count over its limit, a tag that is not listed, a text that is not UTF-8, too few bytes: the body is malformed
+and refused as a whole, BAD_REQUEST. A number may have any bits: what its meaning asks of it (a finite value,
+a known kind) is looked at afterwards, and of a batch only the events that lack it are refused.
+
 **Ids have one canonical form.** A text that is exactly the decimal form of a number from 0 to 18446744073709551615, without
 sign and leading zeros, *is* that number: `\"42\"` and 42 are the same user, `\"042\"` is another. The server takes both
 forms and always answers with the canonical one; a client must make the text canonical before it routes (below).
