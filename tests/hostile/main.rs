@@ -5,9 +5,11 @@
 //! bounds.rs   lengths and counts by themselves
 //! corpus.rs   good inputs     mutate.rs    hostile ones out of them     runs.rs  both together, seeded
 //! server.rs   a real server   requests.rs  requests made out of the command table, each number of which can be set
+//! page/       a second decoder, made out of docs/protocol.md     agreement.rs   it and the server's say the same
 //! extremes.rs, framing.rs, ids.rs, clocks.rs   what that server is sent
 //! ```
 
+mod agreement;
 mod bounds;
 mod clocks;
 mod corpus;
@@ -15,6 +17,7 @@ mod extremes;
 mod framing;
 mod ids;
 mod mutate;
+mod page;
 mod requests;
 mod runs;
 mod server;
