@@ -6,7 +6,7 @@
 //! corpus.rs   good inputs     mutate.rs    hostile ones out of them     runs.rs  both together, seeded
 //! server.rs   a real server   requests.rs  requests made out of the command table, each number of which can be set
 //! page/       a second decoder, made out of docs/protocol.md     agreement.rs   it and the server's say the same
-//! extremes.rs, framing.rs, ids.rs, clocks.rs   what that server is sent
+//! extremes.rs, updates.rs, framing.rs, ids.rs, clocks.rs   what that server is sent
 //! ```
 
 mod agreement;
@@ -25,3 +25,4 @@ mod server;
 #[path = "../it/support.rs"]
 mod support;
 mod targets;
+mod updates;
