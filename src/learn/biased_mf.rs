@@ -76,6 +76,12 @@ impl BiasedMf {
     }
 }
 
+/// A step that does not overshoot. A step in one factor takes `step` times the squared norm of the other off the error, both
+/// together may take it once; and where judgements have no scale, a single one may be a million steps long.
+fn held(step: f32, square: f32, error: f32) -> f32 {
+    step / (2.0 * step * square).max(step * error.abs()).max(1.0)
+}
+
 impl Learner for BiasedMf {
     const NAME: &'static str = "biased_mf";
 
@@ -108,8 +114,8 @@ impl Learner for BiasedMf {
             let error = seen.value - seen.mean - user[0] - item[0] - kernels::dot(p, q);
             user[0] += (self.step_bias_user + self.boost_bias_user * share_user) * (error - self.l2_bias * user[0]);
             item[0] += (self.step_bias_item + self.boost_bias_item * share_item) * (error - self.l2_bias * item[0]);
-            let step_p = self.step_factor + self.boost_factor * share_user;
-            let step_q = self.step_factor + self.boost_factor * share_item;
+            let step_p = held(self.step_factor + self.boost_factor * share_user, kernels::squared_norm(q), error);
+            let step_q = held(self.step_factor + self.boost_factor * share_item, kernels::squared_norm(p), error);
             kernels::factor_step(p, q, error, step_p, step_q, self.l2_factor);
         }
         user[1] += 1.0;

@@ -134,7 +134,6 @@ fn no_update_makes_anything_stored_infinite() {
 
 /// The built-in kind `rate` has no scale: any value up to the limit is a judgement.
 #[test]
-#[ignore = "fails: the steps of biased_mf overshoot where a judgement is large, and its columns become NaN"]
 fn no_judgement_without_a_scale_makes_anything_stored_infinite() {
     no_update_makes_anything_infinite(None);
 }

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
+use mirra::base::limits::PROFILES_MAX;
 use mirra::base::{Id, Rng};
 use mirra::person::facets::FACETS_MAX;
 use mirra::wire::commands::{
-    Digest, EmbeddingPut, EventBatch, Explain, PROFILES_MAX, Predict, ProfileEmbedding, ProfileGet, ProfilesGet,
-    Recommend, Refit, Rejects, SimilarItems, Snapshot,
+    Digest, EmbeddingPut, EventBatch, Explain, Predict, ProfileEmbedding, ProfileGet, ProfilesGet, Recommend, Refit,
+    Rejects, SimilarItems, Snapshot,
 };
 use mirra::wire::types::Event;
 use serde_json::{Value, json};

@@ -8,13 +8,13 @@ use mirra::base::Id;
 use mirra::base::cursor::Writer;
 use mirra::base::limits::{
     ATTRIBUTES_MAX, BATCH_EVENTS_MAX, CONTROLS_MAX, FRAME_BYTES_MAX, ID_BYTES_MAX, ITEM_TAGS_MAX, LIST_MAX,
-    MODALITIES_MAX, TEXT_BYTES_MAX, TOP_K_MAX,
+    MODALITIES_MAX, PROFILES_MAX, TEXT_BYTES_MAX, TOP_K_MAX,
 };
 use mirra::model::Schema;
 use mirra::model::schema::Modality;
 use mirra::wire::commands::{
-    EventBatch, Explain, ItemUpsert, PROFILES_MAX, Predict, ProfileParts, ProfilesGet, Recommend, SchemaSet,
-    SimilarItems, UserControl, UserGet, UserUpsert,
+    EventBatch, Explain, ItemUpsert, Predict, ProfileParts, ProfilesGet, Recommend, SchemaSet, SimilarItems,
+    UserControl, UserGet, UserUpsert,
 };
 use mirra::wire::frame::put_frame;
 use mirra::wire::types::{Attribute, AttributeValue};

@@ -135,6 +135,13 @@ impl Disk for SlowDisk {
     }
 }
 
+/// A connection that waits for as long as some syncs take, one after another.
+fn patient(addr: SocketAddr) -> Connection {
+    let door = Connection::open(addr);
+    door.stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket takes a timeout");
+    door
+}
+
 /// What all who ask add to.
 #[derive(Default)]
 struct Tally {
@@ -159,7 +166,7 @@ fn event(user: u64, item: u64) -> Event {
 
 /// Batches at this level, one after another: what is not taken is OVERLOADED.
 fn write_batches(addr: SocketAddr, durability: u8, events: u64, pause: Duration, tally: &Tally) {
-    let mut door = Connection::open(addr);
+    let mut door = patient(addr);
     let mut rng = Rng::new(events);
     while tally.goes_on() {
         let events: Vec<Event> = (0..events).map(|_| event(rng.below(USERS), rng.below(500))).collect();
@@ -180,7 +187,7 @@ fn write_batches(addr: SocketAddr, durability: u8, events: u64, pause: Duration,
 
 /// Single events that are to survive the loss of power.
 fn write_durably(addr: SocketAddr, user: u64, tally: &Tally) {
-    let mut door = Connection::open(addr);
+    let mut door = patient(addr);
     while tally.goes_on() {
         let sent = Instant::now();
         let reply = door.ask(&EventPut { event: event(user, user), durability: 3 }).expect("it is taken");
@@ -243,8 +250,8 @@ pub fn disk(work: Work) -> Found {
         let mut options = options(dir.path());
         (options.disk, options.queue_events_max, options.state.shards) = (disk, QUEUE, SHARDS);
         options.state.strategies = vec![Strategy::default_named("decay").expect("a strategy")];
-        // Small ones, so that segments become full while syncs are slow.
-        options.journal = JournalOptions { segment_bytes: 256 << 10, ..JournalOptions::default() };
+        // Small ones, so that some become full while syncs are slow.
+        options.journal = JournalOptions { segment_bytes: 4 << 20, ..JournalOptions::default() };
         options
     };
     let server = TestServer::start_with(with(Arc::new(SlowDisk(Arc::clone(&device)))), server::Options::default());
