@@ -79,7 +79,7 @@ const MUTANTS: [Mutant; 20] = [
     mutant(
         "a sync that failed counts",
         "src/storage/journal/sync.rs",
-        "        synced.map_err(|source| self.shared.poison(StorageError::io(\"sync\", &self.path)(source)))?;\n",
+        "            synced.map_err(|source| self.shared.poison(StorageError::io(\"sync\", &part.path)(source)))?;\n",
         "        let _ = synced;\n",
     ),
     mutant(

@@ -202,6 +202,11 @@ impl JournalWriter {
         if self.buffer.capacity() > 4 * self.options.buffer_bytes {
             self.buffer.shrink_to(4 * self.options.buffer_bytes);
         }
+        if !self.full.is_empty() {
+            // A file that is trimmed takes room for as long as it is held.
+            let durable = self.shared.durable();
+            self.full.retain(|part| part.end > durable);
+        }
         if self.segment.position >= self.options.segment_bytes {
             self.rotate().map_err(|error| self.shared.poison(error))?;
         }
@@ -309,7 +314,6 @@ impl JournalWriter {
             self.sync()?;
         }
         let (durable, id) = (self.shared.durable(), self.segment.id + 1);
-        self.full.retain(|part| part.end > durable);
         if self.written_sequence > durable {
             self.full.push(self.segment.up_to(self.written_sequence));
         }
