@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use super::screen::thousands;
-use super::stream::{Counts, figures, send_some};
+use super::stream::{Counts, ask, figures, send_some};
 use super::{DemoError, Stage, connect};
 use crate::base::Id;
 use crate::cli::child::ServerProcess;
@@ -175,10 +175,10 @@ fn sample(stage: &Stage) -> Vec<Id> {
 /// Waits until the server does nothing by itself any more: the last examples of the stream still teach the ranker.
 fn rest(client: &mut BlockingClient) -> Result<(), DemoError> {
     let until = Instant::now() + REST_MAX;
-    let mut before = client.call(&Digest {})?;
+    let mut before = ask(client, &Digest {})?;
     while Instant::now() < until {
         std::thread::sleep(REST);
-        let now = client.call(&Digest {})?;
+        let now = ask(client, &Digest {})?;
         if now.shards == before.shards {
             break;
         }
@@ -206,7 +206,7 @@ fn hold(client: &mut BlockingClient, users: &[Id]) -> Result<Held, DemoError> {
             }
         }
     }
-    Ok(Held { events, shards: client.call(&Digest {})?.shards, profiles })
+    Ok(Held { events, shards: ask(client, &Digest {})?.shards, profiles })
 }
 
 fn sequences(held: &Held) -> Vec<u64> {

@@ -11,6 +11,7 @@ use console::{Style, style};
 
 use super::screen::{bar, cell, thousands};
 use super::source::{DemoItem, Workload};
+use super::stream::ask;
 use super::{DemoError, Stage, VECTORS};
 use crate::base::Id;
 use crate::cli::output;
@@ -75,7 +76,7 @@ pub fn act(stage: &mut Stage, client: &mut BlockingClient) -> Result<Changed, De
     let (kind, value) = strongest(stage);
     let Stage { screen, workload, .. } = stage;
     let story = choose(workload, client)?;
-    let begin = client.call(&ProfileGet { user: story.user.clone(), recent_max: 1, factors: false })?;
+    let begin = ask(client, &ProfileGet { user: story.user.clone(), recent_max: 1, factors: false })?;
     let known = format!("version {} after {} events", begin.version, thousands(begin.events));
     screen.fact("user", &format!("{} · {known} · new taste: {}", story.user, style(&story.taste).green().bold()))?;
     screen.line(
@@ -87,14 +88,14 @@ pub fn act(stage: &mut Stage, client: &mut BlockingClient) -> Result<Changed, De
         let event_id = Id::Int(EVENT_IDS_FROM + number);
         let event = Event { event_id, user: story.user.clone(), item: item.id.clone(), kind, value, time_ms };
         let sent = Instant::now();
-        let ack = client.call(&EventPut { event, durability: 0 })?;
+        let ack = ask(client, &EventPut { event, durability: 0 })?;
         let took = sent.elapsed();
         screen.line(&ack_line(item, &ack, took))?;
         waits.push(took);
         acks.push(ack);
     }
     let (after, by_vector) = (recommend(client, &story.user, "")?, recommend(client, &story.user, VECTORS)?);
-    let end = client.call(&ProfileGet { user: story.user.clone(), recent_max: 1, factors: false })?;
+    let end = ask(client, &ProfileGet { user: story.user.clone(), recent_max: 1, factors: false })?;
     waits.sort_unstable();
     let changed = Changed {
         shares: (share(&story.by_vector, &story.of_taste), share(&by_vector, &story.of_taste)),
@@ -139,7 +140,7 @@ fn recommend(client: &mut BlockingClient, user: &Id, strategy: &str) -> Result<V
         deny_tags: Vec::new(),
         strategy: strategy.to_owned(),
     };
-    Ok(client.call(&request)?.items)
+    Ok(ask(client, &request)?.items)
 }
 
 /// The kind that weighs most among those of the stream (a judgement only if there is nothing else), and its best value.

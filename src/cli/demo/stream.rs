@@ -1,15 +1,15 @@
 //! Act 2: the events go over TCP, in order, pipelined in batches; the server's own figures are asked for on the way.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::source::{DemoItem, Workload};
 use super::{DemoError, Interrupt, VECTORS};
 use crate::cli::output::Progress;
 use crate::client::{BlockingClient, ClientError};
-use crate::wire::Status;
 use crate::wire::commands::{EventBatch, EventBatchReply, ItemUpsert, Metrics, Refit, RefitReply};
 use crate::wire::types::{Event, StrategyMetrics};
+use crate::wire::{Command, Status};
 
 /// Events of a batch.
 const BATCH: usize = 256;
@@ -73,16 +73,46 @@ pub struct Streamed {
 /// # Errors
 /// Any of the client's.
 pub fn upsert_items(client: &mut BlockingClient, items: &[DemoItem], time_ms: i64) -> Result<(), DemoError> {
-    for part in items.chunks(UPSERTS_IN_FLIGHT) {
-        for DemoItem { id, tags } in part {
-            let (item, tags, attributes) = (id.clone(), tags.clone(), Vec::new());
-            client.send(&ItemUpsert { item, time_ms, tags, attributes, durability: 0 })?;
+    let mut left: VecDeque<&DemoItem> = items.iter().collect();
+    while !left.is_empty() {
+        let (mut sent, mut wait_ms) = (HashMap::new(), 0);
+        for each in left.drain(..left.len().min(UPSERTS_IN_FLIGHT)) {
+            let (item, tags, attributes) = (each.id.clone(), each.tags.clone(), Vec::new());
+            sent.insert(client.send(&ItemUpsert { item, time_ms, tags, attributes, durability: 0 })?, each);
         }
-        for _ in part {
-            client.receive()?.reply::<ItemUpsert>()?;
+        for _ in 0..sent.len() {
+            let answer = client.receive()?;
+            match answer.reply::<ItemUpsert>() {
+                Err(ClientError::Refused { status, retry_after_ms, .. }) if status.is_retryable() => {
+                    left.extend(sent.get(&answer.request_id));
+                    wait_ms = wait_ms.max(retry_after_ms);
+                }
+                Err(error) => return Err(error.into()),
+                Ok(_) => {}
+            }
         }
+        std::thread::sleep(Duration::from_millis(wait_ms.into()));
     }
     Ok(())
+}
+
+/// Asks, and again while the server says that it is to be asked later: a machine that is busy with other things is no reason to
+/// stop.
+///
+/// # Errors
+/// Any of the client's.
+pub fn ask<C: Command>(client: &mut BlockingClient, request: &C) -> Result<C::Reply, DemoError> {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        match client.call(request) {
+            Err(ClientError::Refused { status, retry_after_ms, .. })
+                if status.is_retryable() && Instant::now() < until =>
+            {
+                std::thread::sleep(Duration::from_millis(retry_after_ms.max(20).into()));
+            }
+            answer => return Ok(answer?),
+        }
+    }
 }
 
 /// Sends the stream, with the refit after 40 % of it.
@@ -111,7 +141,8 @@ pub fn send(client: &mut BlockingClient, workload: &Workload, interrupt: &Interr
         from = upto;
         if refit.is_none() && upto as f64 >= FREEZE_AT * events.len() as f64 {
             progress.label("   events (item model refitted)");
-            refit = Some((upto, refit_from_scratch(client)?));
+            // Where the server is at a refit of its own, after that.
+            refit = Some((upto, ask(client, &Refit { seed: REFIT_SEED })?));
         }
     }
     let metrics = figures(client)?;
@@ -122,19 +153,6 @@ pub fn send(client: &mut BlockingClient, workload: &Workload, interrupt: &Interr
 
 /// Seed of the refit: with one of its own a fit begins from random factors, as that of the frozen copy does.
 pub const REFIT_SEED: u64 = 1;
-
-/// Asks for a refit; where the server is at one of its own, waits for its end.
-fn refit_from_scratch(client: &mut BlockingClient) -> Result<RefitReply, DemoError> {
-    let until = Instant::now() + Duration::from_secs(60);
-    loop {
-        match client.call(&Refit { seed: REFIT_SEED }) {
-            Err(ClientError::Refused { status: Status::Overloaded, .. }) if Instant::now() < until => {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            answer => return Ok(answer?),
-        }
-    }
-}
 
 /// Sends some events outside the stream, one batch after the other.
 ///
@@ -152,7 +170,7 @@ pub fn send_some(client: &mut BlockingClient, events: &[Event], interrupt: &Inte
 /// # Errors
 /// Any of the client's.
 pub fn figures(client: &mut BlockingClient) -> Result<Vec<StrategyMetrics>, DemoError> {
-    Ok(client.call(&Metrics { strategy: String::new() })?.strategies)
+    Ok(ask(client, &Metrics { strategy: String::new() })?.strategies)
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a count")]
