@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use mirra::base::{Id, IdRef, Rng};
-use mirra::wire::commands::{EventBatch, EventPut, Hello, ProfileGet};
+use mirra::base::{Id, IdRef, Rng, Routing};
+use mirra::wire::commands::{EventBatch, EventPut, Hello, ProfileGet, RoutingGet, RoutingGetReply};
 use mirra::wire::types::Event;
 use mirra::wire::{HEADER_BYTES, Header, Status, put_request};
 use serde_json::{Value, json};
@@ -55,9 +55,26 @@ enum Half {
 
 const HALVES: [Half; 3] = [Half::Spread, Half::OneUser, Half::OneItem];
 
-/// The numbers up to `count` that a shard of two owns.
-fn owned(shard: u16, count: u64) -> Vec<u64> {
-    (1..=count).filter(|id| IdRef::Int(*id).shard(2) == shard).collect()
+/// A server of two shards, from outside: where each answers, and what it owns.
+#[derive(Clone, Copy, Debug)]
+struct Shards {
+    ports: [SocketAddr; 2],
+    routing: Routing,
+}
+
+impl Shards {
+    fn of(server: &ServeProcess) -> Self {
+        let mut door = Connection::open(server.addr);
+        let RoutingGetReply { rule, key_low, key_high } = door.ask(&RoutingGet {}).expect("it tells");
+        let place = |shard: u16| door.hello.shard_map.iter().find(|place| place.shard == shard);
+        let port = |shard| place(shard).expect("every shard has a port").addr.parse().expect("an address");
+        Self { ports: [0, 1].map(port), routing: Routing::of(rule, [key_low, key_high]).expect("a known rule") }
+    }
+
+    /// The numbers up to `count` that a shard owns.
+    fn owned(&self, shard: u16, count: u64) -> Vec<u64> {
+        (1..=count).filter(|id| self.routing.shard(IdRef::Int(*id), 2) == shard).collect()
+    }
 }
 
 /// What became of a load.
@@ -69,8 +86,9 @@ struct Poured {
 }
 
 /// Events of people of one shard through its own port, at a steady pace.
-fn pour(port: SocketAddr, shard: u16, half: Half, seed: u64, over: &AtomicBool) -> Poured {
-    let (people, hot_user, hot_item) = (owned(shard, USERS), owned(0, USERS)[0], owned(0, ITEMS)[0]);
+fn pour(shards: Shards, shard: u16, half: Half, seed: u64, over: &AtomicBool) -> Poured {
+    let (people, hot_user, hot_item) =
+        (shards.owned(shard, USERS), shards.owned(0, USERS)[0], shards.owned(0, ITEMS)[0]);
     let share = match (half, shard) {
         (Half::OneUser, 0) => 0.75,
         (Half::OneUser, _) => 0.25,
@@ -87,7 +105,8 @@ fn pour(port: SocketAddr, shard: u16, half: Half, seed: u64, over: &AtomicBool) 
         }
         event(user, item)
     };
-    let (mut door, mut poured, began) = (Connection::open(port), Poured::default(), Instant::now());
+    let mut door = Connection::open(shards.ports[usize::from(shard)]);
+    let (mut poured, began) = (Poured::default(), Instant::now());
     for round in 0.. {
         let ahead_s = gap_s * f64::from(round) - began.elapsed().as_secs_f64();
         sleep(Duration::from_secs_f64(ahead_s.max(0.0)));
@@ -110,8 +129,8 @@ struct Felt {
 }
 
 /// An event and a read of people of shard 1 through its own port, one after another with a pause.
-fn others(port: SocketAddr, over: &AtomicBool) -> Felt {
-    let (mut door, mut felt, people) = (Connection::open(port), Felt::default(), owned(1, USERS));
+fn others(shards: Shards, over: &AtomicBool) -> Felt {
+    let (mut door, mut felt, people) = (Connection::open(shards.ports[1]), Felt::default(), shards.owned(1, USERS));
     for (user, item) in people.into_iter().cycle().zip((1..=ITEMS).cycle()) {
         if over.load(Ordering::Relaxed) {
             break;
@@ -136,15 +155,12 @@ fn microseconds(work: impl FnOnce()) -> f64 {
 }
 
 /// A load for some seconds, and what the others feel of it.
-fn under(ports: [SocketAddr; 2], half: Half, seconds: f64, seed: u64) -> (Felt, [Poured; 2]) {
+fn under(shards: Shards, half: Half, seconds: f64, seed: u64) -> (Felt, [Poured; 2]) {
     let over = &AtomicBool::new(false);
     scope(|scope| {
-        let pouring = [0, 1].map(|shard| {
-            let port = ports[usize::from(shard)];
-            scope.spawn(move || pour(port, shard, half, seed, over))
-        });
+        let pouring = [0, 1].map(|shard| scope.spawn(move || pour(shards, shard, half, seed, over)));
         sleep(Duration::from_millis(300)); // it is under way
-        let feeling = scope.spawn(move || others(ports[1], over));
+        let feeling = scope.spawn(move || others(shards, over));
         sleep(Duration::from_secs_f64(seconds));
         over.store(true, Ordering::Relaxed);
         (feeling.join().expect("it ends"), pouring.map(|pouring| pouring.join().expect("it ends")))
@@ -199,13 +215,11 @@ fn hot(work: Work) -> Found {
     let server = ServeProcess::start_with(&dir.path().join("data"), &["--shards", "2"], &[NO_REFIT]);
     let (users, items) = (USERS.to_string(), ITEMS.to_string());
     load(&server, &["--events", "200000", "--batch", "256", "--users", &users, "--items", &items]);
-    let map = Connection::open(server.addr).hello.shard_map;
-    let port = |shard: u16| map.iter().find(|place| place.shard == shard).expect("every shard has a port").addr.clone();
-    let ports = [0, 1].map(|shard| port(shard).parse().expect("an address"));
+    let shards = Shards::of(&server);
     let mut found: [Rounds; 3] = Default::default();
     for round in 0..ROUNDS {
         for (half, found) in HALVES.into_iter().zip(&mut found) {
-            found.add(under(ports, half, (5.0 * work.share).max(2.0), work.seed + 10 * round));
+            found.add(under(shards, half, (5.0 * work.share).max(2.0), work.seed + 10 * round));
         }
     }
     server.stop();
