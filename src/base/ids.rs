@@ -62,8 +62,8 @@ impl<'a> IdRef<'a> {
     }
 
     /// A hash that never changes between versions, machines or processes: it seeds the first values of a factor and routes
-    /// ids where there is no key ([`Routing`](super::Routing)), so it is part of the format. [`mix`] of the integer, or of FNV-1a over the bytes
-    /// (offset so that a text and an integer do not share a stream).
+    /// ids where there is no key ([`Routing`](super::Routing)), so it is part of the format. [`mix`] of the integer, or of
+    /// FNV-1a over the bytes (offset so that a text and an integer do not share a stream).
     #[must_use]
     pub fn stable_hash(self) -> u64 {
         match self {

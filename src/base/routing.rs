@@ -3,7 +3,7 @@
 //! Ids are often chosen by those whom they stand for. Under a hash that everybody can compute, whoever registers names could
 //! give one shard all the work. So ids are routed by SipHash-2-4 (Aumasson & Bernstein, "SipHash: a fast short-input PRF",
 //! INDOCRYPT 2012) under a key that is drawn when a data directory is made and stays in it; those who may ask the server get
-//! it with ROUTING. Directories from before there were keys stay as they are.
+//! it with ROUTING_GET. Directories from before there were keys stay as they are.
 
 use std::fmt;
 

@@ -53,6 +53,19 @@ impl Drop for Promise {
 }
 
 impl Engine {
+    /// Whether there is room for something small that makes new things known.
+    ///
+    /// # Errors
+    /// [`EngineError::Memory`].
+    pub(super) fn needs_memory(&self, what: &'static str) -> Result<(), EngineError> {
+        if self.inner.memory.room.level() == Level::Free {
+            return Ok(());
+        }
+        let (held, limit) = (resident_bytes().unwrap_or(0), self.options().memory_limit_bytes);
+        // Less than a MiB, rounded up.
+        Err(EngineError::Memory { what, held_mib: held >> 20, more_mib: 1, limit_mib: limit >> 20 })
+    }
+
     /// Sets aside what a refit of what is kept of so many users will take.
     ///
     /// # Errors

@@ -11,10 +11,8 @@ use dashmap::DashMap;
 use super::{Engine, EngineError};
 use crate::base::{Id, IdRef};
 use crate::model::Durability;
-use crate::shard::room::Level;
 use crate::shard::{Answer, Query, Recovered, Step, StepDone};
 use crate::state::{Op, OutcomeKind};
-use crate::telemetry::Metric;
 
 /// Steps from one user to the one that it became in the end; more are a fault.
 const CHAIN_MAX: usize = 32;
@@ -82,7 +80,8 @@ impl Engine {
         if *user == into {
             return Err(EngineError::MergeSelf { user: user.clone() });
         }
-        self.room_for_merge()?;
+        // Who became whom is held in memory for good, and either may be somebody new.
+        self.needs_memory("merge")?;
         let (source, target) = (user.as_ref(), into.as_ref());
         let sealed = self.operate(source, &Op::Seal { user: source, into: target }).await?;
         if sealed.kind == OutcomeKind::NotFound {
@@ -96,16 +95,6 @@ impl Engine {
         let absorbed = self.operate(target, &Op::Absorb { into: target, user: source, bytes: &bytes }).await?;
         self.operate(source, &Op::Empty { user: source }).await?;
         Ok((absorbed.version, absorbed.exact))
-    }
-
-    /// Who became whom is held in memory for good, and either may be somebody new.
-    fn room_for_merge(&self) -> Result<(), EngineError> {
-        if self.inner.memory.room.level() == Level::Free {
-            return Ok(());
-        }
-        let [held_mib, limit_mib] =
-            [self.metrics(0).get(Metric::MemoryBytes), self.options().memory_limit_bytes].map(|bytes| bytes >> 20);
-        Err(EngineError::Memory { what: "merge", held_mib, more_mib: 1, limit_mib })
     }
 
     /// Carries out one operation, durably, in the shard that owns `id`.

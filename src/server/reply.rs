@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::convert::attributes_out;
 use super::plan::{Done, Place, Planned, PlannedKind};
 use super::refused::told;
-use crate::base::limits::{DIM_MAX, LIST_MAX};
+use crate::base::limits::{ATTRIBUTES_MAX, CONTROLS_MAX, DIM_MAX, LIST_MAX};
 use crate::engine::TurnError;
 use crate::model::Durability;
 use crate::shard::messages::{ItemAnswer, ProfileAnswer};
@@ -328,6 +328,7 @@ impl Replies<'_> {
     pub(super) fn ack<C: Command<Reply = WriteAck>>(&mut self, request_id: u64, place: Place) -> Result<(), Failure> {
         let (written, outcome) = self.written(place)?;
         if outcome.kind == OutcomeKind::Full {
+            const { assert!(ATTRIBUTES_MAX == 64 && CONTROLS_MAX == 256, "the message says so") };
             let message = "there are as many attributes (64, removed ones among them) or controls of this kind (256) as are \
                            kept: what is one more was not, take one back first";
             return Err(Failure::new(Status::BadRequest, message));

@@ -94,7 +94,7 @@ impl Decisions {
         &self.joins[arm]
     }
 
-    /// Lists that are kept.
+    /// Of every list that is kept.
     #[cfg(test)]
     pub(super) fn users_of_lists(&self) -> impl Iterator<Item = u64> {
         self.kept.iter().map(|(_, kept)| kept.user)
@@ -126,7 +126,7 @@ impl Decisions {
         before: &[&Self],
         shards: u16,
         fading: f64,
-        owner: &impl Fn(u64) -> Option<u16>,
+        owner: &impl Fn(u64) -> Option<usize>,
     ) -> Vec<Self> {
         let arms = before.first().map_or(0, |one| one.joins.len());
         let mut divided: Vec<Self> = (0..shards).map(|_| Self::new(arms, fading)).collect();
@@ -137,7 +137,7 @@ impl Decisions {
         }
         for (id, kept) in lists {
             match owner(kept.user) {
-                Some(shard) => divided[usize::from(shard)].kept.insert(id, kept.items.len(), kept.clone()),
+                Some(shard) => divided[shard].kept.insert(id, kept.items.len(), kept.clone()),
                 None => divided.iter_mut().for_each(|one| one.kept.note_forgotten(id)),
             }
         }

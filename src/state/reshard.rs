@@ -94,7 +94,7 @@ fn divide(old: &[Shard], count: u16, routing: Routing) -> Resharded {
     shards.iter_mut().skip(1).for_each(|shard| totals.give_part(shard));
     totals.give_rest(&mut shards[0]);
     let knowing: Vec<&Decisions> = old.iter().map(|shard| &shard.decisions).collect();
-    let decisions = Decisions::divided(&knowing, count, options.fading, &owners(old, &options));
+    let decisions = Decisions::divided(&knowing, count, options.fading, &owners(old, &places, &options));
     for (shard, decisions) in shards.iter_mut().zip(decisions) {
         shard.decisions = decisions;
         move_churn(shard, old, &places);
@@ -107,12 +107,17 @@ fn divide(old: &[Shard], count: u16, routing: Routing) -> Resharded {
 
 /// Which of the new shards a list belongs to, by the hash of its user; `None` if that cannot be told: nothing else is known of
 /// this user, and under a key the hash does not tell.
-fn owners(old: &[Shard], options: &Options) -> impl Fn(u64) -> Option<u16> + use<> {
+fn owners(old: &[Shard], places: &Places, options: &Options) -> impl Fn(u64) -> Option<usize> + use<> {
     let Options { shards: count, routing, .. } = *options;
-    let users = old.iter().flat_map(|shard| (0..shard.users.len()).map(|slot| shard.users.get(slot).id.as_ref()));
-    let known: HashMap<u64, u16> = users.map(|user| (user.stable_hash(), routing.shard(user, count))).collect();
+    let mut known = HashMap::new();
+    if routing != Routing::Plain {
+        for (shard, places) in old.iter().zip(places) {
+            let user = |slot| shard.users.get(slot).id.as_ref().stable_hash();
+            known.extend(places.iter().enumerate().map(|(slot, (to, _))| (user(slot), *to)));
+        }
+    }
     move |hash| match routing {
-        Routing::Plain => Some(shard_of(hash, count)),
+        Routing::Plain => Some(usize::from(shard_of(hash, count))),
         Routing::Keyed(_) => known.get(&hash).copied(),
     }
 }

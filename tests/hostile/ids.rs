@@ -90,15 +90,20 @@ fn of_one_shard(of: usize) -> Vec<Id> {
 fn floods_of_ids_are_spread_over_the_shards() {
     let plain = |n: u64| [Id::Int(n), Id::parse(&format!("user-{n}@example.org")), Id::Int(n << 32)];
     let families = (0..3).map(|family| (0..100_000).map(|n| plain(n)[family].clone()).collect());
-    let routing = Routing::Keyed([0x243F_6A88_85A3_08D3, 0x1319_8A2E_0370_7344]);
-    for ids in families.chain([flooding(20_000), of_one_shard(20_000)]) {
+    let keyed = Routing::Keyed([0x243F_6A88_85A3_08D3, 0x1319_8A2E_0370_7344]);
+    for ids in families.chain([flooding(20_000)]) {
         let ids: Vec<Id> = ids;
-        for shards in [2_u16, 3, 8, 16] {
-            let mut counts = vec![0_u64; usize::from(shards)];
-            ids.iter().for_each(|id| counts[usize::from(routing.shard(id.as_ref(), shards))] += 1);
-            let (most, mean) = (counts.iter().max().copied().unwrap_or(0), ids.len() as f64 / f64::from(shards));
-            assert!(most as f64 <= 1.2 * mean, "{shards} shards, ids like {}: {counts:?}", ids[0]);
-        }
+        [Routing::Plain, keyed].into_iter().for_each(|routing| assert_spread(routing, &ids));
+    }
+    assert_spread(keyed, &of_one_shard(20_000));
+}
+
+fn assert_spread(routing: Routing, ids: &[Id]) {
+    for shards in [2_u16, 3, 8, 16] {
+        let mut counts = vec![0_u64; usize::from(shards)];
+        ids.iter().for_each(|id| counts[usize::from(routing.shard(id.as_ref(), shards))] += 1);
+        let (most, mean) = (counts.iter().max().copied().unwrap_or(0), ids.len() as f64 / f64::from(shards));
+        assert!(most as f64 <= 1.2 * mean, "{routing:?}, {shards} shards, ids like {}: {counts:?}", ids[0]);
     }
 }
 
@@ -134,11 +139,9 @@ fn seconds_to_know(ids: &[Id]) -> f64 {
 #[test]
 #[ignore = "a measurement: cargo test --release --test hostile -- --ignored floods_take --nocapture"]
 fn floods_take_no_longer_than_others() {
-    let random = |id: &Id| match id {
-        Id::Int(number) => Id::Int(mirra::base::ids::mix(*number)),
-        Id::Text(text) => {
-            Id::parse(&format!("u{:x}", mirra::base::ids::mix(text.len() as u64 ^ id.as_ref().stable_hash())))
-        }
+    let random = |id: &Id| match (id, id.as_ref().stable_hash()) {
+        (Id::Int(_), hash) => Id::Int(hash),
+        (Id::Text(_), hash) => Id::parse(&format!("u{hash:x}")),
     };
     let hostile = flooding(100_000);
     let others: Vec<Id> = hostile.iter().map(random).collect();

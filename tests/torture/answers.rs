@@ -38,8 +38,10 @@ fn user(n: u64) -> Id {
 
 /// Every question that scans much or answers much, at its largest.
 const QUESTIONS: [(&str, Ask); 12] = [
-    ("RECOMMEND", |door, n| door.ask(&recommend(n, Vec::new())).is_ok()),
-    ("RECOMMEND_denied", |door, n| door.ask(&recommend(n, (1..=4_096).map(Id::Int).collect())).is_ok()),
+    ("RECOMMEND", |door, n| door.ask(&recommend(user(n), 1_000, Vec::new(), "")).is_ok()),
+    ("RECOMMEND_denied", |door, n| {
+        door.ask(&recommend(user(n), 1_000, (1..=4_096).map(Id::Int).collect(), "")).is_ok()
+    }),
     ("SIMILAR_ITEMS", |door, n| {
         door.ask(&SimilarItems { item: Id::Int(1 + n % 1_000), k: 1_000, strategy: String::new() }).is_ok()
     }),
@@ -65,16 +67,17 @@ const QUESTIONS: [(&str, Ask); 12] = [
     ("SNAPSHOT", |door, _| door.ask(&Snapshot {}).is_ok()),
 ];
 
-fn recommend(n: u64, deny_items: Vec<Id>) -> Recommend {
+/// A request for a list, of what the user has not met.
+pub fn recommend(user: Id, k: u16, deny_items: Vec<Id>, strategy: &str) -> Recommend {
     Recommend {
-        user: user(n),
-        k: 1_000,
+        user,
+        k,
         exclude_seen: true,
         allow_items: Vec::new(),
         deny_items,
         allow_tags: Vec::new(),
         deny_tags: Vec::new(),
-        strategy: String::new(),
+        strategy: strategy.to_owned(),
     }
 }
 

@@ -13,13 +13,14 @@ use mirra::base::Id;
 use mirra::base::limits::{ATTRIBUTES_MAX, CONTROLS_MAX, ITEM_TAGS_MAX};
 use mirra::person::facets::FACETS_MAX;
 use mirra::wire::commands::{
-    EmbeddingPut, EventBatch, EventPut, ItemGet, ItemUpsert, ProfileGet, ProfileParts, Recommend, UserControl, UserGet,
-    UserMerge, UserUpsert,
+    EmbeddingPut, EventBatch, EventPut, ItemGet, ItemUpsert, ProfileGet, ProfileParts, UserControl, UserGet, UserMerge,
+    UserUpsert,
 };
 use mirra::wire::types::{Attribute, AttributeValue, Event};
 use mirra::wire::{Command, Status, put_request};
 use serde_json::{Map, Value, json};
 
+use crate::answers::recommend;
 use crate::crowds::{NO_REFIT, event};
 use crate::support::{Connection, ServeProcess};
 use crate::{Found, Work, limits};
@@ -89,19 +90,6 @@ fn attributes(n: u64) -> Vec<Attribute> {
 
 fn control(n: u64, control: u8, name: String, item: Option<Id>) -> UserControl {
     UserControl { user: known(n), control, on: true, name, item, share: 0.5, time_ms: 0, durability: 0 }
-}
-
-fn recommend(user: Id, strategy: &str) -> Recommend {
-    Recommend {
-        user,
-        k: 100,
-        exclude_seen: true,
-        allow_items: Vec::new(),
-        deny_items: Vec::new(),
-        allow_tags: Vec::new(),
-        deny_tags: Vec::new(),
-        strategy: strategy.to_owned(),
-    }
 }
 
 /// Rows of the controls of a user: items and facets muted, facets limited.
@@ -223,7 +211,7 @@ const FLOODS: [Flood; 18] = [
         name: "lists_served",
         full: true,
         refused: Status::Memory,
-        put: |out, n| put(out, n, &recommend(known(n), "")),
+        put: |out, n| put(out, n, &recommend(known(n), 100, Vec::new(), "")),
         held: None,
     },
     Flood {
@@ -257,7 +245,7 @@ const FLOODS: [Flood; 18] = [
         name: "strategies",
         full: true,
         refused: Status::BadRequest,
-        put: |out, n| put(out, n, &recommend(known(n), &format!("strategy {n:x}"))),
+        put: |out, n| put(out, n, &recommend(known(n), 100, Vec::new(), &format!("strategy {n:x}"))),
         held: None,
     },
 ];

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -17,9 +16,15 @@ use mirra::wire::commands::{EventBatch, EventPut, ProfileGet};
 use mirra::wire::types::Event;
 use serde_json::json;
 
+use crate::crowds::event;
 use crate::process::quantile;
 use crate::support::{Connection, TestServer, options};
 use crate::{Found, Work};
+
+#[path = "../sim/watched.rs"]
+#[allow(dead_code, reason = "other tests look at other calls")]
+mod watched;
+use watched::{Call, Watch, WatchedDisk};
 
 const SHARDS: u16 = 2;
 const USERS: u64 = 2_000;
@@ -30,10 +35,7 @@ const QUEUE: usize = 16_384;
 /// How many times the quiet p99 the one of reads may be.
 const READS_RATIO: f64 = 2.0;
 
-/// The machine's disk, whose syncs take 1 to 5 seconds while it is slow.
-#[derive(Clone, Debug)]
-struct SlowDisk(Arc<Device>);
-
+/// The machine's device, whose syncs take 1 to 5 seconds more while it is slow.
 #[derive(Debug)]
 struct Device {
     slow: AtomicBool,
@@ -42,96 +44,23 @@ struct Device {
     syncs: [Mutex<Vec<(Instant, Instant)>>; SHARDS as usize],
 }
 
-#[derive(Debug)]
-struct SlowFile {
-    file: Arc<dyn DiskFile>,
-    path: PathBuf,
-    device: Arc<Device>,
-}
-
-impl Device {
-    fn sync(&self, path: &Path, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+impl Watch for Device {
+    fn before(&self, call: Call<'_>) -> io::Result<()> {
+        let Call::Sync(path) = call else { return Ok(()) };
         let began = Instant::now();
         if self.slow.load(Ordering::Relaxed) {
             let ms = 1_000 + self.rng.lock().expect("no panic").below(4_000);
             std::thread::sleep(Duration::from_millis(ms));
         }
-        sync()?;
+        match path.is_dir() {
+            true => OsDisk.sync_dir(path)?,
+            false => OsDisk.sync_file(path)?,
+        }
         let of = |shard: &usize| path.to_string_lossy().contains(&format!("shard-{shard:03}/"));
         if let Some(shard) = (0..self.syncs.len()).find(of) {
             self.syncs[shard].lock().expect("no panic").push((began, Instant::now()));
         }
         Ok(())
-    }
-}
-
-impl DiskFile for SlowFile {
-    fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write(bytes)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.device.sync(&self.path, || self.file.sync())
-    }
-}
-
-impl SlowDisk {
-    fn file(&self, path: &Path, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-        Arc::new(SlowFile { file, path: path.to_path_buf(), device: Arc::clone(&self.0) })
-    }
-}
-
-impl Disk for SlowDisk {
-    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(self.file(path, OsDisk.create_new(path)?))
-    }
-
-    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(self.file(path, OsDisk.create(path)?))
-    }
-
-    fn size(&self, path: &Path) -> io::Result<u64> {
-        OsDisk.size(path)
-    }
-
-    fn read(&self, path: &Path, most: u64, out: &mut Vec<u8>) -> io::Result<()> {
-        OsDisk.read(path, most, out)
-    }
-
-    fn open(&self, path: &Path) -> io::Result<Box<dyn io::Read + Send>> {
-        OsDisk.open(path)
-    }
-
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        OsDisk.exists(path)
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
-        OsDisk.list(dir)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        OsDisk.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        OsDisk.remove(path)
-    }
-
-    fn sync_file(&self, path: &Path) -> io::Result<()> {
-        self.0.sync(path, || OsDisk.sync_file(path))
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.0.sync(dir, || OsDisk.sync_dir(dir))
-    }
-
-    fn make_dir(&self, dir: &Path) -> io::Result<()> {
-        OsDisk.make_dir(dir)
-    }
-
-    fn lock(&self, path: &Path, text: &str) -> io::Result<Result<Box<dyn Lock>, String>> {
-        OsDisk.lock(path, text)
     }
 }
 
@@ -158,10 +87,6 @@ impl Tally {
     fn goes_on(&self) -> bool {
         !self.over.load(Ordering::Relaxed)
     }
-}
-
-fn event(user: u64, item: u64) -> Event {
-    Event { event_id: Id::Int(0), user: Id::Int(user), item: Id::Int(item), kind: 0, value: 1.0, time_ms: 0 }
 }
 
 /// Batches at this level, one after another: what is not taken is OVERLOADED.
@@ -254,7 +179,7 @@ pub fn disk(work: Work) -> Found {
         options.journal = JournalOptions { segment_bytes: 4 << 20, ..JournalOptions::default() };
         options
     };
-    let server = TestServer::start_with(with(Arc::new(SlowDisk(Arc::clone(&device)))), server::Options::default());
+    let server = TestServer::start_with(with(Arc::new(WatchedDisk(Arc::clone(&device)))), server::Options::default());
     let seconds = (30.0 * work.share).max(6.0);
     let everybody = EventBatch { durability: 2, want: 0, events: (0..USERS).map(|user| event(user, user)).collect() };
     let first = Connection::open(server.addr).ask(&everybody).expect("an idle server takes them").accepted;

@@ -244,7 +244,7 @@ impl JournalWriter {
     /// Whether so much waits for a sync that no more should be taken.
     #[must_use]
     pub fn is_behind(&self) -> bool {
-        self.full.len() >= FULL_MANY && self.unsynced().count() >= FULL_MANY
+        self.unsynced().count() >= FULL_MANY
     }
 
     /// The sequence that the next record must start with.
