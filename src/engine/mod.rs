@@ -64,8 +64,9 @@ pub struct Options {
     pub disk: Arc<dyn Disk>,
     /// What the shards are made with.
     pub state: state::Options,
-    /// Whether a new data directory draws a key under which ids are routed; else anybody can foretell the shard of an id.
-    pub keyed: bool,
+    /// Whether a new data directory draws a key under which ids are routed, which nobody can foretell; else it routes as
+    /// `state` says.
+    pub draw_key: bool,
     /// How they pace themselves.
     pub pace: Pace,
     /// Most events and questions that wait for one shard.
@@ -108,7 +109,7 @@ impl Options {
             data_dir: data_dir.into(),
             disk: Arc::new(OsDisk),
             state: state::Options { training: Training::Apart, ..state::Options::default() },
-            keyed: true,
+            draw_key: true,
             pace: Pace { quantum_us: 500, flush_ms: 5, sync_interval_ms: 50, publish_ms: 10, rows_max: 1_024 },
             queue_events_max: 65_536,
             queue_wait_max: Duration::from_millis(250),

@@ -158,7 +158,7 @@ fn read_or_make_meta(dir: &DataDir, options: &mut Options, now_ms: i64) -> Resul
         return Ok(meta);
     }
     let mut meta = new_meta(&options.state, now_ms);
-    if options.keyed {
+    if options.draw_key {
         meta.routing = new_routing();
     }
     dir.write_meta(&meta)?;

@@ -83,8 +83,10 @@ fn r2_a_journal_begins_where_a_replay_does_whatever_peers_have_merged() {
         let common = Common { epoch: 0, schema: &schema };
         recovered.into_iter().map(|shard| go_on(shard, &pieces, common, 0.0).expect("it goes on")).collect()
     };
-    let of_shard =
-        |shard| (1..).map(IdRef::Int).find(|id| id.shard(2) == shard).expect("there are some of every shard");
+    let of_shard = |shard| {
+        let here = |id: &IdRef<'_>| options.routing.shard(*id, 2) == shard;
+        (1..).map(IdRef::Int).find(here).expect("there are some of every shard")
+    };
     let mut cores = start();
     let (mut event, mut merge) = (Vec::new(), Vec::new());
     let (user, item, time_ms) = (of_shard(0), of_shard(1), 1_700_000_000_000);

@@ -30,6 +30,25 @@ fn with_shards(dir: &std::path::Path, shards: u16) -> Options {
     options
 }
 
+/// What is predicted and how that is explained, both of one moment: until the events of others have gone round, rows of
+/// items come back from other shards at any time.
+fn predicted_and_explained(door: &mut Connection, explain: &Explain) -> (f32, ExplainReply) {
+    let mut predicted = || {
+        let items = vec![explain.item.clone(), Id::Int(999_999)];
+        let predict = Predict { user: explain.user.clone(), items, strategy: String::new() };
+        let scores = door.ask(&predict).expect("PREDICT").scores;
+        assert_eq!((scores[0].basis, scores[1].basis), (0, 2));
+        let why = door.ask(explain).expect("EXPLAIN");
+        (scores[0].score, why)
+    };
+    loop {
+        let (found, again) = (predicted(), predicted());
+        if found.0 == again.0 {
+            return found;
+        }
+    }
+}
+
 #[test]
 fn every_command_answers() {
     for shards in [1, 2] {
@@ -53,7 +72,9 @@ fn every_command_answers() {
         let (status, again) = door.ask_status(&put(event(100, 1, 7, 5.0))).expect("EVENT_PUT again");
         assert_eq!((status, again.profile_version), (Status::Duplicate, 2));
 
-        let mut events: Vec<Event> = (0..300).map(|n| event(1_000 + n, n % 40, n % 23, 1.0 + (n % 5) as f32)).collect();
+        // Every user judges high and low: what is high for a shard, and so counts for a refit, hangs on who is in it.
+        let rating = |n: u64| 1.0 + (n / 7 % 5) as f32;
+        let mut events: Vec<Event> = (0..300).map(|n| event(1_000 + n, n % 40, n % 23, rating(n))).collect();
         events[17].value = f32::NAN;
         let (status, batch) = door.ask_status(&EventBatch { durability: 0, want: 1, events }).expect("EVENT_BATCH");
         assert_eq!((status, batch.accepted, batch.rejected, batch.duplicates), (Status::Partial, 299, 1, 0));
@@ -65,9 +86,13 @@ fn every_command_answers() {
         assert_eq!((user.attributes.len(), user.events), (1, 9));
         let profile = door.ask(&ProfileGet { user: Id::Int(1), recent_max: 3, factors: true }).expect("PROFILE_GET");
         assert_eq!((profile.arms.len(), profile.recent.len(), profile.events), (5, 3, 9));
-        let items = vec![Id::Int(7), Id::Int(999_999)];
-        let scores = door.ask(&Predict { user: Id::Int(1), items, strategy: String::new() }).expect("PREDICT").scores;
-        assert_eq!((scores[0].basis, scores[1].basis), (0, 2));
+        let (user, item, strategy) = (Id::Int(1), Id::Int(7), String::new());
+        let explain = Explain { user, item, strategy, ranking: false, events_max: 3 };
+        let (score, why) = predicted_and_explained(&mut door, &explain);
+        assert!((why.score - score).abs() < 1e-6, "{why:?} of {score}");
+        assert!((why.parts.iter().map(|part| part.value).sum::<f32>() - why.score).abs() < 1e-5, "{why:?}");
+        let unknown = door.ask(&Explain { item: Id::Int(999_999), ..explain }).expect_err("no such item");
+        assert_eq!(unknown.0, Status::NotFound);
 
         let recommend = Recommend {
             user: Id::Int(1),
@@ -82,13 +107,6 @@ fn every_command_answers() {
         let list = door.ask(&recommend).expect("RECOMMEND");
         let seen: Vec<Id> = profile.recent.iter().map(|event| event.item.clone()).collect();
         assert!(list.items.len() == 5 && list.items.iter().all(|scored| !seen.contains(&scored.item)));
-        let (user, item, strategy) = (Id::Int(1), Id::Int(7), String::new());
-        let explain = Explain { user, item, strategy, ranking: false, events_max: 3 };
-        let why = door.ask(&explain).expect("EXPLAIN");
-        assert!((why.score - scores[0].score).abs() < 1e-6, "{why:?} of {scores:?}");
-        assert!((why.parts.iter().map(|part| part.value).sum::<f32>() - why.score).abs() < 1e-5, "{why:?}");
-        let unknown = door.ask(&Explain { item: Id::Int(999_999), ..explain }).expect_err("no such item");
-        assert_eq!(unknown.0, Status::NotFound);
         let similar = SimilarItems { item: Id::Int(7), k: 3, strategy: String::new() };
         assert_eq!(door.ask(&similar).expect("SIMILAR_ITEMS").items.len(), 3);
         assert_eq!(door.ask(&ItemGet { item: Id::Int(7) }).expect("ITEM_GET").tags, ["red"]);
@@ -96,7 +114,7 @@ fn every_command_answers() {
         let metrics = door.ask(&Metrics { strategy: "biased_mf".into() }).expect("METRICS").strategies;
         assert_eq!((metrics.len(), metrics[0].scored), (1, 300));
         let refit = door.ask(&Refit { seed: 0 }).expect("REFIT");
-        assert!(refit.epoch == 1 && refit.users >= 32, "{refit:?}");
+        assert_eq!((refit.epoch, refit.users), (1, 40), "{refit:?}");
         let fold_in = Recommend { strategy: "fold_in".into(), ..recommend };
         assert_eq!(door.ask(&fold_in).expect("RECOMMEND by fold_in").basis, 0);
         let snapshot = door.ask(&Snapshot {}).expect("SNAPSHOT");

@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mirra::base::{Clock, IdRef, SystemClock};
+use mirra::base::{Clock, IdRef, Routing, SystemClock};
 use mirra::engine::{self, Options, StartReport};
 use mirra::model::Event;
 use mirra::server::{self, Server};
@@ -27,10 +27,15 @@ pub struct TestServer {
     thread: Option<JoinHandle<()>>,
 }
 
+/// How the tests route ids: as servers do, but under one key for all runs, so that what fails once fails again.
+const ROUTING: Routing = Routing::Keyed([0x452_821E_638D_0137, 0x7BE5_466C_F34E_90C6]);
+
 /// Options over `dir`, with one shard and nothing unusual.
 pub fn options(dir: &Path) -> Options {
     // What a refit would change comes when a test asks for it.
-    Options { refit_automatically: false, ..Options::new(dir) }
+    let mut options = Options { refit_automatically: false, draw_key: false, ..Options::new(dir) };
+    options.state.routing = ROUTING;
+    options
 }
 
 impl TestServer {

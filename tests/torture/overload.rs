@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use mirra::base::{Id, IdRef, SystemClock};
+use mirra::base::{Id, IdRef, Routing, SystemClock};
 use mirra::engine::{self, Engine, Options, TurnError};
 use mirra::learn::Strategy;
 use mirra::model::Durability;
@@ -99,7 +99,7 @@ fn one_write(ops: &[u8]) -> Vec<Step> {
 
 fn engine_options(dir: &Path, shards: u16) -> Options {
     let mut options = crate::support::options(dir);
-    (options.state.shards, options.keyed) = (shards, false);
+    (options.state.shards, options.state.routing) = (shards, Routing::Plain);
     options.state.strategies = vec![Strategy::default_named("decay").expect("a strategy")];
     options
 }
