@@ -1,5 +1,6 @@
 //! `cargo test --release --test torture -- BAR...`: the long bars of durability by name, a line of JSON each: bar, whether it
-//! holds, figures, seed, seconds. `all` runs every one; without a name they are listed, so that `cargo test` costs nothing.
+//! holds, figures, what the machine took from whoever ran there just before, seed, seconds. `all` runs every one; without
+//! a name they are listed, so that `cargo test` costs nothing.
 //!
 //! `MIRRA_SEED` sets the seed, `MIRRA_TORTURE_SHARE` a share of the work, such as 0.01.
 
@@ -23,6 +24,7 @@ mod full;
 mod limits;
 mod load;
 mod long;
+mod machine;
 #[path = "../sim/oracle.rs"]
 mod oracle;
 mod overload;
@@ -171,11 +173,20 @@ fn main() -> ExitCode {
     let work = Work { share: number("MIRRA_TORTURE_SHARE", 1.0), seed: number("MIRRA_SEED", 1) };
     let mut well = true;
     for Bar { name, run, .. } in BARS.iter().filter(|bar| wanted.iter().any(|name| name == "all" || name == bar.name)) {
+        let machine = machine::taken();
         let began = Instant::now();
         // A bar that panics does not hold; the others are tried all the same.
         let (pass, figures) = std::panic::catch_unwind(|| run(work)).unwrap_or((false, json!({ "panicked": true })));
         let seconds = began.elapsed().as_secs_f64();
-        println!("{}", json!({ "bar": name, "pass": pass, "figures": figures, "seed": work.seed, "seconds": seconds }));
+        let line = json!({
+            "bar": name,
+            "pass": pass,
+            "figures": figures,
+            "machine": machine,
+            "seed": work.seed,
+            "seconds": seconds,
+        });
+        println!("{line}");
         well &= pass;
     }
     if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
