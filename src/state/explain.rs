@@ -10,7 +10,7 @@
 use super::Shard;
 use super::query::Basis;
 use crate::base::{Id, IdRef};
-use crate::learn::auto::explain::{REST, explain};
+use crate::learn::auto::explain::explain;
 use crate::learn::auto::newcomers::NEWCOMER;
 use crate::learn::{ItemSide, Recent, ScorePart, Strategy};
 use crate::linalg::kernels;
@@ -29,7 +29,7 @@ pub struct EventPart {
     pub value: f32,
 }
 
-/// A score and what it is made of: the sum of `parts` and `events`.
+/// A score and what it is made of: the sum of `parts` and `events`, but for rounding.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explanation {
     /// The score.
@@ -151,15 +151,8 @@ impl Shard {
     }
 
     fn explain_by_bank(&mut self, arm: usize, slot: Option<usize>, row: usize, ranking: bool) -> (f32, Vec<ScorePart>) {
-        if let Some((score, mut parts)) = self.banked_parts(arm, slot, row, ranking) {
-            let told: f64 = parts.iter().map(|part| f64::from(part.value)).sum();
-            let rest = (f64::from(score) - told) as f32;
-            match parts.iter_mut().find(|part| part.name == REST) {
-                Some(part) => part.value += rest,
-                None if rest.abs() > 0.0 => parts.push(ScorePart { name: REST, value: rest }),
-                None => {}
-            }
-            return (score, parts);
+        if let Some(found) = self.banked_parts(arm, slot, row, ranking) {
+            return found;
         }
         let score = self.bank_scores(arm, slot, &[Some(row)]).first().copied().unwrap_or(f32::MIN);
         let name = self.arm_name(arm);

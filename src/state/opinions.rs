@@ -111,9 +111,12 @@ impl Shard {
         let Some(banked) = &mut self.banked else { return Vec::new() };
         let asker = banked.asker(slot, &self.scratch.met, &self.scratch.seen, time_ms);
         banked.opine(&self.arms[arm], asker, Some(&given));
-        let opinions = &banked.scratch.opinions;
-        let score =
-            |row: usize| opinions.iter().find(|(item, _)| *item as usize == row).map_or(f32::MIN, |(_, score)| *score);
+        let opinions = &mut banked.scratch.opinions;
+        opinions.sort_unstable_by_key(|(item, _)| *item); // the same item has the same score wherever it stands
+        let score = |row: usize| {
+            let found = opinions.binary_search_by_key(&row, |(item, _)| *item as usize);
+            found.map_or(f32::MIN, |at| opinions[at].1)
+        };
         rows.iter().map(|row| row.map_or(f32::MIN, score)).collect()
     }
 
@@ -123,7 +126,9 @@ impl Shard {
         self.scratch.seen.clear();
         if let Some(slot) = slot {
             self.collect_seen(slot);
-            self.scratch.seen.retain(|row| !given.contains(row));
+            let mut given = given.to_vec();
+            given.sort_unstable();
+            self.scratch.seen.retain(|row| given.binary_search(row).is_err());
         }
     }
 }

@@ -62,6 +62,27 @@ impl Network {
         }
     }
 
+    /// Integrates the gradient of the score along the straight line from 0 to a row of standardised features: adds to
+    /// `slopes` the mean of the partial derivative by each feature, and returns the score of 0. That, and slopes times
+    /// features, add up to the score of the row.
+    ///
+    /// On the line a hidden unit is `relu(b + t s)` with `s = W1' f`, so it is on for the `t` of one side of `-b / s`: its
+    /// share of the derivative by a feature is its weights times how much of the line that is.
+    pub(super) fn integrate(&self, row: &[f32], slopes: &mut [f64; STRIDE]) -> f64 {
+        let mut pull = vec![[0.0_f32; WIDTH]];
+        Product { a: row, step: STRIDE, stride: 1, b: &self.hidden, out: &mut pull, add: false }.run();
+        let mut through = [0.0_f64; WIDTH];
+        for at in 0..WIDTH {
+            through[at] = f64::from(self.output[at]) * share_on(f64::from(self.bias[at]), f64::from(pull[0][at]));
+        }
+        for (column, slope) in slopes.iter_mut().enumerate() {
+            let hidden = self.hidden.get(column).into_iter().flatten();
+            *slope += f64::from(self.linear[column]);
+            *slope += hidden.zip(&through).map(|(weight, through)| f64::from(*weight) * through).sum::<f64>();
+        }
+        self.bias.iter().zip(&self.output).map(|(bias, output)| f64::from(bias.max(0.0)) * f64::from(*output)).sum()
+    }
+
     /// All weights, part by part.
     pub fn parts(&self) -> [&[f32]; 4] {
         [self.hidden.as_flattened(), &self.bias, &self.output, &self.linear]
@@ -75,6 +96,16 @@ impl Network {
     /// The weights of the first `features` features, part by part.
     pub fn parts_of_mut(&mut self, features: usize) -> [&mut [f32]; 4] {
         [self.hidden[..features].as_flattened_mut(), &mut self.bias, &mut self.output, &mut self.linear]
+    }
+}
+
+/// For how much of 0..1 `bias + t pull` is above 0.
+fn share_on(bias: f64, pull: f64) -> f64 {
+    let crossing = (-bias / pull).clamp(0.0, 1.0);
+    match pull {
+        _ if pull > 0.0 => 1.0 - crossing,
+        _ if pull < 0.0 => crossing,
+        _ => f64::from(u8::from(bias > 0.0)),
     }
 }
 

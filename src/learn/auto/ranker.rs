@@ -129,9 +129,15 @@ impl Ranker {
             scores.iter_mut().zip(&pass.scores).for_each(|(sum, score)| *sum += score);
         };
         self.standard().apply(rows);
+        self.each_network(&mut |network| add(network, rows));
+    }
+
+    /// Shows every network that answers; none as long as there are no examples.
+    pub(super) fn each_network(&self, show: &mut dyn FnMut(&Network)) {
         match self {
-            Self::InStep(trainer) => trainer.learners().iter().for_each(|learner| add(learner.answering(), rows)),
-            Self::Installed(weights) => weights.networks.iter().for_each(|network| add(network, rows)),
+            _ if self.examples() == 0 => {}
+            Self::InStep(trainer) => trainer.learners().iter().for_each(|learner| show(learner.answering())),
+            Self::Installed(weights) => weights.networks.iter().for_each(show),
         }
     }
 }
