@@ -8,7 +8,8 @@
 //! (`fair`).
 //!
 //! *Quantum.* actix polls a mailbox until it is empty and starves timers and sockets meanwhile. After `quantum_us` of
-//! turns the actor lets its thread run once, and goes on.
+//! turns the actor lets its thread run once, and goes on. A turn of which steps are left then stays the first of its
+//! connection, and others have theirs before it goes on.
 //!
 //! *Panics.* Every turn runs inside `catch_unwind`. Operations are appended after they have been applied, so what made
 //! the machine panic is not in the journal: the machine is dropped and made anew from disk, on a thread of its own (`away`),
@@ -25,7 +26,7 @@ use super::exchange::Exchange;
 use super::fair::Fair;
 use super::journaled::{Fate, Journaled};
 use super::messages::{Refusal, StepDone, Turn};
-use super::queue::{Credits, Flow, Queue};
+use super::queue::{Flow, Queue};
 use super::snapshot::SnapshotRun;
 use super::sync::{Held, SyncRequest, Syncer};
 use super::turn::TurnRun;
@@ -113,11 +114,18 @@ impl ShardActor {
         if self.core.is_away() {
             return;
         }
-        let (began, quantum) = (Instant::now(), Duration::from_micros(self.pace.quantum_us));
+        let until = Instant::now() + Duration::from_micros(self.pace.quantum_us);
         let mut broken = None;
-        while let Some(turn) = self.waiting.pop() {
-            broken = self.carry_out(turn);
-            if self.core.awaits_rebuild() || began.elapsed() >= quantum {
+        while let Some(run) = self.waiting.pop() {
+            let unfinished = self.carry_out(run, Some(until));
+            if self.core.awaits_rebuild() {
+                broken = unfinished;
+                break;
+            }
+            if let Some(run) = unfinished {
+                self.waiting.put_back(run);
+            }
+            if Instant::now() >= until {
                 break;
             }
         }
@@ -136,25 +144,22 @@ impl ShardActor {
         }
     }
 
-    /// Carries out a turn, unless its time is over; gives it back if the machine broke at it.
+    /// Carries out a turn, unless its time is over; gives it back if the machine broke at it, or if steps are left at a time.
     #[must_use]
-    pub(super) fn carry_out(&mut self, mut turn: Turn) -> Option<TurnRun> {
-        let (began, units) = (Instant::now(), turn.credits.as_ref().map_or(0, Credits::count));
-        if let Some(credits) = &mut turn.credits {
-            credits.begin();
-        }
-        if turn.expires.is_some_and(|expires| expires <= began) {
-            let Turn { steps, credits, reply, .. } = turn;
+    pub(super) fn carry_out(&mut self, mut run: TurnRun, until: Option<Instant>) -> Option<TurnRun> {
+        let (began, units) = (Instant::now(), run.units);
+        run.begin();
+        if run.is_late(began) {
             self.core.metrics.add(Metric::EventsExpired, units as u64);
-            let steps = steps.iter().map(|_| StepDone::Refused(Refusal::Expired)).collect();
-            Held { steps, durability: Durability::Applied, credits, reply }.release(Durability::Applied);
+            run.expire();
             return None;
         }
-        self.core.metrics.add(Metric::Turns, 1);
+        self.core.metrics.add(Metric::Turns, u64::from(run.is_new()));
         self.core.sampler.begin();
-        let broken = self.go_through(TurnRun::new(turn));
-        self.flow.turn(units, began, Instant::now());
-        broken
+        let unfinished = self.go_through(run, until);
+        let left = unfinished.as_ref().map_or(0, |run| run.units);
+        self.flow.turn(units - left, began, Instant::now());
+        unfinished
     }
 
     /// Applies operations and appends them to the journal's buffer as one record.
@@ -246,7 +251,7 @@ impl Handler<Turn> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, turn: Turn, ctx: &mut Self::Context) {
-        self.waiting.push(turn);
+        self.waiting.push(TurnRun::new(turn));
         if !self.called {
             self.called = true;
             ctx.notify(GoOn);

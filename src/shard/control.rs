@@ -32,8 +32,8 @@ impl Handler<Drain> for ShardActor {
     fn handle(&mut self, drain: Drain, ctx: &mut Context<Self>) {
         self.when_here(ctx, move |this, ctx| {
             this.core.defer_rebuild = false; // nothing else waits for this thread
-            while let Some(turn) = this.waiting.pop() {
-                let broken = this.carry_out(turn);
+            while let Some(run) = this.waiting.pop() {
+                let broken = this.carry_out(run, None);
                 debug_assert!(broken.is_none(), "a machine that is not away is there when the turn ends");
             }
             this.flush(ctx);

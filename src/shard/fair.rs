@@ -10,8 +10,8 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
-use super::messages::Turn;
-use super::queue::{Credits, LITTLE};
+use super::queue::LITTLE;
+use super::turn::TurnRun;
 
 /// Units that a connection has in one round of the large ones: about what it sends at once.
 const QUANTUM: i64 = 64;
@@ -32,13 +32,24 @@ pub(super) struct Fair {
     large: VecDeque<u64>,
     /// Units by which small turns are ahead of their part, while large ones wait.
     ahead: i64,
-    spare: Vec<VecDeque<Turn>>,
+    /// The turn that was taken last.
+    taken: Taken,
+    spare: Vec<VecDeque<TurnRun>>,
+}
+
+/// A turn that was taken, for the case that it comes back.
+#[derive(Clone, Copy, Debug, Default)]
+struct Taken {
+    small: bool,
+    units: i64,
+    /// By how much small turns were ahead before.
+    ahead: i64,
 }
 
 /// What waits of one connection.
 #[derive(Debug)]
 struct Flow {
-    turns: VecDeque<Turn>,
+    turns: VecDeque<TurnRun>,
     /// Units that it has left in this round, among the large ones.
     left: i64,
 }
@@ -50,8 +61,8 @@ impl Flow {
     }
 }
 
-fn units(turn: &Turn) -> i64 {
-    turn.credits.as_ref().map_or(1, Credits::count).max(1) as i64
+fn units(turn: &TurnRun) -> i64 {
+    turn.units.max(1) as i64
 }
 
 fn is_small(units: i64) -> bool {
@@ -60,7 +71,7 @@ fn is_small(units: i64) -> bool {
 
 impl Fair {
     /// Puts a turn behind those of its connection.
-    pub(super) fn push(&mut self, turn: Turn) {
+    pub(super) fn push(&mut self, turn: TurnRun) {
         let Self { flows, small, large, spare, .. } = self;
         let flow = flows.entry(turn.flow).or_insert_with_key(|number| {
             if is_small(units(&turn)) { small } else { large }.push_back(*number);
@@ -70,17 +81,49 @@ impl Fair {
     }
 
     /// Takes the next turn.
-    pub(super) fn pop(&mut self) -> Option<Turn> {
+    pub(super) fn pop(&mut self) -> Option<TurnRun> {
+        self.sort_out();
         let of_small = !self.small.is_empty() && (self.large.is_empty() || self.ahead < WEIGHT * QUANTUM);
         let turn = if of_small { self.pop_small()? } else { self.pop_large()? };
-        let ahead = self.ahead + if of_small { units(&turn) } else { -WEIGHT * units(&turn) };
-        // Without large ones there is nobody to be ahead of.
-        self.ahead = if self.large.is_empty() { 0 } else { ahead.max(0) };
+        self.taken = Taken { small: of_small, units: units(&turn), ahead: self.ahead };
+        self.count(self.taken.units);
         Some(turn)
     }
 
+    /// Counts so many units of the turn that was taken last.
+    fn count(&mut self, units: i64) {
+        let ahead = self.taken.ahead + if self.taken.small { units } else { -WEIGHT * units };
+        // Without large ones there is nobody to be ahead of.
+        self.ahead = if self.large.is_empty() { 0 } else { ahead.max(0) };
+    }
+
+    /// Puts the turn that was taken last, of which something is left, before those of its connection. Only what is done of
+    /// it counts.
+    pub(super) fn put_back(&mut self, turn: TurnRun) {
+        let left = units(&turn);
+        match self.flows.get_mut(&turn.flow) {
+            Some(flow) => {
+                flow.left += left;
+                flow.turns.push_front(turn);
+            }
+            None => self.push(turn),
+        }
+        self.count(self.taken.units - left);
+    }
+
+    /// Moves connections that stand among the small ones, and whose next turn is large since one was put back, to where they
+    /// belong.
+    fn sort_out(&mut self) {
+        while let Some(number) = self.small.front().copied()
+            && self.flows.get(&number).and_then(Flow::next).is_some_and(|units| !is_small(units))
+        {
+            self.small.pop_front();
+            self.large.push_back(number);
+        }
+    }
+
     /// A turn of the connection that comes up.
-    fn pop_small(&mut self) -> Option<Turn> {
+    fn pop_small(&mut self) -> Option<TurnRun> {
         let number = self.small.pop_front()?;
         let turn = self.flows.get_mut(&number)?.turns.pop_front();
         self.line_up(number);
@@ -88,7 +131,7 @@ impl Fair {
     }
 
     /// A turn of the connection that comes up with units left in its round.
-    fn pop_large(&mut self) -> Option<Turn> {
+    fn pop_large(&mut self) -> Option<TurnRun> {
         let (number, flow) = loop {
             let number = *self.large.front()?;
             let flow = self.flows.get_mut(&number)?;
@@ -132,6 +175,7 @@ impl Fair {
 mod tests {
     use std::time::Duration;
 
+    use super::super::messages::Turn;
     use super::super::queue::{Queue, Share};
     use super::*;
 
@@ -153,7 +197,7 @@ mod tests {
             let credits = self.queue.take(units, None, Some(share)).expect("room");
             let (reply, _) = tokio::sync::oneshot::channel();
             let (ops, steps, credits) = (vec![0; mark], Vec::new(), Some(credits));
-            self.fair.push(Turn { flow, ops, steps, credits, expires: None, reply });
+            self.fair.push(TurnRun::new(Turn { flow, ops, steps, credits, expires: None, reply }));
         }
 
         fn pop(&mut self) -> Option<(u64, usize)> {
@@ -213,6 +257,35 @@ mod tests {
         assert!((done[0] - WEIGHT * done[1]).abs() <= 2 * WEIGHT * QUANTUM, "{done:?}");
     }
 
+    /// A turn that goes on stays before those of its connection, and is counted once: others have their part of the work
+    /// between its pieces.
+    #[test]
+    fn a_turn_in_pieces_lets_others_in_between() {
+        let mut world = World::new();
+        let (mut done, mut next, mut longest, mut since) = ([0_i64; 2], 0, 0, 0);
+        (0..20).for_each(|mark| world.push(1, 200, mark));
+        for asked in 0..4_000 {
+            world.push(2 + asked as u64 % 5, 1, asked);
+            let mut run = world.fair.pop().expect("both wait");
+            if run.flow != 1 {
+                (done[0], since) = (done[0] + 1, 0);
+                continue;
+            }
+            assert_eq!(run.ops.len(), next, "in its order");
+            let piece = run.units.min(3);
+            run.units -= piece;
+            (done[1], since) = (done[1] + piece as i64, since + piece);
+            longest = longest.max(since);
+            match run.units {
+                0 => next += 1,
+                _ => world.fair.put_back(run),
+            }
+        }
+        assert!(done[1] > 900 && next > 3, "it goes on: {done:?}");
+        assert!((done[0] - WEIGHT * done[1]).abs() <= 2 * WEIGHT * QUANTUM, "{done:?}");
+        assert!(longest <= 6, "{longest} units of pieces one after the other while small turns wait");
+    }
+
     /// A small turn behind a large one of the same connection stays there.
     #[test]
     fn a_connection_is_answered_in_its_order() {
@@ -225,9 +298,15 @@ mod tests {
                 let units = if rng.below(2) == 0 { 1 + rng.below(4) } else { 5 + rng.below(200) };
                 world.push(flow, units as usize, pushed[flow as usize]);
                 pushed[flow as usize] += 1;
-            } else if let Some((flow, mark)) = world.pop() {
-                assert_eq!(mark, popped[flow as usize], "seed {seed}, step {step}");
-                popped[flow as usize] += 1;
+            } else if let Some(mut run) = world.fair.pop() {
+                let at = &mut popped[run.flow as usize];
+                assert_eq!(run.ops.len(), *at, "seed {seed}, step {step}");
+                if run.units > 1 && rng.below(3) > 0 {
+                    run.units -= 1 + rng.below(run.units as u64 - 1) as usize;
+                    world.fair.put_back(run);
+                } else {
+                    *at += 1;
+                }
             }
         }
         while let Some((flow, mark)) = world.pop() {

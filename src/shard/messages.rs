@@ -73,6 +73,15 @@ impl Step {
         }
     }
 
+    /// Operations and questions in it.
+    #[must_use]
+    pub fn units(&self) -> usize {
+        match self {
+            Self::Write { count, .. } => *count as usize,
+            Self::Join { .. } | Self::Ask(_) => 1,
+        }
+    }
+
     /// What its answer must mean.
     #[must_use]
     pub fn durability(&self) -> Durability {

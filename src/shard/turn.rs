@@ -1,4 +1,7 @@
-//! A turn as it is carried out, step by step; it stops where the machine breaks, and goes on when it is back.
+//! A turn as it is carried out, step by step; it stops where the machine breaks, and goes on when it is back. It also stops
+//! between two steps when its time is up, for others to have theirs.
+
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -10,9 +13,16 @@ use super::sync::Held;
 use crate::model::Durability;
 use crate::telemetry::Metric;
 
-/// A turn that is being carried out.
+/// A turn that waits or is being carried out.
+#[derive(Debug)]
 pub(super) struct TurnRun {
-    ops: Vec<u8>,
+    /// Which connection it is of.
+    pub(super) flow: u64,
+    /// Units that are still to do: what it was let in for, less a unit an operation or question done.
+    pub(super) units: usize,
+    /// When nobody waits for the answers any more: what is not begun by then is not done.
+    expires: Option<Instant>,
+    pub(super) ops: Vec<u8>,
     steps: Vec<Step>,
     /// Answers to the first steps.
     done: Vec<StepDone>,
@@ -25,9 +35,33 @@ pub(super) struct TurnRun {
 
 impl TurnRun {
     pub(super) fn new(turn: Turn) -> Self {
-        let Turn { ops, steps, credits, reply, .. } = turn;
-        let done = Vec::with_capacity(steps.len());
-        Self { ops, steps, done, at: 0, durability: Durability::Applied, credits, reply }
+        let Turn { flow, ops, steps, credits, expires, reply } = turn;
+        let (done, units) = (Vec::with_capacity(steps.len()), credits.as_ref().map_or(0, Credits::count));
+        Self { flow, units, expires, ops, steps, done, at: 0, durability: Durability::Applied, credits, reply }
+    }
+
+    /// Begins it, or goes on with it: what comes behind it no longer waits for it to begin.
+    pub(super) fn begin(&mut self) {
+        if let Some(credits) = &mut self.credits {
+            credits.begin();
+        }
+    }
+
+    /// Whether none of it is done.
+    pub(super) fn is_new(&self) -> bool {
+        self.done.is_empty()
+    }
+
+    /// Whether it is over before it was begun.
+    pub(super) fn is_late(&self, now: Instant) -> bool {
+        self.is_new() && self.expires.is_some_and(|expires| expires <= now)
+    }
+
+    /// Answers that there was no time for it.
+    pub(super) fn expire(self) {
+        let Self { steps, credits, reply, .. } = self;
+        let steps = steps.iter().map(|_| StepDone::Refused(Refusal::Expired)).collect();
+        Held { steps, durability: Durability::Applied, credits, reply }.release(Durability::Applied);
     }
 
     /// The next step and its operations.
@@ -39,15 +73,16 @@ impl TurnRun {
     /// The answer to the next step.
     fn answered(&mut self, done: StepDone) {
         let step = &self.steps[self.done.len()];
+        self.units = self.units.saturating_sub(step.units());
         (self.at, self.durability) = (self.at + step.bytes(), self.durability.max(step.durability()));
         self.done.push(done);
     }
 }
 
 impl ShardActor {
-    /// Goes through the steps of a turn; gives it back if the machine broke at one.
+    /// Goes through the steps of a turn; gives it back if the machine broke at one, or if some are left at a time.
     #[must_use]
-    pub(super) fn go_through(&mut self, mut run: TurnRun) -> Option<TurnRun> {
+    pub(super) fn go_through(&mut self, mut run: TurnRun, until: Option<Instant>) -> Option<TurnRun> {
         while let Some((step, ops)) = run.next() {
             let done = match step {
                 Step::Write { count, each, .. } => self.write(ops, *count, *each),
@@ -67,6 +102,9 @@ impl ShardActor {
                 return Some(run);
             }
             run.answered(done);
+            if run.next().is_some() && until.is_some_and(|until| until <= Instant::now()) {
+                return Some(run);
+            }
         }
         let TurnRun { done: steps, durability, credits, reply, .. } = run;
         let held = Held { steps, durability, credits, reply };
@@ -90,6 +128,6 @@ impl ShardActor {
             self.joined(op, &done);
         }
         run.answered(done);
-        self.go_through(run)
+        self.go_through(run, None)
     }
 }

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use mirra::base::Id;
 use mirra::server::{self, Patience};
-use mirra::wire::commands::{EventBatch, EventRetract, Ping, ProfileGet, SessionSet, Snapshot, Stats};
+use mirra::wire::commands::{
+    EventBatch, EventPut, EventRetract, Ping, ProfileGet, SessionSet, Snapshot, Stats, UserGet,
+};
 use mirra::wire::message::decode_error;
 use mirra::wire::types::Event;
-use mirra::wire::{HEADER_BYTES, Header, Status};
+use mirra::wire::{HEADER_BYTES, Header, Status, decode_reply, put_request};
 
 use crate::support::{Connection, ServeProcess, TestServer, options};
 
@@ -44,6 +46,40 @@ fn last_words(mut stream: &TcpStream) -> (Status, String) {
     assert_eq!(bytes.len(), HEADER_BYTES + header.length as usize, "one frame, then the end");
     let error = decode_error(&bytes[HEADER_BYTES..]).expect("a refusal");
     (Status::from_number(header.code).expect("a known status"), error.message)
+}
+
+/// r21: 64 lists asked for at once were one turn of the shard, and everybody else waited 170 ms for them. Turns are left between
+/// steps now, here after every one: each connection still reads what it wrote, in its order.
+#[test]
+fn r21_turns_in_pieces_keep_the_order_of_their_connection() {
+    const PAIRS: u64 = 60;
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut options = options(dir.path());
+    options.pace.quantum_us = 0;
+    let server = TestServer::start(options);
+    let ask = |user: u64| {
+        let mut door = Connection::open(server.addr);
+        for round in 0..5 {
+            let mut bytes = Vec::new();
+            for pair in 0..PAIRS {
+                let event = events(user, 1).events.remove(0);
+                put_request(&mut bytes, 2 * pair + 10, &EventPut { event, durability: 1 }).expect("it can be sent");
+                let get = UserGet { user: Id::Int(user) };
+                put_request(&mut bytes, 2 * pair + 11, &get).expect("it can be sent");
+            }
+            door.stream.write_all(&bytes).expect("the server reads");
+            for pair in 0..PAIRS {
+                let (header, _) = door.read();
+                assert_eq!((header.request_id, header.code), (2 * pair + 10, Status::Ok.number()));
+                let (header, body) = door.read();
+                assert_eq!((header.request_id, header.code), (2 * pair + 11, Status::Ok.number()));
+                let known = decode_reply::<UserGet>(&body).expect("a reply").events;
+                assert_eq!(known, round * PAIRS + pair + 1, "what was sent before is known, what comes after is not");
+            }
+        }
+    };
+    std::thread::scope(|scope| (0..4).for_each(|user| drop(scope.spawn(move || ask(user)))));
+    server.stop();
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The largest answers that there are, asked for one at a time without end, beside single events: what an update waits then tells
 //! which of them is not made in pieces.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +16,7 @@ use mirra::wire::commands::{
     Rejects, SimilarItems, Snapshot,
 };
 use mirra::wire::types::Event;
+use mirra::wire::{Status, put_request};
 use serde_json::{Value, json};
 
 use crate::crowds::{NO_REFIT, RATIO_GOAL, event, updates};
@@ -37,8 +39,12 @@ fn user(n: u64) -> Id {
 }
 
 /// Every question that scans much or answers much, at its largest.
-const QUESTIONS: [(&str, Ask); 12] = [
+const QUESTIONS: [(&str, Ask); 13] = [
     ("RECOMMEND", |door, n| door.ask(&recommend(user(n), 1_000, Vec::new(), "")).is_ok()),
+    ("RECOMMEND_64_at_once", |door, n| {
+        let lists: Vec<_> = (0..64).map(|more| recommend(user(n + more), 1_000, Vec::new(), "")).collect();
+        all_at_once(door, &lists)
+    }),
     ("RECOMMEND_denied", |door, n| {
         door.ask(&recommend(user(n), 1_000, (1..=4_096).map(Id::Int).collect(), "")).is_ok()
     }),
@@ -66,6 +72,17 @@ const QUESTIONS: [(&str, Ask); 12] = [
     ("DIGEST", |door, _| door.ask(&Digest {}).is_ok()),
     ("SNAPSHOT", |door, _| door.ask(&Snapshot {}).is_ok()),
 ];
+
+/// Sends lists' requests in one piece; whether all were answered.
+fn all_at_once(door: &mut Connection, requests: &[Recommend]) -> bool {
+    let mut bytes = Vec::new();
+    for (id, request) in (1_000..).zip(requests) {
+        put_request(&mut bytes, id, request).expect("it can be sent");
+    }
+    door.stream.write_all(&bytes).expect("the server reads");
+    let codes = requests.iter().map(|_| door.read().0.code);
+    codes.filter(|code| *code == Status::Ok.number()).count() == requests.len()
+}
 
 /// A request for a list, of what the user has not met.
 pub fn recommend(user: Id, k: u16, deny_items: Vec<Id>, strategy: &str) -> Recommend {
