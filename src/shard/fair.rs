@@ -1,10 +1,10 @@
 //! Whose turn is next: who asks for little at once comes first, and connections take turns.
 //!
 //! Turns of a few units ([`LITTLE`]) are of people who wait for an answer, larger ones of loaders and of crowds that pipeline.
-//! While both wait, three quarters of the work done are small turns: one hardly ever waits for more than the turn that is being
-//! carried out, and the large ones never stand still. Among small ones every connection has a turn a round, among large ones a
-//! quantum of units (deficit round robin, Shreedhar & Varghese 1996). Turns of one connection stay in their order: behind a
-//! large one the small ones of the same connection wait.
+//! While both wait, three quarters of the work done are small turns: one hardly ever waits for more than the step of a turn
+//! that is being carried out, and the large ones never stand still. Among small ones every connection has a turn a round,
+//! among large ones a quantum of units (deficit round robin, Shreedhar & Varghese 1996). Turns of one connection stay in
+//! their order: behind a large one the small ones of the same connection wait.
 
 use std::collections::VecDeque;
 

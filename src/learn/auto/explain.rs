@@ -3,7 +3,7 @@
 //! Integrated gradients (Sundararajan, Taly & Yan 2017) along the straight line from the *mean candidate*, whose features
 //! are all at their running means, to the candidate, both as the networks see them: standardised and held. A group's part
 //! is what the score changes by its features while all features go that way together. With one layer of rectified units
-//! the integral has a closed form ([`Network::integrate`]), so that the parts are exact, and made in two passes.
+//! the integral has a closed form (`Network::integrate`), so that the parts are exact, and made in two passes.
 
 use super::features::{GROUPS, STRIDE, UNTAUGHT};
 use super::network::{Network, Pass};
