@@ -103,7 +103,9 @@ impl Fair {
         let left = units(&turn);
         match self.flows.get_mut(&turn.flow) {
             Some(flow) => {
-                flow.left += left;
+                if !self.taken.small {
+                    flow.left += left; // only those of the large ones were taken off
+                }
                 flow.turns.push_front(turn);
             }
             None => self.push(turn),
