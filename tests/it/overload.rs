@@ -78,7 +78,11 @@ fn r21_turns_in_pieces_keep_the_order_of_their_connection() {
             }
         }
     };
-    std::thread::scope(|scope| (0..4).for_each(|user| drop(scope.spawn(move || ask(user)))));
+    std::thread::scope(|scope| {
+        for user in 0..4 {
+            scope.spawn(move || ask(user));
+        }
+    });
     server.stop();
 }
 

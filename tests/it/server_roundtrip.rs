@@ -33,18 +33,17 @@ fn with_shards(dir: &std::path::Path, shards: u16) -> Options {
 /// What is predicted and how that is explained, both of one moment: until the events of others have gone round, rows of
 /// items come back from other shards at any time.
 fn predicted_and_explained(door: &mut Connection, explain: &Explain) -> (f32, ExplainReply) {
-    let mut predicted = || {
+    let predicted = |door: &mut Connection| {
         let items = vec![explain.item.clone(), Id::Int(999_999)];
         let predict = Predict { user: explain.user.clone(), items, strategy: String::new() };
         let scores = door.ask(&predict).expect("PREDICT").scores;
         assert_eq!((scores[0].basis, scores[1].basis), (0, 2));
-        let why = door.ask(explain).expect("EXPLAIN");
-        (scores[0].score, why)
+        scores[0].score
     };
     loop {
-        let (found, again) = (predicted(), predicted());
-        if found.0 == again.0 {
-            return found;
+        let (before, why) = (predicted(door), door.ask(explain).expect("EXPLAIN"));
+        if predicted(door) == before {
+            return (before, why);
         }
     }
 }

@@ -15,12 +15,12 @@ use crate::learn::ScorePart;
 #[must_use]
 pub fn explain(ranker: &Ranker, row: &[f32]) -> (f32, Vec<ScorePart>) {
     let (mut row, mut scores) = (row.to_vec(), Vec::new());
-    ranker.score(&mut row, &mut Pass::default(), &mut scores); // standardises them
+    ranker.score(&mut row, &mut Pass::default(), &mut scores); // standardises them, once it is taught
     let (mut from, mut slopes) = (0.0, [0.0; STRIDE]);
-    if ranker.examples() == 0 {
-        UNTAUGHT.iter().for_each(|(column, weight)| slopes[*column] = f64::from(*weight));
+    match ranker.examples() {
+        0 => UNTAUGHT.iter().for_each(|(column, weight)| slopes[*column] = f64::from(*weight)),
+        _ => ranker.each_network(&mut |network: &Network| from += network.integrate(&row, &mut slopes)),
     }
-    ranker.each_network(&mut |network: &Network| from += network.integrate(&row, &mut slopes));
     let mut parts = vec![ScorePart { name: "mean candidate", value: from as f32 }];
     for (name, ranges) in GROUPS {
         let columns = ranges.iter().flat_map(|[from, to]| *from..*to);

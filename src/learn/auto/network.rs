@@ -69,7 +69,7 @@ impl Network {
     /// On the line a hidden unit is `relu(b + t s)` with `s = W1' f`, so it is on for the `t` of one side of `-b / s`: its
     /// share of the derivative by a feature is its weights times how much of the line that is.
     pub(super) fn integrate(&self, row: &[f32], slopes: &mut [f64; STRIDE]) -> f64 {
-        let mut pull = vec![[0.0_f32; WIDTH]];
+        let mut pull = [[0.0_f32; WIDTH]];
         Product { a: row, step: STRIDE, stride: 1, b: &self.hidden, out: &mut pull, add: false }.run();
         let mut through = [0.0_f64; WIDTH];
         for at in 0..WIDTH {

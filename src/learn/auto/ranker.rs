@@ -124,18 +124,16 @@ impl Ranker {
             return;
         }
         scores.resize(rows.len() / STRIDE, 0.0);
-        let mut add = |network: &Network, rows: &[f32]| {
+        self.standard().apply(rows);
+        self.each_network(&mut |network| {
             network.forward(rows, pass);
             scores.iter_mut().zip(&pass.scores).for_each(|(sum, score)| *sum += score);
-        };
-        self.standard().apply(rows);
-        self.each_network(&mut |network| add(network, rows));
+        });
     }
 
-    /// Shows every network that answers; none as long as there are no examples.
+    /// Shows every network whose scores are added.
     pub(super) fn each_network(&self, show: &mut dyn FnMut(&Network)) {
         match self {
-            _ if self.examples() == 0 => {}
             Self::InStep(trainer) => trainer.learners().iter().for_each(|learner| show(learner.answering())),
             Self::Installed(weights) => weights.networks.iter().for_each(show),
         }
